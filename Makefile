@@ -1,0 +1,43 @@
+# make demo   install what running needs and do the main job on the data in the repository
+# make test   install what testing needs, then lint, types and all tests
+# make help   this list
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INPUTS := pyproject.toml constraints.txt
+
+.PHONY: help demo test lint types tests bench clean
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(INPUTS) | $(VENV)/bin/python
+	$(PIP_INSTALL) --editable '.[train]'
+	@touch $@
+
+$(VENV)/.dev: $(INPUTS) | $(VENV)/bin/python
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+demo: $(VENV)/.run
+	$(BIN)/python benchmarks/demo.py
+
+test: lint types tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy cannot follow the mapping of the package rlbuffers_cli to the folder cli; a link shows it the way.
+types: $(VENV)/.dev
+	@mkdir -p $(VENV)/types && ln -sfn $(CURDIR)/cli $(VENV)/types/rlbuffers_cli
+	MYPYPATH=$(VENV)/types:. $(BIN)/mypy
+
+tests: $(VENV)/.dev
+	$(BIN)/pytest -n 2 -q
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

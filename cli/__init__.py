@@ -1,0 +1,1 @@
+"""The command line of rlbuffers: commands parse, call the library, and print."""

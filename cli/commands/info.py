@@ -1,0 +1,114 @@
+"""`rlbuffers info BUFFER`: what is in it, where it came from, what it costs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rlbuffers.reader import Buffer
+
+__all__ = ["info"]
+
+
+@click.command()
+@click.argument("buffer", metavar="BUFFER")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def info(buffer: str, as_json: bool) -> None:
+    """Show BUFFER's columns, counts, statistics, sizes and origin.
+
+    Reads the metadata only; `rlbuffers validate` reads the data.
+    """
+    import rlbuffers
+    from rlbuffers.footprint import footprint
+    from rlbuffers_cli.console import print_json
+
+    with rlbuffers.open(buffer) as opened:
+        if as_json:
+            sizes = footprint(opened)
+            print_json({"path": str(opened.path), **opened.metadata, "sizes": sizes.to_json()})
+        else:
+            _print_page(opened)
+
+
+def _print_page(buffer: Buffer) -> None:
+    from rlbuffers.footprint import footprint
+    from rlbuffers_cli.console import console, facts_table, rows_table, size_text, warn
+
+    metadata, spec, sizes = buffer.metadata, buffer.spec, footprint(buffer)
+    facts = {
+        "path": buffer.path,
+        "fingerprint": buffer.fingerprint,
+        "layout": f"{spec.layout}, order: {spec.order}",
+        **{name.replace("_", " "): f"{count:,}" for name, count in metadata["counts"].items()},
+    }
+    console.print(facts_table("Buffer", facts))
+    console.print()
+    rows = [
+        [name, spec.batch_column(name).dtype.name, str(spec.batch_column(name).shape), _origin(buffer, name)]
+        for name in spec.batch_names
+    ]
+    console.print(rows_table("Columns", ["name", "dtype", "shape", "values"], rows))
+    console.print()
+    console.print(facts_table("Statistics", _statistics(metadata["statistics"])))
+    console.print()
+    shown = {
+        "on disk": size_text(sizes.disk_bytes),
+        "per transition": f"{sizes.disk_bytes / len(buffer):,.0f} bytes on disk, {sizes.transition_bytes:,} decoded",
+        "RAM to train from the file": size_text(sizes.resident_bytes),
+        "RAM with all columns decoded, frames once": size_text(sizes.decoded_bytes),
+        "RAM with every stack stored apart": size_text(sizes.stacked_bytes),
+    }
+    console.print(facts_table("Sizes", shown))
+    for section in ("environment", "behavior_policy", "source", "measurements", "written_by"):
+        if metadata.get(section):
+            console.print()
+            console.print(facts_table(section.replace("_", " ").capitalize(), _flat(metadata[section])))
+    console.print()
+    rest = {name: metadata[name] for name in ("license", "citation") if metadata.get(name)}
+    for name in ("notes", "left_out"):
+        rest.update({f"{name.replace('_', ' ')} {n}": text for n, text in enumerate(metadata.get(name, []), 1)})
+    console.print(facts_table("Terms and notes", rest))
+    for text in metadata.get("warnings", []):
+        warn(text)
+
+
+def _origin(buffer: Buffer, name: str) -> str:
+    space = buffer.spec.batch_column(name).space
+    stored = name in buffer.arrays or (buffer.spec.stack and name in buffer.spec.columns)
+    described = json.dumps({key: value for key, value in space.items() if key in ("type", "n")}) if space else ""
+    return described if stored else f"{described} derived from the next step".strip()
+
+
+def _statistics(statistics: Mapping[str, Any]) -> dict[str, str]:
+    shown = {}
+    for name, value in statistics.items():
+        if isinstance(value, dict):
+            parts = [f"{key} {number:.6g}" for key, number in value.items() if isinstance(number, int | float)]
+            if not parts and isinstance(value.get("mean"), list):
+                parts = [f"mean and std of {len(value['mean'])} elements stored"]
+            if parts:
+                shown[name.replace("_", " ")] = ", ".join(parts)
+        elif isinstance(value, int | float):
+            shown[name.replace("_", " ")] = f"{value:,.6g}"
+        elif isinstance(value, list):
+            shown[name.replace("_", " ")] = ", ".join(f"{number:,}" for number in value)
+    return shown
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Flatten nested facts into lines: ``files 1 sha256``."""
+    lines: dict[str, str] = {}
+    for key, item in value.items():
+        name = f"{prefix}{str(key).replace('_', ' ')}"
+        if isinstance(item, dict):
+            lines.update(_flat(item, f"{name} "))
+        elif isinstance(item, list) and item and isinstance(item[0], dict):
+            for number, entry in enumerate(item, 1):
+                lines.update(_flat(entry, f"{name} {number} "))
+        else:
+            lines[name] = str(item)
+    return lines

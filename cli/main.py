@@ -1,0 +1,58 @@
+"""The group of all commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import click
+
+from rlbuffers import __version__
+from rlbuffers.errors import RlbuffersError, UsageError
+from rlbuffers_cli.commands.convert import convert
+from rlbuffers_cli.commands.generate import generate
+from rlbuffers_cli.commands.info import info
+from rlbuffers_cli.commands.train import train
+from rlbuffers_cli.commands.validate import validate
+
+__all__ = ["cli", "main"]
+
+_EXIT_INTERRUPTED = 130
+
+
+class _UsageFailure(click.ClickException):
+    """An argument that cannot be obeyed; exits with 2 as click's own usage errors do."""
+
+    exit_code = 2
+
+
+class _CommandGroup(click.Group):
+    """Turns the errors that rlbuffers raises on purpose into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except RlbuffersError as error:
+            kind = _UsageFailure if isinstance(error, UsageError) else click.ClickException
+            raise kind(" ".join(str(error).split())) from error
+        except OSError as error:  # no space, no permission, no such folder
+            place = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{place}{error.strerror or error}") from error
+        except KeyboardInterrupt:
+            click.echo("\nStopped; nothing was left half written. The same command starts again.", err=True)
+            raise click.exceptions.Exit(_EXIT_INTERRUPTED) from None
+
+
+@click.group(cls=_CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="rlbuffers")
+def cli() -> None:
+    """Offline-RL replay buffers: convert, generate, check, and train on them."""
+
+
+cli.add_command(convert)
+cli.add_command(generate)
+cli.add_command(info)
+cli.add_command(train)
+cli.add_command(validate)
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()

@@ -1,0 +1,142 @@
+"""A path is written whole or not at all, by one process at a time.
+
+The work happens under a hidden sibling of the final path; publishing flushes it to disk and renames
+it. A lock file that the kernel frees when its owner dies tells a killed run's leftovers, which are
+removed, from those of a run that is still going, which are left alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rlbuffers.errors import BufferBusyError, BufferExistsError
+
+__all__ = ["AtomicPath", "write_bytes_atomically"]
+
+
+class AtomicPath:
+    """The right to write one path, taken when made and given back by `publish` or `discard`.
+
+    Parameters
+    ----------
+    final : Path
+        Where the finished file or directory shall stand. Missing parents are made.
+    overwrite : bool
+        Whether something at `final` may be replaced. It stays in place until the new one is whole.
+
+    Raises
+    ------
+    BufferExistsError
+        If `final` exists and `overwrite` is false.
+    BufferBusyError
+        If a living process writes the same path.
+    """
+
+    def __init__(self, final: Path, *, overwrite: bool = False) -> None:
+        self.final = final
+        self.overwrite = overwrite
+        self.partial = final.with_name(f".{final.name}.partial")
+        self._lock_path = final.with_name(f".{final.name}.lock")
+        if final.exists() and not overwrite:
+            raise BufferExistsError(f"{final}: exists already; pass --overwrite (overwrite=True) to replace it")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_lock()
+        _remove(self.partial)
+
+    def _take_lock(self) -> int:
+        while True:
+            descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(descriptor)
+                raise BufferBusyError(f"{self.final}: another process is writing it; wait for it or stop it") from error
+            # A former owner may have removed the file between our open and our lock.
+            with _ignored_missing():
+                if os.fstat(descriptor).st_ino == os.stat(self._lock_path).st_ino:
+                    return descriptor
+            os.close(descriptor)
+
+    def publish(self) -> None:
+        """Flush the partial path to disk and give it its final name.
+
+        Raises
+        ------
+        BufferExistsError
+            If something appeared at the final path since and overwriting was not asked for.
+        """
+        try:
+            _sync_tree(self.partial)
+            if self.final.exists():
+                self._make_way()
+            os.rename(self.partial, self.final)
+            _sync(self.final.parent)
+            _remove(self._replaced)
+        finally:
+            self.discard()
+
+    @property
+    def _replaced(self) -> Path:
+        return self.final.with_name(f".{self.final.name}.replaced")
+
+    def _make_way(self) -> None:
+        if not self.overwrite:
+            raise BufferExistsError(f"{self.final}: appeared while it was being written; nothing was replaced")
+        if self.final.is_dir():  # a file is replaced by the rename itself; a directory cannot be
+            _remove(self._replaced)
+            os.rename(self.final, self._replaced)
+
+    def discard(self) -> None:
+        """Remove what was not published and let others write. Calling it twice does no harm."""
+        if self._lock < 0:
+            return
+        _remove(self.partial)
+        with _ignored_missing():
+            os.unlink(self._lock_path)
+        os.close(self._lock)
+        self._lock = -1
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Replace the file at `path` by `content`, or leave it as it was."""
+    target = AtomicPath(path, overwrite=True)
+    try:
+        target.partial.write_bytes(content)
+        target.publish()
+    finally:
+        target.discard()
+
+
+@contextmanager
+def _ignored_missing() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        return
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync_tree(path: Path) -> None:
+    if path.is_dir():
+        for child in path.iterdir():
+            _sync_tree(child)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

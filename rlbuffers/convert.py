@@ -1,0 +1,216 @@
+"""The whole pipeline on one screen: source -> decode and encode -> writer -> store."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from rlbuffers.episode import Episode, Transitions
+from rlbuffers.errors import CorruptDataError, RlbuffersError
+from rlbuffers.metadata import written_by
+from rlbuffers.reader import Buffer
+from rlbuffers.schema import FRAMES, REWARDS
+from rlbuffers.sources.base import Decoder, Rows, Source
+from rlbuffers.writer import BufferWriter, ChunkEncoder
+
+__all__ = ["ConversionReport", "convert"]
+
+Piece = TypeVar("Piece")
+Progress = Callable[[int, int | None, int], None]
+# Pieces under way for each worker: one in work, one waiting.
+_PIECES_PER_WORKER = 2
+# Finished pieces wait for the slowest one before them; they are compressed, so these are megabytes.
+_MAX_PIECES_UNDER_WAY = 64
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What a conversion made.
+
+    Parameters
+    ----------
+    path : Path
+        The finished buffer.
+    transitions, episodes : int
+        Rows and episodes in it; 0 episodes in the ``transitions`` layout.
+    reward_sum : float
+        Sum of all rewards, the same in the source and in the buffer.
+    source_bytes, buffer_bytes : int
+        Sizes on disk; 0 source bytes where there is no file.
+    fingerprint : str
+        Content hash of the buffer.
+    seconds : float
+        Wall time.
+    measurements : dict
+        What the source measured about itself.
+    warnings, left_out : sequence of str
+        What a user must know, and what is not in the buffer.
+    """
+
+    path: Path
+    transitions: int
+    episodes: int
+    reward_sum: float
+    source_bytes: int
+    buffer_bytes: int
+    fingerprint: str
+    seconds: float
+    measurements: dict[str, Any]
+    warnings: Sequence[str]
+    left_out: Sequence[str]
+
+
+def convert(
+    source: Source[Any],
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    workers: int = 0,
+    on_progress: Progress | None = None,
+) -> ConversionReport:
+    """Write everything that a source yields into a new buffer.
+
+    Memory is bounded by a few pieces of the source, whatever its size. A conversion that is stopped
+    at any moment leaves nothing under `path`; the next one starts afresh.
+
+    Parameters
+    ----------
+    source : Source
+        Where the rows come from; used up by this call.
+    path : str or Path
+        Name ending in ``.hdf5`` or ``.zarr``, or ``memory:NAME``.
+    overwrite : bool, default False
+        Whether an existing buffer is replaced once the new one is whole.
+    workers : int, default 0
+        Processes that decode and encode beside this one. They are spawned, so a script that
+        asks for them must guard its main part with ``if __name__ == "__main__":``.
+    on_progress : callable, optional
+        Is given (units done, units in all or None, transitions so far) after each piece.
+
+    Raises
+    ------
+    BufferExistsError, BufferBusyError
+        If the path is taken or being written.
+    FormatError, CorruptDataError
+        If the source is not what its format says; nothing is left at `path`.
+    """
+    started = time.perf_counter()
+    with BufferWriter(path, source.spec, overwrite=overwrite) as writer:
+        encoder = writer.encoder_of(FRAMES) if source.spec.stack else None
+        work = _Work(source.decoder, encoder)
+        for rows in _worked(work, source.pieces(), workers):
+            source.observe(rows)
+            if isinstance(rows, Episode):
+                writer.append_episode(rows)
+            else:
+                writer.append_transitions(rows)
+            if on_progress is not None:
+                on_progress(source.done, source.total, writer.num_transitions)
+        writer.metadata.update(source.metadata())
+        writer.metadata["written_by"] = written_by()
+    seconds = time.perf_counter() - started
+    with Buffer(path) as buffer:
+        _check_reward_sum(buffer, writer.reward_sum)
+        return ConversionReport(
+            path=Path(path),
+            transitions=len(buffer),
+            episodes=buffer.num_episodes,
+            reward_sum=writer.reward_sum,
+            source_bytes=sum(int(file.get("bytes", 0)) for file in buffer.metadata["source"].get("files", [])),
+            buffer_bytes=buffer.store_disk_bytes,
+            fingerprint=buffer.fingerprint,
+            seconds=seconds,
+            measurements=dict(buffer.metadata.get("measurements", {})),
+            warnings=list(buffer.metadata.get("warnings", [])),
+            left_out=list(buffer.metadata.get("left_out", [])),
+        )
+
+
+def _check_reward_sum(buffer: Buffer, expected: float) -> None:
+    """Read the rewards back: what went in must come out."""
+    found = float(buffer.arrays[REWARDS].all().astype(np.float64).sum())
+    if math.isfinite(expected) and not math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-6):
+        raise CorruptDataError(f"{buffer.path}: rewards sum to {found}, those of the source to {expected}")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done with each piece, here or in another process."""
+
+    decode: Decoder[Any]
+    encoder: ChunkEncoder | None
+
+    def __call__(self, piece: Any) -> Rows:
+        rows = self.decode(piece)
+        if self.encoder is None or not isinstance(rows, Transitions) or not isinstance(rows.windows, np.ndarray):
+            return rows
+        frames = rows.windows.reshape(-1, *rows.windows.shape[2:])
+        return dataclasses.replace(rows, windows=self.encoder.encode(frames))
+
+
+def _worked(work: _Work, pieces: Iterator[Piece], workers: int) -> Iterator[Rows]:
+    """Apply `work` to every piece, in order, in other processes and in this one.
+
+    This process works too whenever the others have enough to do, which is also what keeps it busy
+    while they start.
+    """
+    first = next(pieces, None)
+    if first is not None:
+        yield work(first)  # a small source is done before a process would have started
+    second = next(pieces, None) if workers else None
+    if second is None:
+        yield from map(work, pieces)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
+    under_way: deque[Future[Rows]] = deque()
+    try:
+        for piece in itertools.chain([second], pieces):
+            waiting = sum(not future.done() for future in under_way)
+            if waiting < workers * _PIECES_PER_WORKER:
+                under_way.append(pool.submit(work, piece))
+            else:
+                under_way.append(_finished(work(piece)))
+            while under_way and (under_way[0].done() or len(under_way) > _MAX_PIECES_UNDER_WAY):
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    except BrokenProcessPool as error:
+        raise RlbuffersError(
+            "a worker process died (out of memory, or killed); try again with fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _finished(rows: Rows) -> Future[Rows]:
+    future: Future[Rows] = Future()
+    future.set_result(rows)
+    return future
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, and do not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

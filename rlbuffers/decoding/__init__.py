@@ -1,0 +1,1 @@
+"""Decoders for the containers that datasets come in, without the frameworks that wrote them."""

@@ -1,0 +1,56 @@
+"""What a buffer costs: on disk, and in RAM for each way of training on it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from rlbuffers.reader import Buffer
+from rlbuffers.schema import FRAMES, OVERRIDE_OBSERVATIONS
+
+__all__ = ["Footprint", "footprint"]
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Sizes in bytes.
+
+    Parameters
+    ----------
+    disk_bytes : int
+        The file or directory.
+    transition_bytes : int
+        One transition as a batch holds it, decoded.
+    resident_bytes : int
+        Columns kept in RAM while sampling from the file; frames stay on disk.
+    decoded_bytes : int
+        Every stored array decoded, each frame once.
+    stacked_bytes : int
+        What a library needs that keeps observation and next observation of each transition apart.
+    """
+
+    disk_bytes: int
+    transition_bytes: int
+    resident_bytes: int
+    decoded_bytes: int
+    stacked_bytes: int
+
+    def to_json(self) -> dict[str, int]:
+        """Return the sizes by name."""
+        return asdict(self)
+
+
+def footprint(buffer: Buffer) -> Footprint:
+    """Compute the sizes of an open buffer from its metadata."""
+    columns = [buffer.spec.batch_column(name) for name in buffer.spec.batch_names]
+    transition = sum(int(column.dtype.itemsize * np.prod(column.shape, dtype=np.int64)) for column in columns)
+    decoded = {name: rows.array.nbytes for name, rows in buffer.arrays.items()}
+    on_disk = sum(decoded.get(name, 0) for name in (FRAMES, OVERRIDE_OBSERVATIONS))
+    return Footprint(
+        disk_bytes=buffer.store_disk_bytes,
+        transition_bytes=transition,
+        resident_bytes=sum(decoded.values()) - on_disk,
+        decoded_bytes=sum(decoded.values()),
+        stacked_bytes=transition * len(buffer),
+    )

@@ -1,0 +1,88 @@
+"""The facts a buffer carries about itself, as one JSON document.
+
+``docs/format.md`` lists the keys. The document holds a SHA-256 of itself (key ``checksum``), since
+a text in a file is the one thing that no chunk checksum covers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rlbuffers.errors import CorruptDataError, FormatError
+
+__all__ = ["FORMAT_NAME", "FORMAT_VERSION", "parse_metadata", "render_metadata", "written_by"]
+
+FORMAT_NAME = "rlbuffers"
+FORMAT_VERSION = 1
+_CHECKSUM = "checksum"
+# What can change the bytes of a buffer.
+_RECORDED_PACKAGES = ("rlbuffers", "numpy", "h5py", "zarr", "gymnasium", "ale-py", "torch")
+
+
+def render_metadata(facts: Mapping[str, Any]) -> str:
+    """Return the JSON text of `facts`, with format name, version and checksum added.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite; JSON has no word for it.
+    """
+    document = {"format": FORMAT_NAME, "format_version": FORMAT_VERSION, **facts}
+    document[_CHECKSUM] = _checksum(document)
+    return json.dumps(document, sort_keys=True, allow_nan=False)
+
+
+def parse_metadata(text: str, where: str) -> dict[str, Any]:
+    """Return the facts of a JSON text after checking format, version and checksum.
+
+    Raises
+    ------
+    FormatError
+        If the text is of another format or of a version that this release does not know.
+    CorruptDataError
+        If the text is no JSON or fails its checksum.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise CorruptDataError(f"{where}: the metadata is not JSON ({error})") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT_NAME:
+        raise FormatError(f"{where}: the metadata does not say format {FORMAT_NAME!r}")
+    if document.pop(_CHECKSUM, None) != _checksum(document):
+        raise CorruptDataError(f"{where}: the metadata fails its checksum; the file is damaged or was edited by hand")
+    if document["format_version"] != FORMAT_VERSION:
+        raise FormatError(
+            f"{where}: format version {document['format_version']!r}, this release reads version {FORMAT_VERSION}; "
+            "upgrade rlbuffers"
+        )
+    return document
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def written_by() -> dict[str, Any]:
+    """Describe the running command, its time and the versions that it ran with."""
+    versions = {}
+    for package in _RECORDED_PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "command": shlex.join([sys.argv[0].rpartition("/")[2], *sys.argv[1:]]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "versions": versions,
+    }

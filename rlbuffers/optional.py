@@ -1,0 +1,35 @@
+"""The one place that words a missing optional dependency."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from rlbuffers.errors import MissingDependencyError
+
+__all__ = ["require"]
+
+
+def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import an optional module, or say which extra brings it.
+
+    Parameters
+    ----------
+    module : str
+        Name of the module to import, such as ``"ale_py"``.
+    extra : str
+        The extra of rlbuffers that installs it, such as ``"atari"``.
+    purpose : str
+        What needs it, as the beginning of a sentence: ``"Playing Atari games"``.
+
+    Raises
+    ------
+    MissingDependencyError
+        If the module, or one that it imports, is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"{purpose} needs {error.name or module}. Install it with: pip install 'rlbuffers[{extra}]'"
+        ) from error

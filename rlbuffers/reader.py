@@ -1,0 +1,305 @@
+"""Reading a buffer: transitions, slices, episodes and batches, the same over every store."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlbuffers.errors import CorruptDataError, UnsupportedError, UsageError
+from rlbuffers.metadata import parse_metadata
+from rlbuffers.schema import (
+    EPISODE_LENGTHS,
+    EPISODE_STARTS,
+    FRAMES,
+    NEXT_OBSERVATIONS,
+    OBSERVATIONS,
+    OVERRIDE_OBSERVATIONS,
+    OVERRIDE_ROWS,
+    STACK_INDEX,
+    BufferSpec,
+    final_name,
+    stored_arrays,
+)
+from rlbuffers.stored_rows import StoredRows
+from rlbuffers.stores import open_store
+
+if TYPE_CHECKING:
+    from rlbuffers.samplers.uniform import UniformSampler
+
+__all__ = ["DEFAULT_CACHE_BYTES", "Buffer", "open_buffer"]
+
+Array = np.ndarray[Any, Any]
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+DEFAULT_CACHE_BYTES = 1 << 30
+
+
+class Buffer:
+    """A finished buffer, open for reading. A context manager.
+
+    ``len(buffer)`` is the number of transitions; ``buffer[i]`` is one of them and ``buffer[a:b]``
+    several, as a dict of arrays under the column names. A stacked observation and its next one are
+    overlapping views of the same memory: copy before writing into them.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.hdf5`` file, a ``.zarr`` directory or ``memory:NAME``.
+    cache_bytes : int, default 1 GiB
+        Columns are decoded into RAM at their first use, smallest first, as long as all of these
+        together stay under this size. Frames are always read from the file.
+
+    Raises
+    ------
+    BufferNotFoundError, FormatError, CorruptDataError
+        If there is nothing, no buffer, or a damaged one.
+    """
+
+    def __init__(self, path: str | Path, *, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        self.path = Path(path)
+        self._store = open_store(self.path)
+        self.metadata: Mapping[str, Any] = parse_metadata(self._store.metadata, str(self.path))
+        self.spec = BufferSpec.from_json(self.metadata.get("spec", {}))
+        self._check_arrays()
+        self._rows = self._plan(cache_bytes)
+
+    def _check_arrays(self) -> None:
+        """Hold the store's arrays against the metadata and the spec."""
+        found = {name: (array.dtype.name, list(array.shape)) for name, array in self._store.arrays.items()}
+        stated = {name: (facts["dtype"], facts["shape"]) for name, facts in self.metadata["arrays"].items()}
+        if found != stated:
+            wrong = sorted(name for name in {*found, *stated} if found.get(name) != stated.get(name))[0]
+            raise CorruptDataError(
+                f"{self.path}: array {wrong!r}: the metadata says {stated.get(wrong)}, "
+                f"the file holds {found.get(wrong)}"
+            )
+        for name, array in stored_arrays(self.spec).items():
+            dtype, shape = found.get(name, ("absent", [0]))
+            if dtype != array.dtype.name or tuple(shape[1:]) != array.row_shape:
+                raise CorruptDataError(f"{self.path}: array {name!r} is {dtype} {shape}, unlike the spec")
+
+    def _plan(self, cache_bytes: int) -> dict[str, StoredRows]:
+        """Decide which arrays are kept in RAM."""
+        planned: dict[str, StoredRows] = {}
+        for array in sorted(self._store.arrays.values(), key=lambda array: array.nbytes):
+            keep = array.name not in (FRAMES, OVERRIDE_OBSERVATIONS) and array.nbytes <= cache_bytes
+            cache_bytes -= array.nbytes if keep else 0
+            planned[array.name] = StoredRows(self._store, array.name, keep=keep)
+        return planned
+
+    def __len__(self) -> int:
+        return int(self.metadata["counts"]["transitions"])
+
+    def __repr__(self) -> str:
+        return f"<Buffer {self.path}: {len(self):,} transitions, layout {self.spec.layout}>"
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the content, the same for every store (hexadecimal SHA-256)."""
+        return str(self.metadata["fingerprint"])
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes; 0 in the ``transitions`` layout."""
+        return len(self._rows[EPISODE_STARTS]) if self.spec.layout == "episodes" else 0
+
+    @property
+    def arrays(self) -> Mapping[str, StoredRows]:
+        """The stored arrays by name, for tools that look at a buffer as it is stored."""
+        return self._rows
+
+    @property
+    def store_disk_bytes(self) -> int:
+        """Size of the buffer on disk in bytes."""
+        return self._store.disk_bytes()
+
+    def stored_view(self, name: str, row: int) -> Array | None:
+        """Read a row of a derived column through the container's own library; None without such a view."""
+        return self._store.read_view(name, row)
+
+    def rows(self, indices: Sequence[int] | Array, columns: Sequence[str] | None = None) -> dict[str, Array]:
+        """Return the transitions at `indices`.
+
+        Parameters
+        ----------
+        indices : int array, shape (B,)
+            Rows in any order, repeats allowed; negative ones count from the end.
+        columns : sequence of str, optional
+            Which columns; all of ``spec.batch_names`` by default.
+
+        Returns
+        -------
+        dict of name to array, shape (B, *row)
+
+        Raises
+        ------
+        UsageError
+            If an index is out of range.
+        SpecError
+            If a column does not exist.
+        CorruptDataError
+            If a chunk that is needed is damaged.
+        """
+        wanted = self._checked_indices(indices)
+        names = self.spec.batch_names if columns is None else list(columns)
+        batch: dict[str, Array] = {}
+        for name in names:
+            if name in batch:
+                continue
+            if self.spec.stack and name in (OBSERVATIONS, NEXT_OBSERVATIONS):
+                batch.update(self._stacks(wanted, names))
+            elif name in self._rows and name in self.spec.columns:
+                batch[name] = self._rows[name].take(wanted)
+            else:
+                batch[name] = self._next_observations(name, wanted)
+        return {name: batch[name] for name in names}
+
+    def _checked_indices(self, indices: Sequence[int] | Array) -> Indices:
+        wanted = np.asarray(indices)
+        if wanted.size == 0:
+            wanted = wanted.astype(np.int64)
+        if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
+            raise UsageError(f"row indices must be a 1-D sequence of integers, got {wanted.dtype} {wanted.shape}")
+        wanted = wanted.astype(np.int64)
+        if len(wanted) and (wanted.min() < -len(self) or wanted.max() >= len(self)):
+            raise UsageError(f"{self.path}: row {int(wanted[0])} or another is outside the {len(self)} transitions")
+        return np.where(wanted < 0, wanted + len(self), wanted)
+
+    def _stacks(self, rows: Indices, names: Sequence[str]) -> dict[str, Array]:
+        """Gather the frames of each transition once and show them as two overlapping stacks."""
+        depth = self.spec.stack
+        positions = self._rows[STACK_INDEX].take(rows)
+        if OBSERVATIONS not in names:
+            positions = positions[:, 1:]
+        elif NEXT_OBSERVATIONS not in names:
+            positions = positions[:, :depth]
+        windows = self._frames(positions)
+        stacks = {OBSERVATIONS: windows[:, :depth], NEXT_OBSERVATIONS: windows[:, -depth:]}
+        if NEXT_OBSERVATIONS in names and len(self._override_rows):
+            stacks[NEXT_OBSERVATIONS] = self._with_overrides(rows, stacks[NEXT_OBSERVATIONS])
+        return {name: stack for name, stack in stacks.items() if name in names}
+
+    def _frames(self, positions: Indices) -> Array:
+        frames = self._rows[FRAMES]
+        chunk_rows = frames.array.chunk_rows
+        first = positions[:, 0]
+        depth = positions.shape[1]
+        aligned = depth == chunk_rows and not (first % chunk_rows).any()
+        # The layout written for transitions: a window is a chunk.
+        if aligned and (positions == first[:, None] + np.arange(depth)).all():
+            return frames.decode(first // chunk_rows).reshape(-1, chunk_rows, *frames.array.shape[1:])
+        return frames.take(positions.ravel()).reshape(*positions.shape, *frames.array.shape[1:])
+
+    def _with_overrides(self, rows: Indices, stacks: Array) -> Array:
+        places = np.searchsorted(self._override_rows, rows)
+        hit = places < len(self._override_rows)
+        hit[hit] = self._override_rows[places[hit]] == rows[hit]
+        if hit.any():
+            stacks = stacks.copy()
+            stacks[hit] = self._rows[OVERRIDE_OBSERVATIONS].take(places[hit])
+        return stacks
+
+    @cached_property
+    def _override_rows(self) -> Indices:
+        rows = self._rows.get(OVERRIDE_ROWS)
+        return np.empty(0, np.int64) if rows is None else rows.all()
+
+    @cached_property
+    def _episode_starts(self) -> Indices:
+        return self._rows[EPISODE_STARTS].all()
+
+    @cached_property
+    def _episode_lengths(self) -> Indices:
+        return self._rows[EPISODE_LENGTHS].all()
+
+    def _next_observations(self, name: str, rows: Indices) -> Array:
+        self.spec.batch_column(name)
+        observation = OBSERVATIONS + name.removeprefix(NEXT_OBSERVATIONS)
+        episodes = self.episode_of(rows)
+        at_end = rows == self._episode_starts[episodes] + self._episode_lengths[episodes] - 1
+        following = self._rows[observation].take(np.where(at_end, rows, rows + 1))
+        following[at_end] = self._rows[final_name(observation)].take(episodes[at_end])
+        return following
+
+    def episode_of(self, rows: Sequence[int] | Array) -> Indices:
+        """Return the number of the episode that holds each row, int64, shape (B,).
+
+        Raises
+        ------
+        UnsupportedError
+            In the ``transitions`` layout, whose rows are not stored in time order.
+        """
+        self._require_episodes("episode_of")
+        return np.searchsorted(self._episode_starts, np.asarray(rows), side="right") - 1
+
+    def _require_episodes(self, what: str) -> None:
+        if self.spec.layout != "episodes":
+            raise UnsupportedError(
+                f"{self.path}: {what} needs episodes; this buffer holds independent transitions "
+                f"(order: {self.spec.order}), whose neighbours in the file are not neighbours in time"
+            )
+
+    def episode(self, number: int) -> dict[str, Array]:
+        """Return a whole episode of T steps.
+
+        Observation columns have T + 1 rows, the observation after the last action included; all
+        other columns have T.
+
+        Raises
+        ------
+        UnsupportedError
+            In the ``transitions`` layout.
+        UsageError
+            If there is no episode of that number.
+        """
+        self._require_episodes("episode()")
+        count = self.num_episodes
+        index = operator.index(number)
+        if not -count <= index < count:
+            raise UsageError(f"{self.path}: there is no episode {index}; the buffer has {count}")
+        start, length = int(self._episode_starts[index]), int(self._episode_lengths[index])
+        found = self[start : start + length]
+        for name in self.spec.observation_names:
+            last = found.pop(NEXT_OBSERVATIONS + name.removeprefix(OBSERVATIONS))[-1:]
+            found[name] = np.concatenate([found[name], last])
+        return found
+
+    def episodes(self) -> Iterator[dict[str, Array]]:
+        """Yield every episode in order; see :meth:`episode`."""
+        self._require_episodes("episodes()")
+        for number in range(self.num_episodes):
+            yield self.episode(number)
+
+    def __getitem__(self, key: int | slice) -> dict[str, Array]:
+        if isinstance(key, slice):
+            return self.rows(np.arange(*key.indices(len(self)), dtype=np.int64))
+        return {name: values[0] for name, values in self.rows(np.array([operator.index(key)])).items()}
+
+    def sampler(self, batch_size: int, seed: int | np.random.Generator = 0) -> UniformSampler:
+        """Return a sampler of uniformly random batches; see :class:`UniformSampler`."""
+        from rlbuffers.samplers.uniform import UniformSampler
+
+        return UniformSampler(self, batch_size, np.random.default_rng(seed))
+
+    def close(self) -> None:
+        """Let go of the file; arrays that were returned stay valid."""
+        self._rows = {}
+        self._store.close()
+
+    def __enter__(self) -> Buffer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_buffer(path: str | Path, *, cache_bytes: int = DEFAULT_CACHE_BYTES) -> Buffer:
+    """Open a finished buffer for reading; public as ``rlbuffers.open``. See :class:`Buffer`."""
+    return Buffer(path, cache_bytes=cache_bytes)

@@ -1,0 +1,1 @@
+"""One file per source format; see ``base.py`` for the contract."""

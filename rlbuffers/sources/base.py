@@ -1,0 +1,81 @@
+"""The contract of a source: where data come from, and what is known about them.
+
+A source is a finite, single-pass stream of *pieces*. Reading a piece is sequential and cheap
+(decompress, find the records); turning it into rows is a pure function of the piece, and may run in
+other processes. A source that has nothing to parallelize yields finished rows and decodes nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+from rlbuffers.episode import Episode, Transitions
+from rlbuffers.schema import BufferSpec
+
+__all__ = ["Decoder", "IdentityDecoder", "Rows", "Source"]
+
+Piece = TypeVar("Piece")
+PieceIn = TypeVar("PieceIn", contravariant=True)
+Rows = Transitions | Episode
+
+
+class Decoder(Protocol[PieceIn]):
+    """A picklable function from a piece to rows."""
+
+    def __call__(self, piece: PieceIn) -> Rows:
+        """Decode one piece.
+
+        Raises
+        ------
+        FormatError
+            If the piece is not what the format says; names file and record.
+        """
+
+
+class IdentityDecoder:
+    """The decoder of sources whose pieces are rows already."""
+
+    def __call__(self, piece: Rows) -> Rows:
+        """Return the piece."""
+        return piece
+
+
+class Source(ABC, Generic[Piece]):
+    """Data to be converted, with the facts that go into the buffer's metadata."""
+
+    @property
+    @abstractmethod
+    def spec(self) -> BufferSpec:
+        """Columns and layout of what the source yields."""
+
+    @property
+    @abstractmethod
+    def decoder(self) -> Decoder[Piece]:
+        """The function that turns pieces into rows."""
+
+    @abstractmethod
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the pieces in order; can be called once."""
+
+    def observe(self, rows: Rows) -> None:
+        """Look at decoded rows, in order, to measure what only the data can tell."""
+
+    @abstractmethod
+    def metadata(self) -> dict[str, Any]:
+        """Return the facts for the buffer's metadata; called after the last row.
+
+        Keys and their meaning are those of docs/format.md: ``environment``, ``behavior_policy``,
+        ``source``, ``measurements``, ``warnings``, ``left_out``, ``license``, ``citation``, ...
+        """
+
+    @property
+    def total(self) -> int | None:
+        """Units of work for a progress bar, or None if unknown."""
+        return None
+
+    @property
+    def done(self) -> int:
+        """Units of work finished so far."""
+        return 0

@@ -1,0 +1,102 @@
+"""Buffers in RAM, for tests and small experiments; the reference that other stores are compared with.
+
+They live as long as the process, under names such as ``memory:demo``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlbuffers.errors import BufferNotFoundError
+from rlbuffers.stores.base import ChunkTable, StoredArray, StoreReader, StoreWriter, View
+from rlbuffers.stores.codecs import Codec, RawCodec
+
+__all__ = ["MemoryReader", "MemoryWriter"]
+
+
+class _Buffer:
+    def __init__(self) -> None:
+        self.metadata = ""
+        self.arrays: dict[str, StoredArray] = {}
+        self.chunks: dict[str, list[bytes]] = {}
+
+
+_BUFFERS: dict[str, _Buffer] = {}
+
+
+class MemoryWriter(StoreWriter):
+    """Keeps chunks in lists until the buffer is finished and gets its name."""
+
+    def __init__(self, path: Path) -> None:
+        self._name = str(path)
+        self._buffer = _Buffer()
+
+    def create_array(self, name: str, dtype: np.dtype[Any], row_shape: tuple[int, ...], chunk_rows: int) -> Codec:
+        """See base class."""
+        self._buffer.arrays[name] = StoredArray(name, dtype, (0, *row_shape), chunk_rows, RawCodec())
+        self._buffer.chunks[name] = []
+        return RawCodec()
+
+    def write_chunks(self, name: str, chunks: Sequence[bytes]) -> None:
+        """See base class."""
+        self._buffer.chunks[name].extend(chunks)
+
+    def finish(self, lengths: Mapping[str, int], metadata: str, views: Sequence[View]) -> None:
+        """See base class."""
+        for name, array in self._buffer.arrays.items():
+            self._buffer.arrays[name] = replace(array, shape=(lengths[name], *array.shape[1:]))
+        self._buffer.metadata = metadata
+        _BUFFERS[self._name] = self._buffer
+
+    def abort(self) -> None:
+        """See base class."""
+        self._buffer = _Buffer()
+
+
+class MemoryReader(StoreReader):
+    """Reads a buffer that this process has written."""
+
+    def __init__(self, buffer: _Buffer) -> None:
+        self._buffer = buffer
+        self.metadata = buffer.metadata
+        self.arrays = buffer.arrays
+
+    @classmethod
+    def open(cls, path: Path) -> MemoryReader:
+        """See base class."""
+        try:
+            return cls(_BUFFERS[str(path)])
+        except KeyError:
+            raise BufferNotFoundError(f"{path}: this process has written no buffer of that name") from None
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Whether this process has written a buffer of that name."""
+        return str(path) in _BUFFERS
+
+    def chunk_table(self, name: str) -> ChunkTable:
+        """See base class."""
+        chunks = self._buffer.chunks[name]
+        sizes = np.array([len(chunk) for chunk in chunks], dtype=np.int64)
+        return ChunkTable(
+            regions=[memoryview(chunk) for chunk in chunks],
+            region_of=np.arange(len(chunks), dtype=np.int64),
+            offsets=np.zeros(len(chunks), dtype=np.int64),
+            sizes=sizes,
+            region_names=[f"memory chunk {index}" for index in range(len(chunks))],
+        )
+
+    def read_view(self, name: str, row: int) -> None:
+        """See base class; there are no views in memory."""
+
+    def disk_bytes(self) -> int:
+        """Size of all chunks in bytes."""
+        return sum(len(chunk) for chunks in self._buffer.chunks.values() for chunk in chunks)
+
+    def close(self) -> None:
+        """The buffer stays until the process ends."""

@@ -1,0 +1,405 @@
+"""The one way into a buffer: rows in, chunks out, one commit at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from rlbuffers.atomic import AtomicPath
+from rlbuffers.episode import EncodedRows, Episode, Transitions
+from rlbuffers.errors import BufferExistsError, SpecError, UsageError
+from rlbuffers.fingerprint import BLOCK_ROWS, ArrayDigest, block_digests, fingerprint_of
+from rlbuffers.metadata import render_metadata
+from rlbuffers.schema import (
+    ACTIONS,
+    EPISODE_LENGTHS,
+    EPISODE_RETURNS,
+    EPISODE_STARTS,
+    EPISODE_WHOLE,
+    FRAMES,
+    NEXT_OBSERVATIONS,
+    OBSERVATIONS,
+    OVERRIDE_OBSERVATIONS,
+    OVERRIDE_ROWS,
+    REWARDS,
+    STACK_INDEX,
+    TERMINALS,
+    TIMEOUTS,
+    ArraySpec,
+    BufferSpec,
+    ColumnSpec,
+    final_name,
+    is_observation,
+    next_name,
+    stored_arrays,
+)
+from rlbuffers.stats import ColumnStatistics, quantiles
+from rlbuffers.stores import MEMORY_PREFIX, format_of, writer_class
+from rlbuffers.stores.base import StackView, StepView, StoreWriter, View
+from rlbuffers.stores.chunking import chunk_rows
+from rlbuffers.stores.codecs import Codec
+
+__all__ = ["BufferWriter", "ChunkEncoder", "create"]
+
+Array = np.ndarray[Any, Any]
+# Statistics of larger rows (images) would cost more than they tell.
+_MAX_STATISTICS_ELEMENTS = 4096
+
+
+@dataclass(frozen=True)
+class ChunkEncoder:
+    """Encodes rows of one array; picklable, so that other processes can do it."""
+
+    codec: Codec
+    chunk_rows: int
+
+    @property
+    def unit_rows(self) -> int:
+        """Rows that fill both chunks and fingerprint blocks exactly; all pieces but the last need it."""
+        return math.lcm(self.chunk_rows, BLOCK_ROWS)
+
+    def encode(self, rows: Array) -> EncodedRows:
+        """Encode rows; the last chunk is padded with zeros to its full size."""
+        little = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("<"))
+        chunks = []
+        for start in range(0, len(little), self.chunk_rows):
+            chunk = little[start : start + self.chunk_rows]
+            if len(chunk) < self.chunk_rows:
+                padding = np.zeros((self.chunk_rows - len(chunk), *chunk.shape[1:]), chunk.dtype)
+                chunk = np.concatenate([chunk, padding])
+            chunks.append(self.codec.encode(chunk))
+        return EncodedRows(chunks, block_digests(little), len(little))
+
+
+class _GrowingArray:
+    """One array being written: keeps the rows that do not fill a unit yet."""
+
+    def __init__(self, array: ArraySpec, rows_per_chunk: int, store: StoreWriter) -> None:
+        self.spec = array
+        self.num_rows = 0
+        codec = store.create_array(array.name, array.dtype, array.row_shape, rows_per_chunk)
+        self.encoder = ChunkEncoder(codec, rows_per_chunk)
+        self.digest = ArrayDigest()
+        self._store = store
+        self._pending: list[Array] = []
+        self._num_pending = 0
+
+    def append(self, rows: Array) -> None:
+        self._pending.append(rows)
+        self._num_pending += len(rows)
+        unit = self.encoder.unit_rows
+        if self._num_pending >= unit:
+            joined = np.concatenate(self._pending)
+            whole = len(joined) // unit * unit
+            self._write(self.encoder.encode(joined[:whole]))
+            # A copy, or the view would keep all the rows alive that were written.
+            self._pending, self._num_pending = [joined[whole:].copy()], len(joined) - whole
+
+    def append_encoded(self, rows: EncodedRows) -> None:
+        if self._num_pending or self.num_rows % self.encoder.unit_rows:
+            raise SpecError(
+                f"{self.spec.name!r}: encoded rows must follow whole units of {self.encoder.unit_rows} rows"
+            )
+        self._write(rows)
+
+    def _write(self, rows: EncodedRows) -> None:
+        self._store.write_chunks(self.spec.name, rows.chunks)
+        self.digest.update(rows.digests)
+        self.num_rows += rows.num_rows
+
+    def flush(self) -> None:
+        if self._num_pending:
+            self._write(self.encoder.encode(np.concatenate(self._pending)))
+            self._pending, self._num_pending = [], 0
+
+
+class BufferWriter:
+    """Writes a new buffer; nothing stands under its path until `commit` has succeeded.
+
+    A context manager: leaving the block commits, leaving it by an exception discards.
+
+    Parameters
+    ----------
+    path : str or Path
+        Name ending in ``.hdf5`` or ``.zarr``, or ``memory:NAME``.
+    spec : BufferSpec
+        Columns and layout.
+    metadata : mapping, optional
+        Facts to store: ``environment``, ``behavior_policy``, ``source``, ... (docs/format.md). The
+        attribute `metadata` may be changed until the commit.
+    overwrite : bool, default False
+        Whether an existing buffer is replaced, at the commit.
+
+    Raises
+    ------
+    BufferExistsError, BufferBusyError, UsageError
+        If the path is taken, being written by another process, or of no known format.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        spec: BufferSpec,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.spec = spec
+        self.metadata: dict[str, Any] = dict(metadata or {})
+        store_class = writer_class(format_of(self.path))
+        self._target = None if _in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite)
+        if self._target is None and not overwrite:
+            _refuse_taken_memory(self.path)
+        try:
+            self._store: StoreWriter = store_class(self._target.partial if self._target else self.path)
+            self._arrays = {
+                name: _GrowingArray(array, chunk_rows(array, spec), self._store)
+                for name, array in stored_arrays(spec).items()
+            }
+        except BaseException:
+            self.abort()
+            raise
+        self._statistics = {
+            name: ColumnStatistics() for name, column in spec.columns.items() if _has_statistics(column, spec)
+        }
+        self._flag_counts = {name: 0 for name in (TERMINALS, TIMEOUTS) if name in spec.columns}
+        actions = spec.columns[ACTIONS].space or {}
+        self._action_counts = (
+            np.zeros(int(actions.get("n", 0)), np.int64) if actions.get("type") == "discrete" else None
+        )
+        self._starts: list[int] = []
+        self._lengths: list[int] = []
+        self._returns: list[float] = []
+        self._whole: list[bool] = []
+        self._override_rows: list[int] = []
+        self.num_transitions = 0
+        self.reward_sum = 0.0
+
+    def encoder_of(self, name: str) -> ChunkEncoder:
+        """Return the encoder of a stored array, for encoding its rows in another process."""
+        return self._arrays[name].encoder
+
+    def append_episode(self, episode: Episode) -> None:
+        """Add an episode to a buffer of the ``episodes`` layout.
+
+        Raises
+        ------
+        SpecError
+            If the episode does not fit the spec; nothing of it was added.
+        """
+        if self.spec.layout != "episodes":
+            raise SpecError("append_episode needs layout='episodes'; use append_transitions")
+        rows = episode.rows_of(self.spec)
+        start, length = self.num_transitions, len(episode)
+        total = float(np.asarray(episode.columns[REWARDS], np.float64).sum())
+        if self.spec.stack:
+            first_frame = start + len(self._starts) * self.spec.stack
+            rows[STACK_INDEX] = first_frame + np.add.outer(np.arange(length), np.arange(self.spec.stack + 1))
+        rows[EPISODE_STARTS] = np.array([start])
+        rows[EPISODE_LENGTHS] = np.array([length])
+        rows[EPISODE_RETURNS] = np.array([total])
+        rows[EPISODE_WHOLE] = np.array([episode.whole])
+        self._starts.append(start)
+        self._lengths.append(length)
+        self._returns.append(total)
+        self._whole.append(episode.whole)
+        self._append_rows(rows, length)
+
+    def append_transitions(self, transitions: Transitions | Mapping[str, Array]) -> None:
+        """Add independent transitions to a buffer of the ``transitions`` layout.
+
+        A mapping holds every column of the spec; stacked observations are split into frames.
+
+        Raises
+        ------
+        SpecError
+            If they do not fit the spec; nothing of them was added.
+        """
+        if self.spec.layout != "transitions":
+            raise SpecError("append_transitions needs layout='transitions'; use append_episode")
+        if not isinstance(transitions, Transitions):
+            columns = dict(transitions)
+            if self.spec.stack:
+                stacks = columns.pop(OBSERVATIONS), columns.pop(NEXT_OBSERVATIONS)
+                transitions = Transitions.from_stacks(columns, *stacks)
+            else:
+                transitions = Transitions(columns)
+        transitions.check(self.spec)
+        rows = dict(transitions.columns)
+        if self.spec.stack:
+            depth = self.spec.stack + 1
+            first = self.num_transitions * depth
+            rows[STACK_INDEX] = first + np.arange(len(transitions) * depth).reshape(-1, depth)
+            if transitions.override_rows is not None and transitions.override_observations is not None:
+                override_rows = transitions.override_rows + self.num_transitions
+                self._override_rows.extend(override_rows.tolist())
+                rows[OVERRIDE_ROWS] = override_rows
+                rows[OVERRIDE_OBSERVATIONS] = transitions.override_observations
+            if isinstance(transitions.windows, EncodedRows):
+                self._arrays[FRAMES].append_encoded(transitions.windows)
+            elif transitions.windows is not None:
+                rows[FRAMES] = transitions.windows.reshape(-1, *transitions.windows.shape[2:])
+        self._append_rows(rows, len(transitions))
+
+    def _append_rows(self, rows: Mapping[str, Array], count: int) -> None:
+        for name, values in rows.items():
+            self._arrays[name].append(values)
+        for name, statistics in self._statistics.items():
+            statistics.update(rows[name])
+        for name in self._flag_counts:
+            self._flag_counts[name] += int(np.count_nonzero(rows[name]))
+        if self._action_counts is not None:
+            self._count_actions(rows[ACTIONS])
+        self.reward_sum += float(np.asarray(rows[REWARDS], np.float64).sum())
+        self.num_transitions += count
+
+    def _count_actions(self, actions: Array) -> None:
+        """Count known actions; `validate` reports the others."""
+        counts = self._action_counts
+        if counts is not None:
+            known = actions[(actions >= 0) & (actions < len(counts))]
+            counts += np.bincount(known.ravel(), minlength=len(counts))
+
+    def commit(self) -> Path:
+        """Make the buffer whole and readable under its path.
+
+        Raises
+        ------
+        SpecError
+            If no transition was added.
+        """
+        try:
+            if self.num_transitions == 0:
+                raise SpecError(f"{self.path}: there are no transitions; no buffer was written")
+            for array in self._arrays.values():
+                array.flush()
+            lengths = {name: array.num_rows for name, array in self._arrays.items()}
+            try:
+                text = render_metadata(self._document())
+            except (TypeError, ValueError) as error:
+                raise UsageError(f"{self.path}: the metadata cannot be written as JSON: {error}") from error
+            self._store.finish(lengths, text, self._views())
+            if self._target:
+                self._target.publish()
+        except BaseException:
+            self.abort()
+            raise
+        return self.path
+
+    def abort(self) -> None:
+        """Give up: remove what was written and leave the path as it was."""
+        if hasattr(self, "_store"):
+            self._store.abort()
+        if self._target:
+            self._target.discard()
+
+    def __enter__(self) -> BufferWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()
+
+    def _document(self) -> dict[str, Any]:
+        described: dict[str, dict[str, Any]] = {
+            name: {
+                "dtype": array.spec.dtype.name,
+                "shape": [array.num_rows, *array.spec.row_shape],
+                "digest": array.digest.hexdigest(),
+            }
+            for name, array in self._arrays.items()
+        }
+        fingerprint = fingerprint_of(
+            (name, facts["dtype"], tuple(facts["shape"]), facts["digest"]) for name, facts in described.items()
+        )
+        return {
+            **self.metadata,
+            "spec": self.spec.to_json(),
+            "arrays": described,
+            "fingerprint": fingerprint,
+            "counts": self._counts(),
+            "statistics": self._all_statistics(),
+        }
+
+    def _counts(self) -> dict[str, int]:
+        counts = {"transitions": self.num_transitions, **self._flag_counts}
+        if self.spec.layout == "episodes":
+            counts["episodes"] = len(self._starts)
+            counts["whole_episodes"] = sum(self._whole)
+        if self.spec.stack:
+            counts["frames"] = self._arrays[FRAMES].num_rows
+        if self._override_rows:
+            counts["next_overrides"] = len(self._override_rows)
+        return counts
+
+    def _all_statistics(self) -> dict[str, Any]:
+        found: dict[str, Any] = {name: statistics.to_json() for name, statistics in self._statistics.items()}
+        found["reward_sum"] = self.reward_sum if math.isfinite(self.reward_sum) else None
+        if self._action_counts is not None:
+            found["action_counts"] = self._action_counts.tolist()
+        if self._lengths:
+            found["episode_lengths"] = quantiles(np.array(self._lengths))
+        whole_returns = np.array(self._returns)[np.array(self._whole, bool)]
+        if len(whole_returns) and np.isfinite(whole_returns).all():
+            found["episode_returns"] = quantiles(whole_returns)
+        return found
+
+    def _views(self) -> list[View]:
+        if self.spec.stack:
+            return [self._stack_view(OBSERVATIONS, 0), self._stack_view(NEXT_OBSERVATIONS, 1)]
+        if self.spec.layout == "transitions":
+            return []
+        starts, lengths = np.array(self._starts, np.int64), np.array(self._lengths, np.int64)
+        return [
+            StepView(next_name(name), name, final_name(name), starts, lengths) for name in self.spec.observation_names
+        ]
+
+    def _stack_view(self, name: str, shift: int) -> StackView:
+        if self.spec.layout == "transitions":
+            starts, lengths = np.zeros(1, np.int64), np.array([self.num_transitions], np.int64)
+            frames, step = starts, self.spec.stack + 1
+        else:
+            starts, lengths = np.array(self._starts, np.int64), np.array(self._lengths, np.int64)
+            frames, step = starts + np.arange(len(starts)) * self.spec.stack, 1
+        overrides = np.array(self._override_rows if shift else [], np.int64)
+        return StackView(name, self.spec.stack, shift, step, starts, frames, lengths, overrides)
+
+
+def create(
+    path: str | Path,
+    spec: BufferSpec,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = False,
+) -> BufferWriter:
+    """Begin a new buffer; see :class:`BufferWriter`."""
+    return BufferWriter(path, spec, metadata, overwrite=overwrite)
+
+
+def _has_statistics(column: ColumnSpec, spec: BufferSpec) -> bool:
+    """Numbers of which a mean means something: no flags, no choices, no ids, no images."""
+    small = np.prod(column.shape, dtype=np.int64) <= _MAX_STATISTICS_ELEMENTS
+    vector = is_observation(column.name) and not spec.stack and column.dtype.kind in "iuf"
+    return bool(small and (vector or (column.dtype.kind == "f" and not column.name.startswith(NEXT_OBSERVATIONS))))
+
+
+def _in_memory(path: Path) -> bool:
+    return str(path).startswith(MEMORY_PREFIX)
+
+
+def _refuse_taken_memory(path: Path) -> None:
+    from rlbuffers.stores.memory_store import MemoryReader
+
+    if MemoryReader.exists(path):
+        raise BufferExistsError(f"{path}: exists already; pass overwrite=True to replace it")
