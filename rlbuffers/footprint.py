@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import FRAMES, OVERRIDE_OBSERVATIONS
 
@@ -43,8 +41,7 @@ class Footprint:
 
 def footprint(buffer: Buffer) -> Footprint:
     """Compute the sizes of an open buffer from its metadata."""
-    columns = [buffer.spec.batch_column(name) for name in buffer.spec.batch_names]
-    transition = sum(int(column.dtype.itemsize * np.prod(column.shape, dtype=np.int64)) for column in columns)
+    transition = sum(buffer.spec.batch_column(name).row_bytes for name in buffer.spec.batch_names)
     decoded = {name: rows.array.nbytes for name, rows in buffer.arrays.items()}
     on_disk = sum(decoded.get(name, 0) for name in (FRAMES, OVERRIDE_OBSERVATIONS))
     return Footprint(

@@ -145,8 +145,9 @@ class Buffer:
         CorruptDataError
             If a chunk that is needed is damaged.
         """
-        wanted = self._checked_indices(indices)
-        names = self.spec.batch_names if columns is None else list(columns)
+        return self._rows_at(self._checked_indices(indices), self._batch_names if columns is None else list(columns))
+
+    def _rows_at(self, wanted: Indices, names: Sequence[str]) -> dict[str, Array]:
         batch: dict[str, Array] = {}
         for name in names:
             if name in batch:
@@ -173,27 +174,20 @@ class Buffer:
     def _stacks(self, rows: Indices, names: Sequence[str]) -> dict[str, Array]:
         """Gather the frames of each transition once and show them as two overlapping stacks."""
         depth = self.spec.stack
-        positions = self._rows[STACK_INDEX].take(rows)
-        if OBSERVATIONS not in names:
-            positions = positions[:, 1:]
-        elif NEXT_OBSERVATIONS not in names:
-            positions = positions[:, :depth]
-        windows = self._frames(positions)
+        frames = self._rows[FRAMES]
+        if self._window_is_chunk:
+            windows = frames.decode(rows).reshape(len(rows), depth + 1, *frames.array.shape[1:])
+        else:
+            positions = self._rows[STACK_INDEX].take(rows)
+            if OBSERVATIONS not in names:
+                positions = positions[:, 1:]
+            elif NEXT_OBSERVATIONS not in names:
+                positions = positions[:, :depth]
+            windows = frames.take(positions.ravel()).reshape(*positions.shape, *frames.array.shape[1:])
         stacks = {OBSERVATIONS: windows[:, :depth], NEXT_OBSERVATIONS: windows[:, -depth:]}
         if NEXT_OBSERVATIONS in names and len(self._override_rows):
             stacks[NEXT_OBSERVATIONS] = self._with_overrides(rows, stacks[NEXT_OBSERVATIONS])
         return {name: stack for name, stack in stacks.items() if name in names}
-
-    def _frames(self, positions: Indices) -> Array:
-        frames = self._rows[FRAMES]
-        chunk_rows = frames.array.chunk_rows
-        first = positions[:, 0]
-        depth = positions.shape[1]
-        aligned = depth == chunk_rows and not (first % chunk_rows).any()
-        # The layout written for transitions: a window is a chunk.
-        if aligned and (positions == first[:, None] + np.arange(depth)).all():
-            return frames.decode(first // chunk_rows).reshape(-1, chunk_rows, *frames.array.shape[1:])
-        return frames.take(positions.ravel()).reshape(*positions.shape, *frames.array.shape[1:])
 
     def _with_overrides(self, rows: Indices, stacks: Array) -> Array:
         places = np.searchsorted(self._override_rows, rows)
@@ -203,6 +197,19 @@ class Buffer:
             stacks = stacks.copy()
             stacks[hit] = self._rows[OVERRIDE_OBSERVATIONS].take(places[hit])
         return stacks
+
+    @cached_property
+    def _window_is_chunk(self) -> bool:
+        """Whether the frames of transition i are chunk i, as the writer lays out independent transitions."""
+        chunk_rows = self._rows[FRAMES].array.chunk_rows
+        if self.spec.layout != "transitions" or chunk_rows != self.spec.stack + 1:
+            return False
+        expected = np.arange(len(self) * chunk_rows).reshape(-1, chunk_rows)
+        return np.array_equal(self._rows[STACK_INDEX].all(), expected)
+
+    @cached_property
+    def _batch_names(self) -> list[str]:
+        return self.spec.batch_names
 
     @cached_property
     def _override_rows(self) -> Indices:

@@ -23,6 +23,7 @@ on disk are specified in ``docs/format.md``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -122,6 +123,11 @@ class ColumnSpec:
             raise SpecError(f"column {self.name!r}: dtype {self.dtype} cannot be stored; use bool, int or float")
         if any(size < 1 for size in self.shape):
             raise SpecError(f"column {self.name!r}: every size in its shape {self.shape} must be at least 1")
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of one row in bytes."""
+        return self.dtype.itemsize * math.prod(self.shape)
 
     def to_json(self) -> dict[str, Any]:
         """Return the description that is stored in a buffer's metadata."""
@@ -287,7 +293,7 @@ class ArraySpec:
     @property
     def row_bytes(self) -> int:
         """Size of one row in bytes."""
-        return int(self.dtype.itemsize * np.prod(self.row_shape, dtype=np.int64))
+        return self.dtype.itemsize * math.prod(self.row_shape)
 
 
 def stored_arrays(spec: BufferSpec) -> dict[str, ArraySpec]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError
+from rlbuffers.recycling import RecycledArrays
 from rlbuffers.stores.base import ChunkTable, StoredArray, StoreReader
 from rlbuffers.stores.codecs import CodecError
 
@@ -40,6 +41,7 @@ class StoredRows:
         self._keep = keep
         self._table: ChunkTable | None = None
         self._kept: Array | None = None
+        self._memory = RecycledArrays()
 
     def __len__(self) -> int:
         return self.array.shape[0]
@@ -88,25 +90,24 @@ class StoredRows:
         CorruptDataError
             If a chunk fails its checksum or has another size; names file, array, chunk and offset.
         """
-        size = self.array.chunk_bytes
-        out = np.empty((len(chunks) * self.array.chunk_rows, *self.array.shape[1:]), self.array.dtype)
-        target = out.reshape(-1).view(np.uint8).data
-        decode = self.array.codec.decode
         table = self.table
+        size = self.array.chunk_bytes
+        shape = (len(chunks) * self.array.chunk_rows, *self.array.shape[1:])
+        out = self._memory.empty(shape, self.array.dtype)
         regions = table.regions
-        starts = table.offsets[chunks].tolist()
-        sizes = table.sizes[chunks].tolist()
-        position = 0
-        for region, start, length in zip(table.region_of[chunks].tolist(), starts, sizes, strict=True):
-            try:
-                target[position : position + size] = decode(regions[region][start : start + length], size)
-            except CodecError as error:
-                chunk = int(chunks[position // size])
-                raise CorruptDataError(
-                    f"{table.region_names[region]}: array {self.array.name!r}, chunk {chunk} "
-                    f"(offset {start}, {length} bytes): {error}"
-                ) from error
-            position += size
+        starts = table.offsets[chunks]
+        places = zip(
+            table.region_of[chunks].tolist(), starts.tolist(), (starts + table.sizes[chunks]).tolist(), strict=True
+        )
+        stored = [regions[region][start:stop] for region, start, stop in places]
+        try:
+            self.array.codec.decode(stored, size, out.reshape(-1).view(np.uint8).data)
+        except CodecError as error:
+            chunk = int(chunks[error.index])
+            raise CorruptDataError(
+                f"{table.region_names[table.region_of[chunk]]}: array {self.array.name!r}, chunk {chunk} "
+                f"(offset {table.offsets[chunk]}, {table.sizes[chunk]} bytes): {error}"
+            ) from error
         return out
 
     @property

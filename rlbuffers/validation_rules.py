@@ -274,7 +274,7 @@ def _no_duplicates(buffer: Buffer) -> Iterator[Finding]:
             )
         return
     names = buffer.spec.batch_names
-    rows_at_once = max(_MAX_BLOCK_BYTES // sum(_row_bytes(buffer, name) for name in names), 1)
+    rows_at_once = max(_MAX_BLOCK_BYTES // sum(buffer.spec.batch_column(name).row_bytes for name in names), 1)
     digests = np.empty((len(buffer), 2), np.uint64)
     for start in range(0, len(buffer), rows_at_once):
         block = buffer[start : start + rows_at_once]
@@ -288,11 +288,6 @@ def _no_duplicates(buffer: Buffer) -> Iterator[Finding]:
         yield Finding(
             "no-duplicates", "warning", f"{len(buffer) - distinct:,} of {len(buffer):,} rows repeat another row"
         )
-
-
-def _row_bytes(buffer: Buffer, name: str) -> int:
-    column = buffer.spec.batch_column(name)
-    return int(column.dtype.itemsize * np.prod(column.shape, dtype=np.int64))
 
 
 def _counts_equal_stored(buffer: Buffer) -> Iterator[Finding]:

@@ -389,7 +389,7 @@ def create(
 
 def _has_statistics(column: ColumnSpec, spec: BufferSpec) -> bool:
     """Numbers of which a mean means something: no flags, no choices, no ids, no images."""
-    small = np.prod(column.shape, dtype=np.int64) <= _MAX_STATISTICS_ELEMENTS
+    small = math.prod(column.shape) <= _MAX_STATISTICS_ELEMENTS
     vector = is_observation(column.name) and not spec.stack and column.dtype.kind in "iuf"
     return bool(small and (vector or (column.dtype.kind == "f" and not column.name.startswith(NEXT_OBSERVATIONS))))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
 
@@ -37,11 +37,11 @@ def gunzip(path: Path, on_read: Callable[[bytes], None] | None = None) -> Iterat
         If it is cut short, followed by other bytes, or fails its CRC-32 or length.
     """
     from isal import isal_zlib
-    from isal.igzip_lib import IsalError
 
     if not path.is_file():
         raise BufferNotFoundError(f"{path}: there is no such file")
     with path.open("rb") as file:
+        damaged: Any = isal_zlib.error  # its stub does not know that this is an exception
         pending = b""
         members = 0
         while True:
@@ -59,7 +59,7 @@ def gunzip(path: Path, on_read: Callable[[bytes], None] | None = None) -> Iterat
             while not inflater.eof:
                 try:
                     piece = inflater.decompress(pending, _MAX_PIECE_BYTES)
-                except IsalError as error:
+                except damaged as error:
                     raise CorruptDataError(
                         f"{path}: the GZIP stream is damaged near byte {file.tell()}: {error}"
                     ) from error

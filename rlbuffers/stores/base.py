@@ -13,6 +13,7 @@ The last chunk of an array is stored at full size, padded with zeros.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,12 +45,12 @@ class StoredArray:
     @property
     def chunk_bytes(self) -> int:
         """Size of one decoded chunk in bytes."""
-        return int(self.dtype.itemsize * self.chunk_rows * np.prod(self.shape[1:], dtype=np.int64))
+        return self.dtype.itemsize * self.chunk_rows * math.prod(self.shape[1:])
 
     @property
     def nbytes(self) -> int:
         """Size of all rows, decoded, in bytes."""
-        return int(self.dtype.itemsize * np.prod(self.shape, dtype=np.int64))
+        return self.dtype.itemsize * math.prod(self.shape)
 
 
 @dataclass(frozen=True)

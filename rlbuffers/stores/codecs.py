@@ -1,13 +1,15 @@
 """How one chunk becomes bytes and how the bytes become the chunk again.
 
 A codec is a small picklable value, so that chunks can be encoded in other processes. Every codec's
-bytes carry a checksum that `decode` verifies: Adler-32 inside a zlib stream (RFC 1950), CRC-32C
-behind a Zstandard frame (RFC 8878).
+bytes carry a checksum that decoding verifies: Adler-32 inside a zlib stream (RFC 1950), CRC-32C
+behind a Zstandard frame (RFC 8878). Chunks are decoded many at a time, as batches need them.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +21,19 @@ _CRC_BYTES = 4
 
 
 class CodecError(ValueError):
-    """The bytes of a chunk do not decode to what was encoded; callers add the place."""
+    """The bytes of a chunk do not decode to what was encoded.
+
+    Parameters
+    ----------
+    index : int
+        Which of the chunks that were to be decoded.
+    problem : str
+        What is wrong with it; callers add the place.
+    """
+
+    def __init__(self, index: int, problem: str) -> None:
+        super().__init__(problem)
+        self.index = index
 
 
 class Codec(Protocol):
@@ -28,13 +42,13 @@ class Codec(Protocol):
     def encode(self, chunk: np.ndarray[Any, Any]) -> bytes:
         """Return the stored form of a C-ordered chunk."""
 
-    def decode(self, stored: memoryview, size: int) -> bytes | memoryview:
-        """Return the `size` bytes of a chunk.
+    def decode(self, stored: Sequence[memoryview], size: int, target: memoryview) -> None:
+        """Decode chunks of `size` bytes each, one after the other, into `target`.
 
         Raises
         ------
         CodecError
-            If the stored bytes fail their checksum or hold another number of bytes.
+            If stored bytes fail their checksum or hold another number of bytes.
         """
 
 
@@ -46,11 +60,12 @@ class RawCodec:
         """Return the chunk's bytes."""
         return chunk.tobytes()
 
-    def decode(self, stored: memoryview, size: int) -> memoryview:
-        """Return the stored bytes themselves."""
-        if len(stored) != size:
-            raise CodecError(f"holds {len(stored)} bytes, expected {size}")
-        return stored
+    def decode(self, stored: Sequence[memoryview], size: int, target: memoryview) -> None:
+        """Copy the stored bytes."""
+        for index, chunk in enumerate(stored):
+            if len(chunk) != size:
+                raise CodecError(index, f"holds {len(chunk)} bytes, expected {size}")
+            target[index * size : (index + 1) * size] = chunk
 
 
 @dataclass(frozen=True)
@@ -80,18 +95,19 @@ class ZlibCodec:
         compressed: bytes = isal_zlib.compress(data, self.level)
         return compressed
 
-    def decode(self, stored: memoryview, size: int) -> bytes | memoryview:
-        """Inflate and compare the Adler-32 checksum."""
+    def decode(self, stored: Sequence[memoryview], size: int, target: memoryview) -> None:
+        """Inflate and compare the Adler-32 checksums."""
         inflate, inflate_error = _libdeflate()
+        position = 0
         try:
-            data: bytes = inflate(stored, size)
+            for chunk in stored:
+                data = inflate(chunk, size)
+                if self.shuffle_bytes > 1:
+                    data = np.frombuffer(data, np.uint8).reshape(self.shuffle_bytes, -1).T.tobytes()
+                target[position : position + size] = data  # refuses data of any other size
+                position += size
         except (inflate_error, ValueError) as error:
-            raise CodecError("its zlib stream is damaged") from error
-        if len(data) != size:
-            raise CodecError(f"holds {len(data)} bytes, expected {size}")
-        if self.shuffle_bytes > 1:
-            return np.frombuffer(data, np.uint8).reshape(self.shuffle_bytes, -1).T.tobytes()
-        return data
+            raise CodecError(position // size, f"not a whole zlib stream of {size} bytes") from error
 
 
 @dataclass(frozen=True)
@@ -114,20 +130,24 @@ class ZstdCodec:
         checksum: int = crc32c(frame)
         return frame + checksum.to_bytes(_CRC_BYTES, "little")
 
-    def decode(self, stored: memoryview, size: int) -> bytes:
-        """Compare the CRC-32C checksum and decompress."""
+    def decode(self, stored: Sequence[memoryview], size: int, target: memoryview) -> None:
+        """Compare the CRC-32C checksums and decompress."""
         content_size, decompress, zstd_error, crc32c = _zstd_reading()
-        frame = bytes(stored[:-_CRC_BYTES])
-        if crc32c(frame) != int.from_bytes(stored[-_CRC_BYTES:], "little"):
-            raise CodecError("its CRC-32C does not fit")
+        position = 0
         try:
-            announced = content_size(frame)
-            if announced != size:  # checked first: the decompressor allocates what the frame announces
-                raise CodecError(f"announces {announced} bytes, expected {size}")
-            data: bytes = decompress(frame)
-        except zstd_error as error:
-            raise CodecError("its Zstandard frame is damaged") from error
-        return data
+            for chunk in stored:
+                frame = bytes(chunk[:-_CRC_BYTES])
+                if crc32c(frame) != int.from_bytes(chunk[-_CRC_BYTES:], "little"):
+                    raise CodecError(position // size, "its CRC-32C does not fit")
+                # Asked first: the decompressor allocates whatever the frame announces.
+                if content_size(frame) != size:
+                    raise CodecError(position // size, f"announces {content_size(frame)} bytes, expected {size}")
+                target[position : position + size] = decompress(frame)
+                position += size
+        except (zstd_error, ValueError) as error:
+            if isinstance(error, CodecError):
+                raise
+            raise CodecError(position // size, f"not a whole Zstandard frame of {size} bytes") from error
 
 
 @functools.cache
@@ -144,14 +164,15 @@ def _zstd_compressor(level: int) -> Any:
     return zstandard.ZstdCompressor(level=level)
 
 
-@functools.cache
-def _zstd_reading() -> tuple[Any, Any, type[Exception], Any]:
-    import zstandard
-    from google_crc32c import value as crc32c
+_thread = threading.local()  # a Zstandard decompressor serves one thread at a time
 
-    return (
-        zstandard.frame_content_size,
-        zstandard.ZstdDecompressor().decompress,
-        zstandard.ZstdError,
-        crc32c,
-    )
+
+def _zstd_reading() -> tuple[Any, Any, type[Exception], Any]:
+    found: tuple[Any, Any, type[Exception], Any] | None = getattr(_thread, "zstd_reading", None)
+    if found is None:
+        import zstandard
+        from google_crc32c import value as crc32c
+
+        decompress = zstandard.ZstdDecompressor().decompress
+        found = _thread.zstd_reading = (zstandard.frame_content_size, decompress, zstandard.ZstdError, crc32c)
+    return found

@@ -1,0 +1,47 @@
+"""Large arrays whose memory is used again as soon as nobody holds them."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+__all__ = ["RecycledArrays"]
+
+# References to a free buffer: the list, the loop variable and getrefcount's argument.
+_FREE = 3
+
+
+class RecycledArrays:
+    """Hands out uninitialized arrays and reuses the memory of those that were dropped.
+
+    A batch of Atari transitions is a megabyte. Fresh memory of that size costs a page fault every
+    4 KiB, which can take longer than decoding the batch. An array handed out here is the caller's
+    for as long as the caller, or any view of it, lives: what is reused is memory to which only this
+    pool still refers.
+
+    Parameters
+    ----------
+    max_buffers : int, default 4
+        Dropped memory kept for reuse, in numbers of arrays.
+    """
+
+    def __init__(self, max_buffers: int = 4) -> None:
+        self._buffers: list[np.ndarray[Any, Any]] = []
+        self._max_buffers = max_buffers
+        self._lock = threading.Lock()
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """Return an uninitialized C-ordered array."""
+        size = dtype.itemsize * math.prod(shape)
+        with self._lock:
+            for buffer in self._buffers:
+                if buffer.nbytes == size and sys.getrefcount(buffer) == _FREE:
+                    return buffer.view(dtype).reshape(shape)
+            fresh = np.empty(size, np.uint8)
+            # Of memory that was handed out and is still held, the oldest is forgotten here, not freed.
+            self._buffers = [*self._buffers[-self._max_buffers + 1 :], fresh]
+        return fresh.view(dtype).reshape(shape)
