@@ -1,5 +1,6 @@
 # make demo   install what running needs and do the main job on the data in the repository
 # make test   install what testing needs, then lint, types and all tests
+# make peers  an environment with the libraries that benchmarks compare with
 # make help   this list
 PYTHON ?= python3.11
 VENV := .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test lint types tests bench clean
+.PHONY: help demo test lint types tests peers clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -39,5 +40,11 @@ types: $(VENV)/.dev
 tests: $(VENV)/.dev
 	$(BIN)/pytest -n 2 -q
 
+peers: .venv-peers/.done
+.venv-peers/.done: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-peers demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlbuffers.convert import convert
+    from rlbuffers.conversion import convert
     from rlbuffers.episode import Episode, Transitions
     from rlbuffers.reader import Buffer
     from rlbuffers.reader import open_buffer as open
@@ -48,7 +48,7 @@ _HOMES = {
     "ColumnSpec": ("rlbuffers.schema", "ColumnSpec"),
     "Episode": ("rlbuffers.episode", "Episode"),
     "Transitions": ("rlbuffers.episode", "Transitions"),
-    "convert": ("rlbuffers.convert", "convert"),
+    "convert": ("rlbuffers.conversion", "convert"),
     "create": ("rlbuffers.writer", "create"),
     "open": ("rlbuffers.reader", "open_buffer"),
     "validate": ("rlbuffers.validation", "validate"),

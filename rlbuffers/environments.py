@@ -212,7 +212,9 @@ def _rom_of_task(task: str) -> str | None:
 
 def _nearest_task(task: str, tasks: list[str]) -> str | None:
     """Return the task whose bare name (``pong`` for ``ALE/Pong-v5``) comes nearest, if any does."""
-    bare = {_BARE_NAME.sub("", name.rpartition("/")[2]).lower(): name for name in tasks}
+    # The last of several tasks with one bare name is kept: gymnasium's own, in its newest version.
+    ordered = sorted(tasks, key=lambda name: "/" not in name)
+    bare = {_BARE_NAME.sub("", name.rpartition("/")[2]).lower(): name for name in ordered}
     nearest = difflib.get_close_matches(_BARE_NAME.sub("", task.rpartition("/")[2]).lower(), bare, n=1)
     return bare[nearest[0]] if nearest else None
 

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import SpecError
-from rlbuffers.schema import FRAMES, NEXT_OBSERVATIONS, OBSERVATIONS, REWARDS, BufferSpec, final_name
+from rlbuffers.schema import (
+    EPISODES_GROUP,
+    FRAMES,
+    NEXT_OBSERVATIONS,
+    OBSERVATIONS,
+    REWARDS,
+    BufferSpec,
+    ColumnSpec,
+    final_name,
+)
 
 __all__ = ["EncodedRows", "Episode", "Transitions", "check_rows"]
 
@@ -25,11 +34,9 @@ def check_rows(name: str, rows: Array, dtype: np.dtype[Any], row_shape: tuple[in
         If the dtype or the shape of a row differs from what was declared.
     """
     array = np.asarray(rows)
-    if array.dtype != dtype or array.shape[1:] != row_shape:
-        raise SpecError(
-            f"column {name!r}: expected rows of dtype {dtype} and shape {row_shape}, "
-            f"got {array.dtype} and {array.shape[1:]}"
-        )
+    if array.dtype != dtype or array.ndim == 0 or array.shape[1:] != row_shape:
+        got = f"{array.dtype} and {array.shape[1:]}" if array.ndim else f"one {array.dtype}"
+        raise SpecError(f"column {name!r}: expected rows of dtype {dtype} and shape {row_shape}, got {got}")
     return array
 
 
@@ -67,9 +74,6 @@ class Episode:
         SpecError
             If a column is missing, unknown, of another dtype or shape, or of another length.
         """
-        num_steps = len(self)
-        if num_steps == 0:
-            raise SpecError("an episode has no steps")
         observed = {FRAMES} if spec.stack else set(spec.observation_names)
         expected = set(spec.columns) - set(spec.observation_names)
         for what, got, wanted in (
@@ -79,16 +83,13 @@ class Episode:
         ):
             if got != wanted:
                 raise SpecError(f"an episode has {what} {sorted(got)}, expected {sorted(wanted)}")
-        rows: dict[str, Array] = {}
-        for name, values in self.columns.items():
-            column = spec.columns[name]
-            rows[name] = check_rows(name, values, column.dtype, column.shape)
-            if len(rows[name]) != num_steps:
-                raise SpecError(f"column {name!r}: expected {num_steps} rows like 'rewards', got {len(rows[name])}")
+        rows = _checked_columns(self.columns, spec)
+        num_steps = len(rows[REWARDS])
+        if num_steps == 0:
+            raise SpecError("an episode has no steps")
         rows.update(self._observation_rows(spec, num_steps))
         for name, value in self.facts.items():
-            column = spec.episode_columns[name]
-            rows[f"episodes/{name}"] = np.asarray(value, dtype=column.dtype).reshape(1, *column.shape)
+            rows[f"{EPISODES_GROUP}/{name}"] = _fact_row(spec.episode_columns[name], value)
         return rows
 
     def _observation_rows(self, spec: BufferSpec, num_steps: int) -> dict[str, Array]:
@@ -160,6 +161,23 @@ class Transitions:
         return len(self.columns[REWARDS])
 
     @classmethod
+    def from_columns(cls, columns: Mapping[str, Array], spec: BufferSpec) -> Transitions:
+        """Build from every column of the spec; stacked observations are split into frames.
+
+        Raises
+        ------
+        SpecError
+            If a column is missing, unknown, of another dtype or shape, or of another length.
+        """
+        if set(columns) != set(spec.columns):
+            raise SpecError(f"transitions have columns {sorted(columns)}, expected {sorted(spec.columns)}")
+        rows = _checked_columns(columns, spec)
+        if not spec.stack:
+            return cls(rows)
+        stacks = rows.pop(OBSERVATIONS), rows.pop(NEXT_OBSERVATIONS)
+        return cls.from_stacks(rows, *stacks)
+
+    @classmethod
     def from_stacks(cls, columns: Mapping[str, Array], observations: Array, next_observations: Array) -> Transitions:
         """Find the frames that observation and next observation, both (B, k, height, width), share."""
         depth = observations.shape[1]
@@ -179,15 +197,53 @@ class Transitions:
         expected = set(spec.columns) - ({OBSERVATIONS, NEXT_OBSERVATIONS} if spec.stack else set())
         if set(self.columns) != expected:
             raise SpecError(f"transitions have columns {sorted(self.columns)}, expected {sorted(expected)}")
-        for name, values in self.columns.items():
-            column = spec.columns[name]
-            if len(check_rows(name, values, column.dtype, column.shape)) != len(self):
-                raise SpecError(f"column {name!r}: expected {len(self)} rows like 'rewards', got {len(values)}")
-        if not spec.stack:
-            return
+        _checked_columns(self.columns, spec)
+        if spec.stack:
+            self._check_windows(spec)
+            self._check_overrides(spec)
+
+    def _check_windows(self, spec: BufferSpec) -> None:
         frames = self.windows.num_rows if isinstance(self.windows, EncodedRows) else len(self) * (spec.stack + 1)
         if isinstance(self.windows, np.ndarray):
             row_shape = (spec.stack + 1, *spec.columns[OBSERVATIONS].shape[1:])
             frames = len(check_rows("windows", self.windows, np.dtype(np.uint8), row_shape)) * (spec.stack + 1)
         if self.windows is None or frames != len(self) * (spec.stack + 1):
             raise SpecError(f"windows: expected {spec.stack + 1} frames for each of {len(self)} transitions")
+
+    def _check_overrides(self, spec: BufferSpec) -> None:
+        if self.override_rows is None and self.override_observations is None:
+            return
+        if self.override_rows is None or self.override_observations is None:
+            raise SpecError("override_rows and override_observations must be given together")
+        rows = check_rows("override_rows", self.override_rows, np.dtype(np.int64), ())
+        column = spec.columns[NEXT_OBSERVATIONS]
+        stacks = check_rows("override_observations", self.override_observations, column.dtype, column.shape)
+        if len(rows) != len(stacks):
+            raise SpecError(f"override_observations: expected {len(rows)} rows like 'override_rows', got {len(stacks)}")
+        if len(rows) and (rows[0] < 0 or rows[-1] >= len(self) or (np.diff(rows) < 1).any()):
+            raise SpecError(f"override_rows must be ascending rows of the {len(self)} transitions, got {rows.tolist()}")
+
+
+def _checked_columns(columns: Mapping[str, Array], spec: BufferSpec) -> dict[str, Array]:
+    """Return columns as arrays after checking that they have the declared rows, and all as many."""
+    rows = {
+        name: check_rows(name, values, spec.columns[name].dtype, spec.columns[name].shape)
+        for name, values in columns.items()
+    }
+    for name, values in rows.items():
+        if len(values) != len(rows[REWARDS]):
+            raise SpecError(f"column {name!r}: expected {len(rows[REWARDS])} rows like 'rewards', got {len(values)}")
+    return rows
+
+
+def _fact_row(column: ColumnSpec, value: Any) -> Array:
+    """Return a fact as a row of its column; a Python number is converted if that loses nothing."""
+    given = np.asarray(value)
+    try:
+        row: Array = given.astype(column.dtype).reshape(1, *column.shape)
+        same = np.array_equal(row.ravel(), given.ravel(), equal_nan=column.dtype.kind == "f")
+    except (TypeError, ValueError, OverflowError):
+        same = False
+    if not same:
+        raise SpecError(f"fact {column.name!r}: {value!r} is no {column.dtype} of shape {column.shape}")
+    return row

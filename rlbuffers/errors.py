@@ -10,6 +10,7 @@
     │   └── CorruptDataError                                a checksum or a length is wrong
     ├── SpecError                 (also ValueError)         data and declared columns disagree
     ├── UsageError                (also ValueError)         an argument that cannot be obeyed
+    │   └── OutOfRangeError       (also IndexError)         no row or episode of that number
     ├── UnsupportedError                                    asked of a buffer what it cannot give
     ├── DownloadError             (also OSError)            the network, or what it sent
     └── MissingDependencyError    (also ImportError)        an extra is not installed
@@ -27,6 +28,7 @@ __all__ = [
     "DownloadError",
     "FormatError",
     "MissingDependencyError",
+    "OutOfRangeError",
     "RlbuffersError",
     "SpecError",
     "UnsupportedError",
@@ -64,6 +66,10 @@ class SpecError(RlbuffersError, ValueError):
 
 class UsageError(RlbuffersError, ValueError):
     """An argument has a value that cannot be obeyed."""
+
+
+class OutOfRangeError(UsageError, IndexError):
+    """There is no row or episode of that number."""
 
 
 class UnsupportedError(RlbuffersError):

@@ -35,7 +35,8 @@ def render_metadata(facts: Mapping[str, Any]) -> str:
     ValueError
         If a number is not finite; JSON has no word for it.
     """
-    document = {"format": FORMAT_NAME, "format_version": FORMAT_VERSION, **facts}
+    document = {**facts, "format": FORMAT_NAME, "format_version": FORMAT_VERSION}
+    document.pop(_CHECKSUM, None)
     document[_CHECKSUM] = _checksum(document)
     return json.dumps(document, sort_keys=True, allow_nan=False)
 
@@ -52,18 +53,27 @@ def parse_metadata(text: str, where: str) -> dict[str, Any]:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptDataError(f"{where}: the metadata is not JSON ({error})") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT_NAME:
         raise FormatError(f"{where}: the metadata does not say format {FORMAT_NAME!r}")
-    if document.pop(_CHECKSUM, None) != _checksum(document):
+    if not _passes_checksum(document):
         raise CorruptDataError(f"{where}: the metadata fails its checksum; the file is damaged or was edited by hand")
-    if document["format_version"] != FORMAT_VERSION:
+    if document.get("format_version") != FORMAT_VERSION:
         raise FormatError(
-            f"{where}: format version {document['format_version']!r}, this release reads version {FORMAT_VERSION}; "
+            f"{where}: format version {document.get('format_version')!r}, this release reads version {FORMAT_VERSION}; "
             "upgrade rlbuffers"
         )
     return document
+
+
+def _passes_checksum(document: dict[str, Any]) -> bool:
+    """Take the checksum out of a document and compare."""
+    stated = document.pop(_CHECKSUM, None)
+    try:
+        return bool(stated == _checksum(document))
+    except ValueError:  # a number too large for a float, or half of a surrogate pair
+        return False
 
 
 def _checksum(document: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlbuffers.errors import CorruptDataError, UnsupportedError, UsageError
+from rlbuffers.errors import CorruptDataError, OutOfRangeError, UnsupportedError, UsageError
 from rlbuffers.metadata import parse_metadata
 from rlbuffers.schema import (
     EPISODE_LENGTHS,
@@ -118,9 +118,9 @@ class Buffer:
         """Size of the buffer on disk in bytes."""
         return self._store.disk_bytes()
 
-    def stored_view(self, name: str, row: int) -> Array | None:
-        """Read a row of a derived column through the container's own library; None without such a view."""
-        return self._store.read_view(name, row)
+    def stored_view(self, name: str, rows: Sequence[int]) -> Array | None:
+        """Read rows of a derived column through the container's own library; None without such a view."""
+        return self._store.read_view(name, rows)
 
     def rows(self, indices: Sequence[int] | Array, columns: Sequence[str] | None = None) -> dict[str, Array]:
         """Return the transitions at `indices`.
@@ -138,8 +138,10 @@ class Buffer:
 
         Raises
         ------
-        UsageError
+        OutOfRangeError
             If an index is out of range.
+        UsageError
+            If the buffer is closed, or the indices are no integers.
         SpecError
             If a column does not exist.
         CorruptDataError
@@ -161,6 +163,8 @@ class Buffer:
         return {name: batch[name] for name in names}
 
     def _checked_indices(self, indices: Sequence[int] | Array) -> Indices:
+        if not self._rows:
+            raise UsageError(f"{self.path}: the buffer is closed")
         wanted = np.asarray(indices)
         if wanted.size == 0:
             wanted = wanted.astype(np.int64)
@@ -168,7 +172,8 @@ class Buffer:
             raise UsageError(f"row indices must be a 1-D sequence of integers, got {wanted.dtype} {wanted.shape}")
         wanted = wanted.astype(np.int64)
         if len(wanted) and (wanted.min() < -len(self) or wanted.max() >= len(self)):
-            raise UsageError(f"{self.path}: row {int(wanted[0])} or another is outside the {len(self)} transitions")
+            wrong = int(wanted[(wanted < -len(self)) | (wanted >= len(self))][0])
+            raise OutOfRangeError(f"{self.path}: there is no row {wrong}; the buffer has {len(self):,}")
         return np.where(wanted < 0, wanted + len(self), wanted)
 
     def _stacks(self, rows: Indices, names: Sequence[str]) -> dict[str, Array]:
@@ -227,7 +232,7 @@ class Buffer:
     def _next_observations(self, name: str, rows: Indices) -> Array:
         self.spec.batch_column(name)
         observation = OBSERVATIONS + name.removeprefix(NEXT_OBSERVATIONS)
-        episodes = self.episode_of(rows)
+        episodes = self._episodes_at(rows)
         at_end = rows == self._episode_starts[episodes] + self._episode_lengths[episodes] - 1
         following = self._rows[observation].take(np.where(at_end, rows, rows + 1))
         following[at_end] = self._rows[final_name(observation)].take(episodes[at_end])
@@ -242,7 +247,10 @@ class Buffer:
             In the ``transitions`` layout, whose rows are not stored in time order.
         """
         self._require_episodes("episode_of")
-        return np.searchsorted(self._episode_starts, np.asarray(rows), side="right") - 1
+        return self._episodes_at(self._checked_indices(rows))
+
+    def _episodes_at(self, rows: Indices) -> Indices:
+        return np.searchsorted(self._episode_starts, rows, side="right") - 1
 
     def _require_episodes(self, what: str) -> None:
         if self.spec.layout != "episodes":
@@ -261,14 +269,14 @@ class Buffer:
         ------
         UnsupportedError
             In the ``transitions`` layout.
-        UsageError
+        OutOfRangeError
             If there is no episode of that number.
         """
         self._require_episodes("episode()")
         count = self.num_episodes
         index = operator.index(number)
         if not -count <= index < count:
-            raise UsageError(f"{self.path}: there is no episode {index}; the buffer has {count}")
+            raise OutOfRangeError(f"{self.path}: there is no episode {index}; the buffer has {count}")
         start, length = int(self._episode_starts[index]), int(self._episode_lengths[index])
         found = self[start : start + length]
         for name in self.spec.observation_names:

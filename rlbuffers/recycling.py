@@ -11,8 +11,13 @@ import numpy as np
 
 __all__ = ["RecycledArrays"]
 
-# References to a free buffer: the list, the loop variable and getrefcount's argument.
-_FREE = 3
+
+def _references(buffers: list[np.ndarray[Any, Any]], index: int) -> int:
+    return sys.getrefcount(buffers[index])
+
+
+# What is counted for a buffer that only the list holds differs between versions of Python, so it is measured.
+_FREE = _references([np.empty(0, np.uint8)], 0)
 
 
 class RecycledArrays:
@@ -38,9 +43,9 @@ class RecycledArrays:
         """Return an uninitialized C-ordered array."""
         size = dtype.itemsize * math.prod(shape)
         with self._lock:
-            for buffer in self._buffers:
-                if buffer.nbytes == size and sys.getrefcount(buffer) == _FREE:
-                    return buffer.view(dtype).reshape(shape)
+            for index in range(len(self._buffers)):
+                if _references(self._buffers, index) == _FREE and self._buffers[index].nbytes == size:
+                    return self._buffers[index].view(dtype).reshape(shape)
             fresh = np.empty(size, np.uint8)
             # Of memory that was handed out and is still held, the oldest is forgotten here, not freed.
             self._buffers = [*self._buffers[-self._max_buffers + 1 :], fresh]

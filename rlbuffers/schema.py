@@ -24,6 +24,7 @@ on disk are specified in ``docs/format.md``.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,6 +32,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.spaces import checked_space
 
 __all__ = [
     "ACTIONS",
@@ -74,6 +76,7 @@ FINAL_OBSERVATIONS = "episodes/final_observations"
 Layout = Literal["episodes", "transitions"]
 Order = Literal["time", "shuffled"]
 _ARRAY_KINDS = "biuf"  # bool, signed, unsigned, float: what every reader of HDF5 and Zarr knows
+_MAX_ITEM_BYTES = 8
 
 
 def is_observation(name: str) -> bool:
@@ -105,7 +108,12 @@ class ColumnSpec:
         Shape of one row: ``()`` for rewards, ``(4, 84, 84)`` for stacked frames.
     space : mapping, optional
         What values may occur: ``{"type": "discrete", "n": 4}`` or
-        ``{"type": "box", "low": -1.0, "high": 1.0}`` (numbers or nested lists of the row's shape).
+        ``{"type": "box", "low": -1.0, "high": 1.0}``; see `rlbuffers.spaces`.
+
+    Raises
+    ------
+    SpecError
+        If the name is no path, or the dtype, the shape or the space cannot be stored.
     """
 
     name: str
@@ -114,15 +122,17 @@ class ColumnSpec:
     space: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dtype", np.dtype(self.dtype))
+        object.__setattr__(self, "dtype", np.dtype(self.dtype).newbyteorder("="))
         object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
         parts = self.name.split("/")
         if not all(part and part.strip(".") and part.isprintable() for part in parts):
             raise SpecError(f"column name {self.name!r}: expected words separated by '/'")
-        if self.dtype.kind not in _ARRAY_KINDS:
+        if self.dtype.kind not in _ARRAY_KINDS or self.dtype.itemsize > _MAX_ITEM_BYTES:
             raise SpecError(f"column {self.name!r}: dtype {self.dtype} cannot be stored; use bool, int or float")
         if any(size < 1 for size in self.shape):
             raise SpecError(f"column {self.name!r}: every size in its shape {self.shape} must be at least 1")
+        if self.space is not None:
+            object.__setattr__(self, "space", checked_space(self.space, self.dtype, self.shape))
 
     @property
     def row_bytes(self) -> int:
@@ -190,8 +200,20 @@ class BufferSpec:
                 raise SpecError(f"a buffer needs a column {needed!r}; got {sorted(self.columns)}")
         if not self.observation_names:
             raise SpecError(f"a buffer needs a column 'observations'; got {sorted(self.columns)}")
+        if self.layout == "transitions" and self.episode_columns:
+            raise SpecError("independent transitions have no episode columns; use layout='episodes'")
+        self._check_numbers()
         self._check_next_observations()
         self._check_stack()
+        self._check_places()
+
+    def _check_numbers(self) -> None:
+        if self.columns[REWARDS].shape:
+            raise SpecError(f"column {REWARDS!r} must hold one number a row, not {self.columns[REWARDS].shape}")
+        for name in (TERMINALS, TIMEOUTS):
+            column = self.columns.get(name)
+            if column is not None and (column.dtype != np.bool_ or column.shape):
+                raise SpecError(f"column {name!r} must hold one bool a row, not {column.dtype} {column.shape}")
 
     def _check_next_observations(self) -> None:
         for name in self.observation_names:
@@ -213,6 +235,18 @@ class BufferSpec:
         fits = column is not None and len(column.shape) == 3 and column.shape[0] == self.stack
         if column is None or not fits or column.dtype != np.uint8:
             raise SpecError(f"stack={self.stack} needs uint8 'observations' of shape ({self.stack}, height, width)")
+
+    def _check_places(self) -> None:
+        """Refuse columns that would stand at the same place in a file, or one inside another."""
+        derived = set(self.batch_names) - set(self.columns)
+        stacked = {OBSERVATIONS, NEXT_OBSERVATIONS} - derived if self.stack else set()
+        names = [*(array.name for array in _list_arrays(self)), *derived, *stacked]
+        for name, count in Counter(names).items():
+            if count > 1:
+                raise SpecError(f"the format has an array {name!r} already; give the column another name")
+            outer = next((folder for folder in names if name.startswith(f"{folder}/")), None)
+            if outer is not None:
+                raise SpecError(f"{name!r} cannot stand inside the column {outer!r}; give one of them another name")
 
     @property
     def observation_names(self) -> list[str]:
@@ -302,12 +336,15 @@ def stored_arrays(spec: BufferSpec) -> dict[str, ArraySpec]:
     Stacked observations become ``frames`` and ``stack_index``; derivable next observations become
     one final observation an episode; every other column is an array of the same name.
     """
+    return {array.name: array for array in sorted(_list_arrays(spec), key=lambda array: array.name)}
+
+
+def _list_arrays(spec: BufferSpec) -> list[ArraySpec]:
     arrays: list[ArraySpec] = []
     int64 = np.dtype(np.int64)
     for column in spec.columns.values():
-        if spec.stack and (is_observation(column.name) or column.name == NEXT_OBSERVATIONS):
-            continue
-        arrays.append(ArraySpec(column.name, column.dtype, column.shape, "transitions"))
+        if not (spec.stack and column.name in (OBSERVATIONS, NEXT_OBSERVATIONS)):
+            arrays.append(ArraySpec(column.name, column.dtype, column.shape, "transitions"))
     if spec.stack:
         column = spec.columns[OBSERVATIONS]
         arrays.append(ArraySpec(FRAMES, column.dtype, column.shape[1:], "frames"))
@@ -326,4 +363,4 @@ def stored_arrays(spec: BufferSpec) -> dict[str, ArraySpec]:
             for name in spec.observation_names:
                 column = spec.columns[name]
                 arrays.append(ArraySpec(final_name(name), column.dtype, column.shape, "episodes"))
-    return {array.name: array for array in sorted(arrays, key=lambda array: array.name)}
+    return arrays

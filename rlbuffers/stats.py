@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ColumnStatistics", "quantiles"]
+__all__ = ["ColumnStatistics", "quantiles", "total_reward"]
 
 Array = np.ndarray[Any, Any]
 _QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
@@ -34,8 +34,14 @@ class ColumnStatistics:
         values = rows.astype(np.float64)
         finite = np.isfinite(values)
         self._not_finite += int((~finite).sum())
-        count = finite.sum(axis=0)
         values = np.where(finite, values, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):  # a sum too large for a float is stored as null
+            self._merge(values, finite)
+        self._low = np.minimum(self._low, np.where(finite, rows, np.inf).min(axis=0))
+        self._high = np.maximum(self._high, np.where(finite, rows, -np.inf).max(axis=0))
+
+    def _merge(self, values: Array, finite: Array) -> None:
+        count = finite.sum(axis=0)
         mean = values.sum(axis=0) / np.maximum(count, 1)
         squares = np.where(finite, (values - mean) ** 2, 0.0).sum(axis=0)
         total = self._count + count
@@ -44,8 +50,6 @@ class ColumnStatistics:
         self._squares = self._squares + squares + delta**2 * self._count * weight
         self._mean = self._mean + delta * weight
         self._count = total
-        self._low = np.minimum(self._low, np.where(finite, rows, np.inf).min(axis=0))
-        self._high = np.maximum(self._high, np.where(finite, rows, -np.inf).max(axis=0))
 
     def to_json(self) -> dict[str, Any]:
         """Return min, max, mean and std (population) as numbers or nested lists, or {} if nothing was fed."""
@@ -71,6 +75,12 @@ def _finite_list(values: Any) -> Any:
     objects = array.astype(object)
     objects[~np.isfinite(array)] = None
     return objects.tolist()
+
+
+def total_reward(rewards: Array) -> float:
+    """Sum rewards in double precision; the sum of rewards that are not finite is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.asarray(rewards, np.float64).sum())
 
 
 def quantiles(values: Array) -> dict[str, float]:

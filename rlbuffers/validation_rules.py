@@ -28,6 +28,7 @@ from rlbuffers.schema import (
     next_name,
     stored_arrays,
 )
+from rlbuffers.spaces import count_outside
 
 __all__ = ["ALL_IS_WELL", "RULES", "Finding", "Rule"]
 
@@ -111,24 +112,10 @@ def _values_in_space(buffer: Buffer) -> Iterator[Finding]:
     for name, column in buffer.spec.columns.items():
         if not column.space or name not in buffer.arrays:
             continue
-        outside = sum(_count_outside(block, column.space) for block in _blocks(buffer, name))
+        outside = sum(count_outside(block, column.space) for block in _blocks(buffer, name))
         if outside:
             status: Literal["error", "warning"] = "error" if name in (ACTIONS, "next_actions") else "warning"
             yield Finding("values-in-space", status, f"{outside:,} rows of {name!r} lie outside {dict(column.space)}")
-
-
-def _count_outside(block: Array, space: Any) -> int:
-    if space["type"] == "discrete":
-        return int(((block < 0) | (block >= space["n"])).sum())
-    low, high = (_bound(space.get(key), fill, block) for key, fill in (("low", -np.inf), ("high", np.inf)))
-    outside = (block < low) | (block > high)
-    return int(outside.reshape(len(block), -1).any(axis=1).sum())
-
-
-def _bound(bound: Any, fill: float, block: Array) -> Array:
-    values = np.array(bound, dtype=np.float64)
-    values = np.where(np.isnan(values), fill, values)
-    return values.reshape(block.shape[1:]) if values.ndim else values
 
 
 def _terminals_plausible(buffer: Buffer) -> Iterator[Finding]:
@@ -163,7 +150,7 @@ def _timeouts_plausible(buffer: Buffer) -> Iterator[Finding]:
     if TERMINALS in buffer.spec.columns:
         both = int((timeouts & buffer.arrays[TERMINALS].all()).sum())
         if both:
-            yield Finding("timeouts-plausible", "warning", f"{both:,} transitions are terminal and timeout at once")
+            yield Finding("timeouts-plausible", "note", f"{both:,} transitions are terminal and timeout at once")
     if buffer.spec.layout != "episodes":
         return
     inside = _inside_episodes(buffer, timeouts)
@@ -278,9 +265,7 @@ def _no_duplicates(buffer: Buffer) -> Iterator[Finding]:
     digests = np.empty((len(buffer), 2), np.uint64)
     for start in range(0, len(buffer), rows_at_once):
         block = buffer[start : start + rows_at_once]
-        parts = np.concatenate(
-            [np.ascontiguousarray(block[name]).reshape(len(block[name]), -1).view(np.uint8) for name in names], axis=1
-        )
+        parts = np.concatenate([_bytes_of_rows(block[name]) for name in names], axis=1)
         for offset, row in enumerate(parts):
             digests[start + offset] = np.frombuffer(xxhash.xxh3_128_digest(row.data), np.uint64)
     distinct = len(np.unique(digests, axis=0))
@@ -288,6 +273,10 @@ def _no_duplicates(buffer: Buffer) -> Iterator[Finding]:
         yield Finding(
             "no-duplicates", "warning", f"{len(buffer) - distinct:,} of {len(buffer):,} rows repeat another row"
         )
+
+
+def _bytes_of_rows(rows: Array) -> Array:
+    return np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.uint8)
 
 
 def _counts_equal_stored(buffer: Buffer) -> Iterator[Finding]:
@@ -312,13 +301,16 @@ def _views_agree(buffer: Buffer) -> Iterator[Finding]:
     rows = np.unique(np.linspace(0, len(buffer) - 1, _VIEW_ROWS_CHECKED).astype(np.int64))
     for name in names:
         expected = buffer.rows(rows, [name])[name]
-        for row, wanted in zip(rows.tolist(), expected, strict=True):
-            found = buffer.stored_view(name, row)
-            if found is not None and not np.array_equal(found, wanted):
-                yield Finding(
-                    "views-agree", "error", f"{name!r} of row {row} differs when read by the container's library"
-                )
-                break
+        found = buffer.stored_view(name, rows.tolist())
+        if found is None:
+            continue
+        if (found.dtype, found.shape) != (expected.dtype, expected.shape):
+            yield Finding("views-agree", "error", f"{name!r} has another type when read by the container's library")
+            continue
+        wrong = (_bytes_of_rows(found) != _bytes_of_rows(expected)).any(axis=1)  # NaN is equal to itself here
+        if wrong.any():
+            row = int(rows[wrong.argmax()])
+            yield Finding("views-agree", "error", f"{name!r} of row {row} differs when read by the container's library")
 
 
 RULES: dict[str, Rule] = {

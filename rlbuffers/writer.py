@@ -39,7 +39,7 @@ from rlbuffers.schema import (
     next_name,
     stored_arrays,
 )
-from rlbuffers.stats import ColumnStatistics, quantiles
+from rlbuffers.stats import ColumnStatistics, quantiles, total_reward
 from rlbuffers.stores import MEMORY_PREFIX, format_of, writer_class
 from rlbuffers.stores.base import StackView, StepView, StoreWriter, View
 from rlbuffers.stores.chunking import chunk_rows
@@ -100,6 +100,8 @@ class _GrowingArray:
             self._write(self.encoder.encode(joined[:whole]))
             # A copy, or the view would keep all the rows alive that were written.
             self._pending, self._num_pending = [joined[whole:].copy()], len(joined) - whole
+        else:
+            self._pending[-1] = rows.copy()  # the caller may fill the same array with the next rows
 
     def append_encoded(self, rows: EncodedRows) -> None:
         if self._num_pending or self.num_rows % self.encoder.unit_rows:
@@ -153,6 +155,7 @@ class BufferWriter:
         self.path = Path(path)
         self.spec = spec
         self.metadata: dict[str, Any] = dict(metadata or {})
+        _render(self.path, {**self.metadata, "spec": spec.to_json()})  # not only after hours of recording
         store_class = writer_class(format_of(self.path))
         self._target = None if _in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite)
         if self._target is None and not overwrite:
@@ -179,6 +182,7 @@ class BufferWriter:
         self._returns: list[float] = []
         self._whole: list[bool] = []
         self._override_rows: list[int] = []
+        self._is_finished = False
         self.num_transitions = 0
         self.reward_sum = 0.0
 
@@ -194,11 +198,12 @@ class BufferWriter:
         SpecError
             If the episode does not fit the spec; nothing of it was added.
         """
+        self._require_open()
         if self.spec.layout != "episodes":
             raise SpecError("append_episode needs layout='episodes'; use append_transitions")
         rows = episode.rows_of(self.spec)
         start, length = self.num_transitions, len(episode)
-        total = float(np.asarray(episode.columns[REWARDS], np.float64).sum())
+        total = total_reward(rows[REWARDS])
         if self.spec.stack:
             first_frame = start + len(self._starts) * self.spec.stack
             rows[STACK_INDEX] = first_frame + np.add.outer(np.arange(length), np.arange(self.spec.stack + 1))
@@ -222,30 +227,27 @@ class BufferWriter:
         SpecError
             If they do not fit the spec; nothing of them was added.
         """
+        self._require_open()
         if self.spec.layout != "transitions":
             raise SpecError("append_transitions needs layout='transitions'; use append_episode")
-        if not isinstance(transitions, Transitions):
-            columns = dict(transitions)
-            if self.spec.stack:
-                stacks = columns.pop(OBSERVATIONS), columns.pop(NEXT_OBSERVATIONS)
-                transitions = Transitions.from_stacks(columns, *stacks)
-            else:
-                transitions = Transitions(columns)
-        transitions.check(self.spec)
-        rows = dict(transitions.columns)
+        if isinstance(transitions, Transitions):
+            transitions.check(self.spec)
+        else:
+            transitions = Transitions.from_columns(transitions, self.spec)
+        rows = {name: np.asarray(values) for name, values in transitions.columns.items()}
         if self.spec.stack:
             depth = self.spec.stack + 1
             first = self.num_transitions * depth
             rows[STACK_INDEX] = first + np.arange(len(transitions) * depth).reshape(-1, depth)
+            if isinstance(transitions.windows, EncodedRows):
+                self._arrays[FRAMES].append_encoded(transitions.windows)
+            elif transitions.windows is not None:
+                rows[FRAMES] = transitions.windows.reshape(-1, *transitions.windows.shape[2:])
             if transitions.override_rows is not None and transitions.override_observations is not None:
                 override_rows = transitions.override_rows + self.num_transitions
                 self._override_rows.extend(override_rows.tolist())
                 rows[OVERRIDE_ROWS] = override_rows
                 rows[OVERRIDE_OBSERVATIONS] = transitions.override_observations
-            if isinstance(transitions.windows, EncodedRows):
-                self._arrays[FRAMES].append_encoded(transitions.windows)
-            elif transitions.windows is not None:
-                rows[FRAMES] = transitions.windows.reshape(-1, *transitions.windows.shape[2:])
         self._append_rows(rows, len(transitions))
 
     def _append_rows(self, rows: Mapping[str, Array], count: int) -> None:
@@ -257,7 +259,7 @@ class BufferWriter:
             self._flag_counts[name] += int(np.count_nonzero(rows[name]))
         if self._action_counts is not None:
             self._count_actions(rows[ACTIONS])
-        self.reward_sum += float(np.asarray(rows[REWARDS], np.float64).sum())
+        self.reward_sum += total_reward(rows[REWARDS])
         self.num_transitions += count
 
     def _count_actions(self, actions: Array) -> None:
@@ -265,7 +267,7 @@ class BufferWriter:
         counts = self._action_counts
         if counts is not None:
             known = actions[(actions >= 0) & (actions < len(counts))]
-            counts += np.bincount(known.ravel(), minlength=len(counts))
+            counts += np.bincount(known.ravel().astype(np.int64), minlength=len(counts))
 
     def commit(self) -> Path:
         """Make the buffer whole and readable under its path.
@@ -274,31 +276,38 @@ class BufferWriter:
         ------
         SpecError
             If no transition was added.
+        UsageError
+            If the writer is finished already, or `metadata` is no JSON.
         """
+        self._require_open()
         try:
             if self.num_transitions == 0:
                 raise SpecError(f"{self.path}: there are no transitions; no buffer was written")
             for array in self._arrays.values():
                 array.flush()
             lengths = {name: array.num_rows for name, array in self._arrays.items()}
-            try:
-                text = render_metadata(self._document())
-            except (TypeError, ValueError) as error:
-                raise UsageError(f"{self.path}: the metadata cannot be written as JSON: {error}") from error
-            self._store.finish(lengths, text, self._views())
+            self._store.finish(lengths, _render(self.path, self._document()), self._views())
             if self._target:
                 self._target.publish()
+            self._is_finished = True
         except BaseException:
             self.abort()
             raise
         return self.path
 
     def abort(self) -> None:
-        """Give up: remove what was written and leave the path as it was."""
-        if hasattr(self, "_store"):
-            self._store.abort()
-        if self._target:
-            self._target.discard()
+        """Give up: remove what was written and leave the path as it was. Does nothing after a commit."""
+        self._is_finished = True
+        try:
+            if hasattr(self, "_store"):
+                self._store.abort()
+        finally:
+            if self._target:
+                self._target.discard()
+
+    def _require_open(self) -> None:
+        if self._is_finished:
+            raise UsageError(f"{self.path}: this writer has finished; make a new one")
 
     def __enter__(self) -> BufferWriter:
         return self
@@ -306,10 +315,10 @@ class BufferWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.commit()
-        else:
+        if kind is not None:
             self.abort()
+        elif not self._is_finished:
+            self.commit()
 
     def _document(self) -> dict[str, Any]:
         described: dict[str, dict[str, Any]] = {
@@ -385,6 +394,13 @@ def create(
 ) -> BufferWriter:
     """Begin a new buffer; see :class:`BufferWriter`."""
     return BufferWriter(path, spec, metadata, overwrite=overwrite)
+
+
+def _render(path: Path, facts: Mapping[str, Any]) -> str:
+    try:
+        return render_metadata(facts)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path}: the metadata cannot be written as JSON: {error}") from error
 
 
 def _has_statistics(column: ColumnSpec, spec: BufferSpec) -> bool:

@@ -11,7 +11,7 @@ import click
 from rlbuffers.paths import DEFAULT_BUFFER_DIR, DEFAULT_DATASET_DIR
 
 if TYPE_CHECKING:
-    from rlbuffers.convert import ConversionReport
+    from rlbuffers.conversion import ConversionReport
 
 __all__ = ["convert"]
 
@@ -64,7 +64,7 @@ def rl_unplugged(
 
     Uses the shard in DATASET_DIR/GAME if it is there, and downloads it otherwise.
     """
-    from rlbuffers.convert import convert as run_conversion
+    from rlbuffers.conversion import convert as run_conversion
     from rlbuffers.errors import BufferExistsError
     from rlbuffers.sources.rlu_atari_tfrecord import RLUAtariSource
     from rlbuffers.sources.rlu_games import check_game, shard_name, shard_url
@@ -77,7 +77,7 @@ def rl_unplugged(
     shard = dataset_dir.expanduser() / game / name
     if not shard.exists():
         _download(url, shard)
-    facts = {"dataset": "rl_unplugged/atari", "run_id": run_id, "shard_id": shard_id, "url": url}
+    facts = {"dataset": "rl_unplugged/atari", "run_id": run_id, "shard_id": shard_id, "published_at": url}
     source = RLUAtariSource(shard, game, facts=facts, limit=limit)
     with progress_bar() as progress:
         bar = progress.add_task(f"Converting {game}", total=source.total)

@@ -36,6 +36,8 @@ class UniformSampler:
     ------
     UsageError
         If `batch_size` is less than 1.
+    SpecError
+        If a column does not exist.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class UniformSampler:
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, got {batch_size}")
+        for name in columns or ():
+            buffer.spec.batch_column(name)
         self.buffer = buffer
         self.batch_size = batch_size
         self.columns = columns
@@ -68,8 +72,18 @@ class UniformSampler:
         return {"generator": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on exactly where :meth:`state_dict` was taken."""
-        self._generator.bit_generator.state = state["generator"]
+        """Go on exactly where :meth:`state_dict` was taken.
+
+        Raises
+        ------
+        UsageError
+            If the state is not one of a generator of this kind.
+        """
+        try:
+            self._generator.bit_generator.state = state["generator"]
+        except (KeyError, TypeError, ValueError) as error:
+            kind = type(self._generator.bit_generator).__name__
+            raise UsageError(f"not the state of a sampler whose generator is a {kind}: {error!r}") from error
 
 
 def _as_list(value: Any) -> list[Any]:

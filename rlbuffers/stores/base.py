@@ -168,8 +168,8 @@ class StoreReader(ABC):
         """
 
     @abstractmethod
-    def read_view(self, name: str, row: int) -> np.ndarray[Any, Any] | None:
-        """Read one row of a derived array through the container's own library.
+    def read_view(self, name: str, rows: Sequence[int]) -> np.ndarray[Any, Any] | None:
+        """Read rows of a derived array through the container's own library.
 
         Returns None where the backend shows no such view, so that a caller can compare what plain
         readers of the container get with what the buffer holds.

@@ -8,8 +8,10 @@ that ``h5py.File(path)["observations"][i]`` works although nothing is stored twi
 from __future__ import annotations
 
 import mmap
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_CHUNK_BYTES = 1 << 30
 # HDF5 keeps irregular selections as a list that it searches from the front: long ones cost their square.
 _RUNS_PER_MAPPING = 512
+_ERRNO = re.compile(r"errno = (\d+)")
 
 Int64 = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -36,7 +39,8 @@ class HDF5Writer(StoreWriter):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = h5py.File(path, "w", libver="latest", locking=False)
+        # The oldest format with virtual datasets and checksums on all metadata; "latest" shuts older readers out.
+        self._file = h5py.File(path, "w", libver=("v110", "v110"), locking=False)
         self._num_chunks: dict[str, int] = {}
 
     def create_array(self, name: str, dtype: np.dtype[Any], row_shape: tuple[int, ...], chunk_rows: int) -> Codec:
@@ -56,32 +60,48 @@ class HDF5Writer(StoreWriter):
 
     def write_chunks(self, name: str, chunks: Sequence[bytes]) -> None:
         """See base class."""
-        dataset = self._file[name]
-        chunk_rows = dataset.chunks[0]
-        first = self._num_chunks[name]
-        self._num_chunks[name] += len(chunks)
-        dataset.resize(self._num_chunks[name] * chunk_rows, axis=0)
-        rest = (0,) * (dataset.ndim - 1)
-        for index, chunk in enumerate(chunks, first):
-            dataset.id.write_direct_chunk((index * chunk_rows, *rest), chunk)
+        with _plain_disk_errors(self._path):
+            dataset = self._file[name]
+            chunk_rows = dataset.chunks[0]
+            first = self._num_chunks[name]
+            self._num_chunks[name] += len(chunks)
+            dataset.resize(self._num_chunks[name] * chunk_rows, axis=0)
+            rest = (0,) * (dataset.ndim - 1)
+            for index, chunk in enumerate(chunks, first):
+                dataset.id.write_direct_chunk((index * chunk_rows, *rest), chunk)
 
     def finish(self, lengths: Mapping[str, int], metadata: str, views: Sequence[View]) -> None:
         """See base class."""
-        for name, length in lengths.items():
-            self._file[name].resize(length, axis=0)
-        for view in views:
-            if isinstance(view, StackView):
-                _add_stack_view(self._file, view)
-            else:
-                _add_step_view(self._file, view)
-        encoded = metadata.encode()
-        self._file.attrs.create(_ATTRIBUTE, encoded, dtype=h5py.string_dtype("utf-8", len(encoded)))
-        self._file.close()
+        with _plain_disk_errors(self._path):
+            for name, length in lengths.items():
+                self._file[name].resize(length, axis=0)
+            for view in views:
+                if isinstance(view, StackView):
+                    _add_stack_view(self._file, view)
+                else:
+                    _add_step_view(self._file, view)
+            encoded = metadata.encode()
+            self._file.attrs.create(_ATTRIBUTE, encoded, dtype=h5py.string_dtype("utf-8", len(encoded)))
+            self._file.close()
 
     def abort(self) -> None:
         """See base class."""
-        if self._file:
-            self._file.close()
+        # Closing writes what is pending, which fails again on a full disk; it is thrown away in any case.
+        with suppress(OSError, RuntimeError):
+            if self._file:
+                self._file.close()
+
+
+@contextmanager
+def _plain_disk_errors(path: Path) -> Iterator[None]:
+    """Turn HDF5's account of a full disk, a paragraph of either of two types, into an ordinary OSError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        code = _ERRNO.search(str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
 
 
 def _add_stack_view(file: h5py.File, view: StackView) -> None:
@@ -89,21 +109,21 @@ def _add_stack_view(file: h5py.File, view: StackView) -> None:
     shape = (int(view.run_lengths.sum()), view.depth, *frames.shape[1:])
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     starts, first_frames, lengths = _without_rows(view)
-    for group in _groups(len(starts)):
+    # A strided run has as many pieces as rows, so each stays a regular selection of its own.
+    for group in _groups(len(starts), 1 if view.step > 1 else _RUNS_PER_MAPPING):
         for position in range(view.depth):
             target = _selection(shape, starts[group], lengths[group], inner=position)
             source = _selection(
                 frames.shape, first_frames[group] + view.shift + position, lengths[group], stride=view.step
             )
             properties.set_virtual(target, b".", b"/frames", source)
-    for number, row in enumerate(view.override_rows.tolist()):
+    for number, row, length in _runs_of(view.override_rows):
         overrides = file["next_overrides/observations"]
-        one = np.ones(1, np.int64)
         properties.set_virtual(
-            _selection(shape, one * row, one),
+            _selection(shape, row, length),
             b".",
             b"/next_overrides/observations",
-            _selection(overrides.shape, one * number, one),
+            _selection(overrides.shape, number, length),
         )
     _create_virtual(file, view.name, frames.dtype, shape, properties)
 
@@ -127,7 +147,7 @@ def _add_step_view(file: h5py.File, view: StepView) -> None:
     steps, finals = file[view.steps], file[view.finals]
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     ends = view.starts + view.lengths - 1
-    for group in _groups(len(view.starts)):
+    for group in _groups(len(view.starts), _RUNS_PER_MAPPING):
         longer = view.lengths[group] > 1
         starts, inner = view.starts[group][longer], view.lengths[group][longer] - 1
         if len(starts):
@@ -148,9 +168,17 @@ def _add_step_view(file: h5py.File, view: StepView) -> None:
     _create_virtual(file, view.name, steps.dtype, steps.shape, properties)
 
 
-def _groups(count: int) -> Iterator[slice]:
-    for start in range(0, count, _RUNS_PER_MAPPING):
-        yield slice(start, start + _RUNS_PER_MAPPING)
+def _groups(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, start + size)
+
+
+def _runs_of(rows: Int64) -> Iterator[tuple[Int64, Int64, Int64]]:
+    """Yield (position in `rows`, first row, length) of each run of consecutive rows, as arrays of one number."""
+    begins = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+    lengths = np.diff(begins, append=len(rows))
+    for begin, length in zip(begins, lengths, strict=True):
+        yield np.array([begin]), rows[[begin]], np.array([length])
 
 
 def _selection(
@@ -212,7 +240,7 @@ class HDF5Reader(StoreReader):
     def _opened(self) -> Iterator[h5py.File]:
         """Open with h5py and translate whatever it raises on a damaged file."""
         try:
-            with h5py.File(self._path, "r", locking=False) as hdf5:
+            with _open_file(self._path) as hdf5:
                 yield hdf5
         except RlbuffersError:
             raise
@@ -245,11 +273,11 @@ class HDF5Reader(StoreReader):
             region_names=[str(self._path)],
         )
 
-    def read_view(self, name: str, row: int) -> np.ndarray[Any, Any] | None:
+    def read_view(self, name: str, rows: Sequence[int]) -> np.ndarray[Any, Any] | None:
         """See base class."""
         with self._opened() as hdf5:
-            found: np.ndarray[Any, Any] = hdf5[name][row]
-            return found
+            view = hdf5[name]
+            return np.stack([view[row] for row in rows])
 
     def disk_bytes(self) -> int:
         """See base class."""
@@ -261,6 +289,17 @@ class HDF5Reader(StoreReader):
             self._map.close()
         except BufferError:
             return
+
+
+def _open_file(path: Path) -> h5py.File:
+    """Open for reading as plain h5py does, so that a file can be open in both ways at once."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        # Some file systems know no locks, and whoever has the file open without them forbids them to others.
+        if "lock" not in str(error):
+            raise
+        return h5py.File(path, "r", locking=False)
 
 
 def _text(value: Any) -> str:

@@ -91,7 +91,7 @@ class MemoryReader(StoreReader):
             region_names=[f"memory chunk {index}" for index in range(len(chunks))],
         )
 
-    def read_view(self, name: str, row: int) -> None:
+    def read_view(self, name: str, rows: Sequence[int]) -> None:
         """See base class; there are no views in memory."""
 
     def disk_bytes(self) -> int:

@@ -1,8 +1,9 @@
 """Zarr v3 buffers: many small chunks in few files, through Zarr's sharding codec.
 
-zarr-python writes the metadata documents; the shards, whose layout is a short page of the Zarr
-specification, are written and read here, because one transition is one chunk and zarr-python
-spends a millisecond on each. A buffer is a directory that any Zarr v3 library opens.
+Documents and shards are written and read here, by the Zarr v3 specification: one transition is one
+chunk, and zarr-python spends a millisecond on each. A buffer is a directory that any Zarr v3 library
+opens. No checksum covers the documents of the arrays, so they must say exactly what is written here:
+anything else might be read in another way by another library.
 """
 
 from __future__ import annotations
@@ -90,22 +91,14 @@ class ZarrWriter(StoreWriter):
 
     def finish(self, lengths: Mapping[str, int], metadata: str, views: Sequence[View]) -> None:
         """See base class; Zarr has no views, docs/format.md gives the one-line recipe instead."""
-        import zarr
-        from zarr.codecs import Crc32cCodec
-        from zarr.codecs import ZstdCodec as ZarrZstd
-
-        root = zarr.create_group(self._path, zarr_format=3, attributes={_ATTRIBUTE: json.loads(metadata)})
         for name, array in self._arrays.items():
             array.flush()
-            root.create_array(
-                name,
-                shape=(lengths[name], *array.row_shape),
-                dtype=array.dtype,
-                chunks=(array.chunk_rows, *array.row_shape),
-                shards=(array.chunk_rows * array.chunks_per_shard, *array.row_shape),
-                compressors=[ZarrZstd(level=1), Crc32cCodec()],
-                fill_value=0,
-            )
+            shape = (lengths[name], *array.row_shape)
+            document = _array_document(shape, array.dtype, array.chunk_rows, array.chunks_per_shard)
+            _write_document(self._path / name, document)
+            for folder in Path(name).parents:
+                _write_document(self._path / folder, _group_document({}))
+        _write_document(self._path, _group_document({_ATTRIBUTE: json.loads(metadata)}))
 
     def abort(self) -> None:
         """See base class."""
@@ -127,11 +120,13 @@ class ZarrReader(StoreReader):
         self.metadata = json.dumps(attributes[_ATTRIBUTE])
         self.arrays = {}
         self._chunks_per_shard: dict[str, int] = {}
-        for document in sorted(path.rglob("zarr.json")):
+        for document in sorted(path.rglob("*/zarr.json")):
             described = _document(document)
             if described.get("node_type") == "array":
                 name = document.parent.relative_to(path).as_posix()
                 self.arrays[name], self._chunks_per_shard[name] = _stored_array(name, described, document)
+            elif described != _group_document({}):
+                raise CorruptDataError(f"{document}: not the description of an array or a group")
 
     @classmethod
     def open(cls, path: Path) -> ZarrReader:
@@ -174,7 +169,7 @@ class ZarrReader(StoreReader):
                 raise CorruptDataError(f"{path}: this shard is missing, empty or unreadable ({error})") from error
         return self._maps[path]
 
-    def read_view(self, name: str, row: int) -> None:
+    def read_view(self, name: str, rows: Sequence[int]) -> None:
         """See base class; a Zarr store has no views."""
 
     def disk_bytes(self) -> int:
@@ -201,10 +196,50 @@ def _shard_index(region: memoryview, num_chunks: int, path: Path) -> np.ndarray[
     return np.frombuffer(encoded, "<u8").reshape(-1, 2)
 
 
+def _group_document(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
+
+
+def _array_document(
+    shape: tuple[int, ...], dtype: np.dtype[Any], chunk_rows: int, chunks_per_shard: int
+) -> dict[str, Any]:
+    """Describe an array as the Zarr v3 specification says and zarr-python writes it."""
+    little = {"name": "bytes", "configuration": {"endian": "little"}}
+    inner = [
+        little if dtype.itemsize > 1 else {"name": "bytes"},
+        {"name": "zstd", "configuration": {"level": ZstdCodec().level, "checksum": False}},
+        {"name": "crc32c"},
+    ]
+    sharding = {
+        "chunk_shape": [chunk_rows, *shape[1:]],
+        "codecs": inner,
+        "index_codecs": [little, {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    grid = {"chunk_shape": [chunk_rows * chunks_per_shard, *shape[1:]]}
+    return {
+        "shape": list(shape),
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": grid},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": dtype.type(0).item(),
+        "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        "attributes": {},
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }
+
+
+def _write_document(folder: Path, document: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "zarr.json").write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
 def _document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CorruptDataError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(document, dict):
         raise CorruptDataError(f"{path}: expected a JSON object")
@@ -214,23 +249,21 @@ def _document(path: Path) -> dict[str, Any]:
 def _stored_array(name: str, described: Mapping[str, Any], document: Path) -> tuple[StoredArray, int]:
     """Return the array and its number of chunks a shard."""
     try:
-        shape = tuple(int(size) for size in described["shape"])
-        shard_shape = described["chunk_grid"]["configuration"]["chunk_shape"]
-        (sharding,) = described["codecs"]
-        chunk_shape = sharding["configuration"]["chunk_shape"]
-        inner = [codec["name"] for codec in sharding["configuration"]["codecs"]]
-        array = StoredArray(name, np.dtype(described["data_type"]), shape, int(chunk_shape[0]), ZstdCodec())
-        fits = (
-            sharding["name"] == "sharding_indexed"
-            and inner == ["bytes", "zstd", "crc32c"]
-            and sharding["configuration"].get("index_location", "end") == "end"
-            and array.chunk_rows > 0
-            and tuple(chunk_shape[1:]) == shape[1:] == tuple(shard_shape[1:])
-            and shard_shape[0] % array.chunk_rows == 0
-            and 0 < shard_shape[0] // array.chunk_rows <= _MAX_CHUNKS_PER_SHARD
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        shape = tuple(described["shape"])
+        (shard_rows, *_) = described["chunk_grid"]["configuration"]["chunk_shape"]
+        (chunk_rows, *_) = described["codecs"][0]["configuration"]["chunk_shape"]
+        if not all(type(size) is int and size >= 0 for size in (*shape, shard_rows, chunk_rows)):
+            raise ValueError("a size is no whole number")
+        per_shard = shard_rows // chunk_rows
+        dtype = np.dtype(described["data_type"])
+        expected = _array_document(shape, dtype, chunk_rows, per_shard)
+    except (ArithmeticError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise CorruptDataError(f"{document}: not the description of an array ({error!r})") from error
-    if not fits or array.chunk_bytes > _MAX_CHUNK_BYTES:
-        raise FormatError(f"{document}: expected shards of zstd + crc32c chunks of whole rows")
-    return array, shard_shape[0] // array.chunk_rows
+    # As texts: 1, 1.0 and true are equal as values, but not to every reader.
+    if json.dumps(described, sort_keys=True) != json.dumps(expected, sort_keys=True):
+        wrong = sorted(key for key in {*described, *expected} if described.get(key) != expected.get(key))
+        raise CorruptDataError(f"{document}: damaged or edited by hand; unexpected {', '.join(wrong) or 'numbers'}")
+    array = StoredArray(name, dtype, shape, chunk_rows, ZstdCodec())
+    if per_shard > _MAX_CHUNKS_PER_SHARD or array.chunk_bytes > _MAX_CHUNK_BYTES:
+        raise FormatError(f"{document}: chunks of {array.chunk_bytes:,} bytes, {per_shard:,} a shard, are too large")
+    return array, per_shard

@@ -46,8 +46,9 @@ class ConversionReport:
     ----------
     path : Path
         The finished buffer.
-    transitions, episodes : int
-        Rows and episodes in it; 0 episodes in the ``transitions`` layout.
+    transitions, episodes, whole_episodes : int
+        Rows and episodes in it, and episodes that were recorded to their end; no episodes in the
+        ``transitions`` layout.
     reward_sum : float
         Sum of all rewards, the same in the source and in the buffer.
     source_bytes, buffer_bytes : int
@@ -56,6 +57,8 @@ class ConversionReport:
         Content hash of the buffer.
     seconds : float
         Wall time.
+    statistics : dict
+        Statistics of the columns, episode lengths and returns, as in the metadata.
     measurements : dict
         What the source measured about itself.
     warnings, left_out : sequence of str
@@ -65,11 +68,13 @@ class ConversionReport:
     path: Path
     transitions: int
     episodes: int
+    whole_episodes: int
     reward_sum: float
     source_bytes: int
     buffer_bytes: int
     fingerprint: str
     seconds: float
+    statistics: dict[str, Any]
     measurements: dict[str, Any]
     warnings: Sequence[str]
     left_out: Sequence[str]
@@ -130,11 +135,13 @@ def convert(
             path=Path(path),
             transitions=len(buffer),
             episodes=buffer.num_episodes,
+            whole_episodes=int(buffer.metadata["counts"].get("whole_episodes", 0)),
             reward_sum=writer.reward_sum,
             source_bytes=sum(int(file.get("bytes", 0)) for file in buffer.metadata["source"].get("files", [])),
             buffer_bytes=buffer.store_disk_bytes,
             fingerprint=buffer.fingerprint,
             seconds=seconds,
+            statistics=dict(buffer.metadata["statistics"]),
             measurements=dict(buffer.metadata.get("measurements", {})),
             warnings=list(buffer.metadata.get("warnings", [])),
             left_out=list(buffer.metadata.get("left_out", [])),

@@ -1,0 +1,74 @@
+"""Training on buffers of `rlbuffers`: offline algorithms, and the online expert that makes data.
+
+::
+
+    from rlbuffers_train import TrainingRequest, train_offline
+
+    summary = train_offline(TrainingRequest("bcq", buffer=Path("cartpole.hdf5"), task="CartPole-v1"))
+
+Importing this package loads nothing heavy; each name below is loaded when it is first used, after a
+check that the packages of the extra ``train`` are installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from rlbuffers.optional import require
+
+if TYPE_CHECKING:
+    from rlbuffers_train.algorithms import ALGORITHMS
+    from rlbuffers_train.evaluation import evaluate
+    from rlbuffers_train.expert import POLICY, LoadedPolicy, load_policy, train_online, train_qrdqn
+    from rlbuffers_train.interrupts import TrainingInterrupted
+    from rlbuffers_train.live_table import LiveTable
+    from rlbuffers_train.offline import train_offline
+    from rlbuffers_train.run import BEST, LAST, RunSummary
+    from rlbuffers_train.training_request import TrainingRequest
+
+__all__ = [
+    "ALGORITHMS",
+    "BEST",
+    "LAST",
+    "POLICY",
+    "LiveTable",
+    "LoadedPolicy",
+    "RunSummary",
+    "TrainingInterrupted",
+    "TrainingRequest",
+    "evaluate",
+    "load_policy",
+    "train_offline",
+    "train_online",
+    "train_qrdqn",
+]
+
+_HOMES = {
+    "ALGORITHMS": "algorithms",
+    "BEST": "run",
+    "LAST": "run",
+    "POLICY": "expert",
+    "LiveTable": "live_table",
+    "LoadedPolicy": "expert",
+    "RunSummary": "run",
+    "TrainingInterrupted": "interrupts",
+    "TrainingRequest": "training_request",
+    "evaluate": "evaluation",
+    "load_policy": "expert",
+    "train_offline": "offline",
+    "train_online": "expert",
+    "train_qrdqn": "expert",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rlbuffers_train' has no attribute {name!r}")
+    for package in ("torch", "tensorboard", "matplotlib"):
+        require(package, extra="train", purpose="Training")
+    return getattr(importlib.import_module(f"rlbuffers_train.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

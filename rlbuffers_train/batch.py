@@ -1,0 +1,70 @@
+"""What an update sees: the one place where NumPy arrays become tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+__all__ = ["COLUMNS", "TransitionBatch", "make_batch"]
+
+Array = np.ndarray[Any, Any]
+# The columns of a buffer that a batch is made of; samplers need read no others.
+COLUMNS = ("observations", "actions", "rewards", "next_observations", "terminals")
+
+
+class TransitionBatch(NamedTuple):
+    """B transitions on one device.
+
+    Attributes
+    ----------
+    observations : uint8 or float32, shape (B, *obs)
+    actions : int64, shape (B,)
+    rewards : float32, shape (B,)
+        For n-step transitions the discounted sum of n rewards.
+    next_observations : like `observations`
+        What `discounts` bootstraps from: n steps later, or the episode's true last observation.
+    discounts : float32, shape (B,)
+        Factor on the bootstrapped value: gamma to the number of steps, 0 after a termination. A
+        timeout keeps its gamma: the task went on, only the recording ended.
+    """
+
+    observations: torch.Tensor
+    actions: torch.Tensor
+    rewards: torch.Tensor
+    next_observations: torch.Tensor
+    discounts: torch.Tensor
+
+
+def make_batch(columns: Mapping[str, Array], gamma: float, device: torch.device) -> TransitionBatch:
+    """Turn the columns of one draw into tensors.
+
+    Parameters
+    ----------
+    columns : mapping of str to array, shape (B, ...)
+        Those named in `COLUMNS`. Observations may be overlapping or read-only views; they are
+        copied only where torch cannot take them as they are. In place of ``terminals`` there may be
+        ``discounts``, which are then taken over.
+    gamma : float
+        Discount of one step.
+    device : torch.device
+        Where the tensors go.
+    """
+    discounts = columns.get("discounts")
+    if discounts is None:
+        discounts = np.where(columns["terminals"], np.float32(0.0), np.float32(gamma))
+    return TransitionBatch(
+        observations=to_tensor(columns["observations"], device),
+        actions=to_tensor(columns["actions"].astype(np.int64, copy=False), device),
+        rewards=to_tensor(columns["rewards"].astype(np.float32, copy=False), device),
+        next_observations=to_tensor(columns["next_observations"], device),
+        discounts=to_tensor(discounts.astype(np.float32, copy=False), device),
+    )
+
+
+def to_tensor(values: Array, device: torch.device) -> torch.Tensor:
+    """Return `values` as a tensor of the same dtype; shares memory where it can."""
+    # torch would warn that writing into a read-only array's tensor is undefined.
+    return torch.from_numpy(values if values.flags.writeable else values.copy()).to(device)

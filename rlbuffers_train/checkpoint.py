@@ -1,0 +1,166 @@
+"""Everything needed to go on bit for bit, in one file that runs no code when it is read.
+
+A checkpoint is a file of `torch.save` with tensors, numbers and texts only. Whatever is no tensor is
+one JSON text. It is written under a temporary name and renamed, so a killed run leaves the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlbuffers.atomic import write_bytes_atomically
+from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
+from rlbuffers_train.algorithms import load_algorithm
+from rlbuffers_train.algorithms.base import Algorithm, ProblemSpec
+
+__all__ = ["Checkpoint", "build_algorithm", "file_sha256", "load_checkpoint", "save_checkpoint"]
+
+_FORMAT = "rlbuffers-checkpoint"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training run between two updates.
+
+    Parameters
+    ----------
+    algorithm : str
+        Name in the table of algorithms.
+    task : str or None
+        What the policy is evaluated on; None without evaluation.
+    problem : ProblemSpec
+        Shapes that the networks were made for.
+    config : mapping
+        The algorithm's hyperparameters, JSON types.
+    settings : mapping
+        The trainer's settings, JSON types.
+    buffer_fingerprint : str or None
+        Of the data trained on; None for online training.
+    step : int
+        Number of updates, or of environment steps for online training.
+    history : sequence of mapping
+        One record an epoch, JSON types.
+    streams : mapping
+        States of the random generators and samplers by name, JSON types.
+    algorithm_state : mapping
+        Weights, target weights, optimizer.
+    torch_random_state : uint8 tensor
+        State of torch's generator.
+    """
+
+    algorithm: str
+    task: str | None
+    problem: ProblemSpec
+    config: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    buffer_fingerprint: str | None
+    step: int
+    history: Sequence[Mapping[str, Any]]
+    streams: Mapping[str, Any]
+    algorithm_state: Mapping[str, Any]
+    torch_random_state: torch.Tensor
+
+
+_TENSOR_FIELDS = ("algorithm_state", "torch_random_state")
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; afterwards the file is the old or the new one, whole."""
+    facts = {name: value for name, value in vars(checkpoint).items() if name not in _TENSOR_FIELDS}
+    facts["problem"] = asdict(checkpoint.problem)
+    content = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "facts": json.dumps(facts),
+        **{name: getattr(checkpoint, name) for name in _TENSOR_FIELDS},
+    }
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomically(path, stream.getvalue())
+
+
+def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    BufferNotFoundError
+        If there is no such file.
+    CorruptDataError
+        If the file is damaged.
+    FormatError
+        If it is something else or of another version.
+    """
+    if not path.is_file():
+        raise BufferNotFoundError(f"{path}: there is no such checkpoint")
+    _check_archive(path)
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise FormatError(f"{path}: not a checkpoint of rlbuffers ({reason})") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise FormatError(f"{path}: not a checkpoint of rlbuffers")
+    if content.get("version") != _VERSION:
+        raise FormatError(f"{path}: checkpoint version {content.get('version')!r}, this release reads {_VERSION}")
+    try:
+        facts = json.loads(content["facts"])
+        problem = facts.pop("problem")
+        problem["observation_shape"] = tuple(problem["observation_shape"])
+        tensors = {name: content[name] for name in _TENSOR_FIELDS}
+        # torch's generator takes its state from the CPU whatever device the weights are on.
+        tensors["torch_random_state"] = tensors["torch_random_state"].cpu()
+        return Checkpoint(problem=ProblemSpec(**problem), **facts, **tensors)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"{path}: the checkpoint's facts cannot be understood: {error!r}") from error
+
+
+def _check_archive(path: Path) -> None:
+    """Check the zip archive that `torch.save` writes; `torch.load` reads damaged weights in silence."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise FormatError(f"{path}: not a checkpoint of rlbuffers (its members are compressed)")
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        raise CorruptDataError(f"{path}: not a checkpoint, or a damaged one ({error})") from error
+    if damaged is not None:
+        raise CorruptDataError(f"{path}: damaged, {damaged!r} fails its checksum; use another checkpoint")
+
+
+def build_algorithm(checkpoint: Checkpoint, generator: np.random.Generator, device: torch.device) -> Algorithm[Any]:
+    """Return the algorithm of a checkpoint with its weights; `generator` is for its policy.
+
+    Raises
+    ------
+    FormatError
+        If weights and networks do not fit each other.
+    """
+    algorithm_class = load_algorithm(checkpoint.algorithm)
+    config = algorithm_class.config_class.from_json(checkpoint.config)
+    algorithm = algorithm_class(checkpoint.problem, config, generator, device)
+    try:
+        algorithm.load_state_dict(checkpoint.algorithm_state)
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise FormatError(f"the weights of the checkpoint do not fit {checkpoint.algorithm}: {reason}") from error
+    return algorithm
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

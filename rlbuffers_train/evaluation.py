@@ -1,0 +1,101 @@
+"""Playing whole episodes with a policy to see what it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from rlbuffers.environments import make_vector_env
+from rlbuffers_train.policy import Policy
+
+__all__ = ["EvaluationResult", "evaluate"]
+
+_MAX_ENVS = 10
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Undiscounted returns of whole episodes, and statistics of them.
+
+    Parameters
+    ----------
+    mean, std : float
+        Of the returns; the standard deviation is that of the episodes, not of the mean.
+    num_episodes : int
+        How many.
+    mean_length : float
+        Mean number of steps of an episode.
+    """
+
+    mean: float
+    std: float
+    num_episodes: int
+    mean_length: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} ± {self.std:.1f} ({self.num_episodes} episodes)"
+
+    def to_json(self) -> dict[str, float]:
+        """Return the values as JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> EvaluationResult:
+        """Build a result from :meth:`to_json`'s."""
+        return cls(**values)
+
+
+def evaluate(
+    policy: Policy,
+    task: str,
+    num_episodes: int,
+    generator: np.random.Generator,
+    on_step: Callable[[], None] = lambda: None,
+) -> EvaluationResult:
+    """Play full episodes with unclipped rewards.
+
+    Up to 10 environments play side by side. How many episodes each of them plays is fixed before:
+    taking the first to finish would favour short episodes.
+
+    Parameters
+    ----------
+    policy : Policy
+        Not changed; a fork of it acts.
+    task : str
+        See `rlbuffers.environments.make_vector_env`.
+    num_episodes : int
+        At least 1.
+    generator : numpy.random.Generator
+        Seeds the environments and the policy's fork.
+    on_step : callable
+        Called after each step of all environments; may raise to break off.
+    """
+    num_envs = min(num_episodes, _MAX_ENVS)
+    quotas = num_episodes // num_envs + (np.arange(num_envs) < num_episodes % num_envs)
+    envs = make_vector_env(task, num_envs, int(generator.integers(2**30)), training=False)
+    acting = policy.fork(generator)
+    returns: list[float] = []
+    lengths: list[int] = []
+    running_returns = np.zeros(num_envs)
+    running_lengths = np.zeros(num_envs, np.int64)
+    follows_end = np.zeros(num_envs, np.bool_)
+    try:
+        observations, _ = envs.reset()
+        while quotas.any():
+            observations, rewards, terminated, truncated, _ = envs.step(acting.act(observations))
+            running_returns += np.where(follows_end, 0.0, rewards)
+            running_lengths += ~follows_end
+            follows_end = terminated | truncated
+            for env in np.flatnonzero(follows_end):
+                if quotas[env]:
+                    returns.append(float(running_returns[env]))
+                    lengths.append(int(running_lengths[env]))
+                    quotas[env] -= 1
+                running_returns[env], running_lengths[env] = 0.0, 0
+            on_step()
+    finally:
+        envs.close()
+    return EvaluationResult(float(np.mean(returns)), float(np.std(returns)), num_episodes, float(np.mean(lengths)))

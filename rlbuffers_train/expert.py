@@ -1,0 +1,277 @@
+"""The expert whose rollouts become data: training QR-DQN online, and loading a trained policy."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlbuffers.environments import make_vector_env, reward_threshold
+from rlbuffers.errors import UsageError
+from rlbuffers_train.algorithms.base import Algorithm, ProblemSpec
+from rlbuffers_train.batch import make_batch
+from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, file_sha256, load_checkpoint
+from rlbuffers_train.devices import pick_device, set_threads
+from rlbuffers_train.evaluation_task import problem_of_task
+from rlbuffers_train.policy import EpsilonGreedyPolicy
+from rlbuffers_train.replay import ReplayRing
+from rlbuffers_train.reporting import Reporter, SilentReporter
+from rlbuffers_train.run import RunSummary, TrainingRun
+from rlbuffers_train.seeds import Stream, generator_of
+from rlbuffers_train.steppers import OnlineStepper
+from rlbuffers_train.trainer import Trainer
+from rlbuffers_train.training_request import (
+    TrainingRequest,
+    given,
+    load_resumed,
+    make_algorithm,
+    refuse_changes,
+    run_logdir,
+)
+
+__all__ = ["POLICY", "LoadedPolicy", "OnlineSettings", "load_policy", "train_online", "train_qrdqn"]
+
+POLICY = "policy.pth"
+DEFAULT_TASK = "CartPole-v1"
+_MAY_CHANGE = ("epoch", "eval_episodes", "stop_at")
+
+
+@dataclass(frozen=True)
+class OnlineSettings:
+    """Settings of the trainer, as checkpoints keep them; the defaults are for Atari.
+
+    Parameters
+    ----------
+    seed : int
+        Of weights, environments, policy, replay and evaluations.
+    epoch, step_per_epoch : int
+        Number of epochs at most, and environment steps from one evaluation to the next.
+    num_envs : int
+        Environments that are played side by side.
+    replay_capacity, min_history : int
+        Steps kept for replay, and transitions in it from which on updates are made.
+    n_step : int
+        Number of rewards summed before bootstrapping.
+    update_per_step : float
+        Updates per environment step.
+    eps_start, eps_end, eps_decay_steps
+        Probability of a random action: falls linearly over so many steps, then stays.
+    eval_episodes : int
+        Episodes of an evaluation, at least 1: it chooses the policy that is kept.
+    stop_at : float or None
+        Mean return that ends training; None for all epochs.
+    """
+
+    seed: int = 0
+    epoch: int = 100
+    step_per_epoch: int = 100_000
+    num_envs: int = 10
+    replay_capacity: int = 100_000
+    min_history: int = 320
+    n_step: int = 3
+    update_per_step: float = 0.1
+    eps_start: float = 1.0
+    eps_end: float = 0.05
+    eps_decay_steps: int = 1_000_000
+    eval_episodes: int = 10
+    stop_at: float | None = None
+
+    def __post_init__(self) -> None:
+        counts = (self.epoch, self.step_per_epoch, self.num_envs, self.min_history, self.eval_episodes)
+        if min(counts) < 1 or min(self.seed, self.update_per_step) < 0:
+            raise UsageError(f"counts must be positive, the seed and update_per_step not negative; got {self}")
+
+    def eps_of_step(self, step: int) -> float:
+        """Return the probability of a random action after `step` environment steps."""
+        progress = min(step / self.eps_decay_steps, 1.0) if self.eps_decay_steps > 0 else 1.0
+        return self.eps_start + (self.eps_end - self.eps_start) * progress
+
+
+def recommended_settings(problem: ProblemSpec, task: str) -> OnlineSettings:
+    """Return the reference's settings for images, and some that learn quickly for vectors."""
+    stop_at = reward_threshold(task)
+    if problem.is_pixels:
+        return OnlineSettings(stop_at=stop_at)
+    return OnlineSettings(
+        epoch=50,
+        step_per_epoch=5000,
+        replay_capacity=50_000,
+        min_history=1000,
+        n_step=5,
+        eps_decay_steps=10_000,
+        eval_episodes=20,
+        stop_at=stop_at,
+    )
+
+
+def train_qrdqn(
+    task: str = DEFAULT_TASK,
+    *,
+    seed: int = 0,
+    logdir: Path | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> Path:
+    """Train an expert with the recommended settings.
+
+    Returns
+    -------
+    Path
+        Checkpoint of the policy, for :func:`load_policy`.
+    """
+    request = TrainingRequest("qrdqn", task=task, logdir=logdir, device=device, settings={"seed": seed})
+    return train_online(request, reporter).logdir / POLICY
+
+
+def train_online(request: TrainingRequest, reporter: Reporter | None = None) -> RunSummary:
+    """Train an algorithm in the environment itself, with replay of recent steps.
+
+    Parameters
+    ----------
+    request : TrainingRequest
+        Its buffer is not used.
+    reporter : Reporter, optional
+        Shows what happens; nothing is shown by default.
+
+    Raises
+    ------
+    UsageError
+        If there is no such task, or the request contradicts the checkpoint to be resumed.
+    TrainingInterrupted
+        After Ctrl-C, with everything saved.
+    """
+    reporter = reporter or SilentReporter()
+    device = pick_device(request.device)
+    resumed = load_resumed(request, device, online=True)
+    task = request.task or (resumed and resumed.task) or DEFAULT_TASK
+    if resumed is not None and task != resumed.task:
+        raise UsageError(f"{request.resume_path} was trained in {resumed.task}, not in {task}")
+    problem = problem_of_task(task)
+    settings = _settle(request, problem, task, resumed)
+    set_threads(problem)
+    algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
+    stepper = _make_stepper(algorithm, task, settings, resumed)
+    run = TrainingRun(
+        run_logdir(request, task, settings.seed),
+        algorithm,
+        reporter,
+        task=task,
+        seed=settings.seed,
+        eval_episodes=settings.eval_episodes,
+        settings=asdict(settings),
+        buffer_fingerprint=None,
+        step_name=stepper.step_name,
+        best_name=POLICY,
+        resumed=resumed,
+    )
+    reporter.note(f"{request.algorithm} in {task}; device: {device}; files: {run.logdir}")
+    try:
+        return Trainer(
+            run,
+            stepper,
+            num_epochs=settings.epoch,
+            steps_per_epoch=settings.step_per_epoch,
+            stop_at=settings.stop_at,
+        ).train()
+    finally:
+        stepper.close()
+
+
+def _settle(request: TrainingRequest, problem: ProblemSpec, task: str, resumed: Checkpoint | None) -> OnlineSettings:
+    """Combine what is asked with what is recommended, or with the run that is resumed."""
+    asked = given(request.settings)
+    if resumed is None:
+        return replace(recommended_settings(problem, task), **asked)
+    refuse_changes({name: asked[name] for name in asked if name not in _MAY_CHANGE}, resumed.settings)
+    before = OnlineSettings(**resumed.settings)
+    return replace(before, **{name: asked[name] for name in _MAY_CHANGE if name in asked})
+
+
+def _make_stepper(
+    algorithm: Algorithm[Any], task: str, settings: OnlineSettings, resumed: Checkpoint | None
+) -> OnlineStepper:
+    problem, gamma = algorithm.problem, algorithm.config.gamma
+    replay = ReplayRing(
+        settings.replay_capacity,
+        settings.num_envs,
+        problem.observation_shape,
+        problem.observation_dtype,
+        is_stacked=problem.is_pixels,
+        n_step=settings.n_step,
+        gamma=gamma,
+    )
+    # A resumed run plays other episodes than those that it has seen.
+    first_step = 0 if resumed is None else resumed.step
+    env_seed = int(generator_of(settings.seed, Stream.ENVIRONMENT, first_step).integers(2**30))
+    stepper = OnlineStepper(
+        algorithm,
+        make_vector_env(task, settings.num_envs, env_seed, training=True),
+        replay,
+        generator_of(settings.seed, Stream.REPLAY),
+        partial(make_batch, gamma=gamma, device=algorithm.device),
+        update_per_step=settings.update_per_step,
+        min_history=settings.min_history,
+        eps_of_step=settings.eps_of_step,
+    )
+    if resumed is not None:
+        stepper.resume(resumed.step, resumed.streams)
+        torch.set_rng_state(resumed.torch_random_state)
+    return stepper
+
+
+class LoadedPolicy(EpsilonGreedyPolicy):
+    """The policy of a checkpoint, with what a buffer's metadata say about it.
+
+    Attributes
+    ----------
+    algorithm : str
+        Name of the algorithm that trained it.
+    task : str or None
+        What it was evaluated on.
+    checkpoint_sha256 : str
+        Hexadecimal hash of the file.
+    """
+
+    def __init__(self, algorithm: Algorithm[Any], task: str | None, checkpoint_sha256: str, eps: float) -> None:
+        super().__init__(
+            algorithm.act_values,
+            algorithm.problem.num_actions,
+            algorithm.policy.generator,
+            eps_training=eps,
+            eps_inference=eps,
+        )
+        self.algorithm = algorithm.name
+        self.task = task
+        self.checkpoint_sha256 = checkpoint_sha256
+
+
+def load_policy(path: Path, *, eps: float, generator: np.random.Generator, device: str = "cpu") -> LoadedPolicy:
+    """Load the policy of a checkpoint of any algorithm.
+
+    Parameters
+    ----------
+    path : Path
+        ``policy.pth``, ``best.pth`` or ``last.pth`` of a run.
+    eps : float
+        Probability of a random action, in [0, 1].
+    generator : numpy.random.Generator
+        The policy's only source of randomness.
+    device : str
+        Where the networks compute.
+
+    Raises
+    ------
+    BufferNotFoundError, FormatError, CorruptDataError
+        If the file is missing, something else, or damaged.
+    """
+    if not 0 <= eps <= 1:
+        raise UsageError(f"eps must lie in [0, 1], got {eps}")
+    torch_device = pick_device(device)
+    checkpoint = load_checkpoint(path, torch_device)
+    set_threads(checkpoint.problem)
+    algorithm = build_algorithm(checkpoint, generator, torch_device)
+    return LoadedPolicy(algorithm, checkpoint.task, file_sha256(path), eps)

@@ -1,0 +1,110 @@
+"""A reporter that draws a table which grows while training goes on."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rlbuffers_train.reporting import EpochRecord, Progress
+
+__all__ = ["LiveTable"]
+
+_SECONDS_BETWEEN_DRAWINGS = 0.25
+
+
+class LiveTable:
+    """One row an epoch and a line on the current one. A context manager.
+
+    Where the console is no terminal, nothing is redrawn: each finished epoch is printed as a line.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where to draw.
+    title : str
+        Heading of the table.
+    """
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._title = title
+        self._records: list[EpochRecord] = []
+        self._status = Text()
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._drawn_at = 0.0
+        self._has_begun = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def _begin(self) -> None:
+        """Show the title once there is something to tell: a refused run prints its error only."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        if self._live is not None:
+            self._live.start()
+        else:
+            self._console.print(Text(self._title), soft_wrap=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live is not None and self._has_begun:
+            self._status = Text()
+            self._draw()
+            self._live.stop()
+
+    def progress(self, progress: Progress) -> None:
+        """Redraw the line on the current epoch, a few times a second at most."""
+        if self._live is None or time.monotonic() - self._drawn_at < _SECONDS_BETWEEN_DRAWINGS:
+            return
+        self._begin()
+        self._status = Text(
+            f"epoch {progress.epoch}/{progress.num_epochs}  {progress.activity}  "
+            f"{progress.step:,} {progress.step_name} ({progress.steps_per_second:,.0f}/s)  "
+            f"time: {progress.time_shares}"
+        )
+        self._draw()
+
+    def epoch_done(self, record: EpochRecord) -> None:
+        """Add a row, or print a line."""
+        self._begin()
+        self._records.append(record)
+        if self._live is not None:
+            self._draw()
+            return
+        metrics = "  ".join(f"{name} {value:.4g}" for name, value in record.metrics.items())
+        self._console.print(
+            Text(f"epoch {record.epoch}  step {record.step:,}  return {_return_of(record)}  {metrics}"),
+            soft_wrap=True,
+        )
+
+    def note(self, message: str) -> None:
+        """Print one line above the table."""
+        self._begin()
+        self._console.print(Text(message), soft_wrap=True)
+
+    def _draw(self) -> None:
+        if self._live is None:
+            return
+        names = list(dict.fromkeys(name for record in self._records for name in record.metrics))
+        table = Table(title=self._title, title_justify="left")
+        for heading in ("epoch", "step", "return", *(name.replace("_", " ") for name in names), "minutes"):
+            table.add_column(heading, justify="right")
+        for record in self._records:
+            values = (f"{record.metrics[name]:.4g}" if name in record.metrics else "" for name in names)
+            minutes = f"{record.seconds / 60:.1f}"
+            table.add_row(str(record.epoch), f"{record.step:,}", _return_of(record), *values, minutes)
+        self._live.update(Group(table, self._status), refresh=True)
+        self._drawn_at = time.monotonic()
+
+
+def _return_of(record: EpochRecord) -> str:
+    return "not evaluated" if record.evaluation is None else str(record.evaluation)

@@ -1,0 +1,252 @@
+"""The folder of one training run, and what every trainer does at the end of an epoch and of the run.
+
+::
+
+    config.json          what was asked for: hyperparameters, settings, data, versions
+    last.pth             the newest state; training goes on from here
+    best.pth             the state of the best epoch so far; policy.pth where it was trained online
+    learning_curve.png   return and loss over the run
+    events.out.tfevents* the same for TensorBoard
+
+A policy is never judged on the episodes that chose it: `best.pth` is chosen by the evaluations after
+each epoch, and the score reported for it comes from fresh episodes with other seeds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from rlbuffers.atomic import write_bytes_atomically
+from rlbuffers.errors import UsageError
+from rlbuffers.metadata import written_by
+from rlbuffers.paths import DEFAULT_LOG_DIR
+from rlbuffers_train.algorithms import ALGORITHMS
+from rlbuffers_train.algorithms.base import Algorithm
+from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from rlbuffers_train.evaluation import EvaluationResult, evaluate
+from rlbuffers_train.learning_curve import draw_learning_curve
+from rlbuffers_train.reporting import EpochRecord, Reporter
+from rlbuffers_train.seeds import Stream, generator_of
+
+__all__ = ["BEST", "LAST", "RunSummary", "TrainingRun", "new_logdir"]
+
+BEST = "best.pth"
+LAST = "last.pth"
+CONFIG = "config.json"
+LEARNING_CURVE = "learning_curve.png"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What came out of a run.
+
+    Parameters
+    ----------
+    logdir : Path
+        Folder with the run's files.
+    last : EvaluationResult or None
+        Evaluation after the last epoch; None without evaluation.
+    best_epoch : int or None
+        Epoch of `best.pth`, chosen by its evaluation.
+    best : EvaluationResult or None
+        Score of `best.pth` on fresh episodes, which did not choose it.
+    seconds : float
+        Time of training and evaluation.
+    time_shares : str
+        Where the time of this process went.
+    """
+
+    logdir: Path
+    last: EvaluationResult | None
+    best_epoch: int | None
+    best: EvaluationResult | None
+    seconds: float
+    time_shares: str
+
+    def lines(self) -> list[str]:
+        """Return the summary as lines of text."""
+        lines = []
+        if self.last is not None:
+            lines.append(f"last epoch: return {self.last}")
+        if self.best is not None:
+            lines.append(f"best epoch ({self.best_epoch}): return {self.best}, fresh episodes with other seeds")
+        if self.last is None:
+            lines.append("not evaluated")
+        lines.append(f"time: {self.seconds / 60:.1f} minutes ({self.time_shares})")
+        lines.append(f"files: {self.logdir}")
+        return lines
+
+
+def new_logdir(task: str, algorithm: str, seed: int) -> Path:
+    """Return a folder name for a new run that tells task, algorithm, seed and time."""
+    moment = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    return DEFAULT_LOG_DIR.expanduser() / task / algorithm / f"seed{seed}-{moment}"
+
+
+class TrainingRun:
+    """Evaluates, records and saves; knows nothing of where batches come from.
+
+    Parameters
+    ----------
+    logdir : Path
+        Folder of the run; made if missing.
+    algorithm : Algorithm
+        What is trained.
+    task : str or None
+        What to evaluate on; None for training without evaluation.
+    seed : int
+        Of the run; evaluations derive theirs from it.
+    eval_episodes : int
+        Number of episodes of each evaluation.
+    settings : mapping
+        The trainer's settings, JSON types; kept in checkpoints and `config.json`.
+    buffer_fingerprint : str or None
+        Of the data; None for online training.
+    step_name : str
+        What a step is, such as ``updates``.
+    best_name : str
+        File name of the best epoch's checkpoint.
+    resumed : Checkpoint or None
+        Where to go on.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds a run already and that run is not resumed.
+    """
+
+    def __init__(
+        self,
+        logdir: Path,
+        algorithm: Algorithm[Any],
+        reporter: Reporter,
+        *,
+        task: str | None,
+        seed: int,
+        eval_episodes: int,
+        settings: Mapping[str, Any],
+        buffer_fingerprint: str | None,
+        step_name: str,
+        best_name: str,
+        resumed: Checkpoint | None,
+    ) -> None:
+        self.logdir = logdir
+        self.algorithm = algorithm
+        self.reporter = reporter
+        self.task = task
+        self.step_name = step_name
+        self._best_name = best_name
+        self._seed = seed
+        self._eval_episodes = eval_episodes
+        self._settings = dict(settings)
+        self._buffer_fingerprint = buffer_fingerprint
+        self.history = [] if resumed is None else [EpochRecord.from_json(record) for record in resumed.history]
+        if resumed is None and (logdir / LAST).exists():
+            raise UsageError(
+                f"{logdir} holds a run already. Go on with --resume-path {logdir / LAST}, or choose another --logdir"
+            )
+        logdir.mkdir(parents=True, exist_ok=True)
+        self._write_config()
+        first_step = 0 if resumed is None else resumed.step
+        self._writer = SummaryWriter(str(logdir), purge_step=first_step + 1)
+
+    @property
+    def best_record(self) -> EpochRecord | None:
+        """The epoch whose checkpoint is kept as the best one, the first where several are equal."""
+        evaluated = [record for record in self.history if record.evaluation is not None]
+        if not evaluated or not (self.logdir / self._best_name).exists():
+            return None
+        return max(evaluated, key=lambda record: record.merit)
+
+    def _write_config(self) -> None:
+        document = {
+            "algorithm": self.algorithm.name,
+            "paper": ALGORITHMS[self.algorithm.name].paper,
+            "hyperparameters": self.algorithm.config.to_json(),
+            "settings": self._settings,
+            "task": self.task,
+            "observation_shape": self.algorithm.problem.observation_shape,
+            "num_actions": self.algorithm.problem.num_actions,
+            "buffer_fingerprint": self._buffer_fingerprint,
+            "device": str(self.algorithm.device),
+            "threads": torch.get_num_threads(),
+            "written_by": written_by(),
+        }
+        write_bytes_atomically(self.logdir / CONFIG, (json.dumps(document, indent=2) + "\n").encode())
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Add values to the curves of TensorBoard."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def save(self, name: str, step: int, streams: Mapping[str, Any]) -> Path:
+        """Write a checkpoint of the present state; `streams` are the trainer's random states by name."""
+        path = self.logdir / name
+        checkpoint = Checkpoint(
+            algorithm=self.algorithm.name,
+            task=self.task,
+            problem=self.algorithm.problem,
+            config=self.algorithm.config.to_json(),
+            settings=self._settings,
+            buffer_fingerprint=self._buffer_fingerprint,
+            step=step,
+            history=[record.to_json() for record in self.history],
+            streams=streams,
+            algorithm_state=self.algorithm.state_dict(),
+            torch_random_state=torch.get_rng_state(),
+        )
+        save_checkpoint(path, checkpoint)
+        return path
+
+    def evaluate(self, stream: Stream, number: int, on_step: Callable[[], None]) -> EvaluationResult | None:
+        """Evaluate the present policy on the episodes that belong to `stream` and `number`."""
+        if self.task is None:
+            return None
+        # A confirmation ends training, so it is worth more episodes.
+        num_episodes = self._eval_episodes * (2 if stream is Stream.CONFIRMATION else 1)
+        generator = generator_of(self._seed, stream, number)
+        return evaluate(self.algorithm.policy, self.task, num_episodes, generator, on_step)
+
+    def end_epoch(self, record: EpochRecord, streams: Mapping[str, Any]) -> None:
+        """Record and show a finished epoch; save it as the last and, if it is, as the best one."""
+        best_before = self.best_record
+        self.history.append(record)
+        self.log(record.step, record.metrics)
+        if record.evaluation is not None:
+            self.log(record.step, {"return/mean": record.evaluation.mean, "return/std": record.evaluation.std})
+        self._writer.flush()
+        self.save(LAST, record.step, streams)
+        if record.evaluation is not None and (best_before is None or record.merit > best_before.merit):
+            self.save(self._best_name, record.step, streams)
+        self.reporter.epoch_done(record)
+
+    def judge_best(self, on_step: Callable[[], None]) -> EvaluationResult | None:
+        """Load `best.pth`, where there is one, and return its score on fresh episodes."""
+        if self.best_record is None:
+            return None
+        checkpoint = load_checkpoint(self.logdir / self._best_name, self.algorithm.device)
+        self.algorithm.load_state_dict(checkpoint.algorithm_state)
+        return self.evaluate(Stream.FINAL_EVALUATION, 0, on_step)
+
+    def finish(self, judged: EvaluationResult | None, seconds: float, time_shares: str) -> RunSummary:
+        """Draw the learning curve, close what is open and sum up."""
+        title = f"{self.algorithm.name} on {self.task or 'data without evaluation'}"
+        draw_learning_curve(self.logdir / LEARNING_CURVE, self.history, title, self.step_name)
+        self._writer.close()
+        best = self.best_record
+        return RunSummary(
+            logdir=self.logdir,
+            last=self.history[-1].evaluation if self.history else None,
+            best_epoch=None if best is None else best.epoch,
+            best=judged,
+            seconds=seconds,
+            time_shares=time_shares,
+        )

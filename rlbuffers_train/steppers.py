@@ -1,0 +1,182 @@
+"""The two kinds of training step: an update from a buffer, and acting online followed by updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from rlbuffers_train.algorithms.base import Algorithm
+from rlbuffers_train.batch import TransitionBatch
+from rlbuffers_train.replay import ReplayRing
+from rlbuffers_train.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
+
+__all__ = ["BatchSampler", "OfflineStepper", "OnlineStepper"]
+
+Array = np.ndarray[Any, Any]
+_DATA, _UPDATE, _ENVIRONMENT = "waiting for data", "update", "acting and stepping"
+
+
+class BatchSampler(Protocol):
+    """What is needed of a sampler of `rlbuffers`."""
+
+    def sample(self) -> dict[str, Array]:
+        """Return the next batch, column name to array."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as JSON values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+
+
+class OfflineStepper:
+    """One update from a batch of a fixed buffer.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+        What is updated.
+    sampler : BatchSampler
+        Where batches come from.
+    to_batch : callable
+        Turns the sampler's columns into a `TransitionBatch`.
+    """
+
+    step_name = "updates"
+    time_names: tuple[str, ...] = (_DATA, _UPDATE)
+
+    def __init__(
+        self,
+        algorithm: Algorithm[Any],
+        sampler: BatchSampler,
+        to_batch: Callable[[Mapping[str, Array]], TransitionBatch],
+    ) -> None:
+        self.step = 0
+        self._algorithm = algorithm
+        self._sampler = sampler
+        self._to_batch = to_batch
+
+    def advance(self, watch: Stopwatch) -> dict[str, float]:
+        """Draw a batch and update."""
+        with watch.measure(_DATA):
+            columns = self._sampler.sample()
+        with watch.measure(_UPDATE):
+            metrics = self._algorithm.update(self._to_batch(columns))
+        self.step += 1
+        return metrics
+
+    def streams(self) -> dict[str, Any]:
+        """Return the states of the sampler and of the policy's generator."""
+        policy = self._algorithm.policy
+        return {"sampler": self._sampler.state_dict(), "policy": policy.generator.bit_generator.state}
+
+    def resume(self, step: int, streams: Mapping[str, Any]) -> None:
+        """Go on where `streams` was taken."""
+        self.step = step
+        self._sampler.load_state_dict(streams["sampler"])
+        self._algorithm.policy.generator.bit_generator.state = streams["policy"]
+
+
+class OnlineStepper:
+    """One step of every environment, stored for replay, and the updates that are due.
+
+    A resumed run starts new episodes and an empty replay: neither games nor 0.7 GB of frames are
+    kept in checkpoints. It updates again once the replay holds `min_history` transitions.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+        Acts and is updated.
+    envs : VectorEnv
+        Where it acts; seeded already.
+    replay : ReplayRing
+        Holds the recent steps.
+    generator : numpy.random.Generator
+        Draws from the replay.
+    to_batch : callable
+        Turns drawn columns into a `TransitionBatch`.
+    update_per_step : float
+        Number of updates per step of one environment.
+    min_history : int
+        Number of transitions in the replay from which on updates are made.
+    eps_of_step : callable
+        Probability of a random action after a number of steps.
+    """
+
+    step_name = "environment steps"
+    time_names: tuple[str, ...] = (_ENVIRONMENT, _DATA, _UPDATE)
+
+    def __init__(
+        self,
+        algorithm: Algorithm[Any],
+        envs: VectorEnv[Any, Any, Any],
+        replay: ReplayRing,
+        generator: np.random.Generator,
+        to_batch: Callable[[Mapping[str, Array]], TransitionBatch],
+        *,
+        update_per_step: float,
+        min_history: int,
+        eps_of_step: Callable[[int], float],
+    ) -> None:
+        self.step = 0
+        self._algorithm = algorithm
+        self._envs = envs
+        self._replay = replay
+        self._generator = generator
+        self._to_batch = to_batch
+        self._update_per_step = update_per_step
+        self._min_history = min_history
+        self._eps_of_step = eps_of_step
+        self._updates_due = 0.0
+        self._observations, _ = envs.reset()
+        self._follows_end = np.zeros(envs.num_envs, np.bool_)
+        self._returns = np.zeros(envs.num_envs)
+
+    def advance(self, watch: Stopwatch) -> dict[str, float]:
+        """Act, store, and update as often as is due."""
+        policy = self._algorithm.policy
+        policy.eps_training = self._eps_of_step(self.step)
+        metrics = {"eps": policy.eps_training}
+        with watch.measure(_ENVIRONMENT):
+            actions = policy.act(self._observations)
+            following, rewards, terminated, truncated, _ = self._envs.step(actions)
+            self._replay.add(self._observations, actions, rewards, terminated, truncated)
+            metrics.update(self._finished_returns(rewards, terminated | truncated))
+            self._observations = following
+        self.step += self._envs.num_envs
+        if len(self._replay) >= self._min_history:
+            self._updates_due += self._update_per_step * self._envs.num_envs
+        while self._updates_due >= 1.0:
+            self._updates_due -= 1.0
+            with watch.measure(_DATA):
+                columns = self._replay.sample(self._algorithm.config.batch_size, self._generator)
+            with watch.measure(_UPDATE):
+                metrics.update(self._algorithm.update(self._to_batch(columns)))
+        return metrics
+
+    def _finished_returns(self, rewards: Array, ends: Array) -> dict[str, float]:
+        self._returns += np.where(self._follows_end, 0.0, rewards)
+        finished = self._returns[ends]
+        self._returns[ends] = 0.0
+        self._follows_end = ends
+        return {"training_return": float(finished.mean())} if len(finished) else {}
+
+    def streams(self) -> dict[str, Any]:
+        """Return the states of the generators of replay and policy."""
+        policy = self._algorithm.policy
+        return {"replay": self._generator.bit_generator.state, "policy": policy.generator.bit_generator.state}
+
+    def resume(self, step: int, streams: Mapping[str, Any]) -> None:
+        """Go on counting at `step`, with the randomness that followed it."""
+        self.step = step
+        self._generator.bit_generator.state = streams["replay"]
+        self._algorithm.policy.generator.bit_generator.state = streams["policy"]
+
+    def close(self) -> None:
+        """Let go of the environments."""
+        self._envs.close()

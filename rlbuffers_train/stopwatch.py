@@ -1,0 +1,35 @@
+"""Where the time of a training loop goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["Stopwatch"]
+
+
+class Stopwatch:
+    """Adds up seconds by the name of what was done."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.seconds = dict.fromkeys(names, 0.0)
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Count the time within this context under `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+    @property
+    def total(self) -> float:
+        """Sum over all names in seconds."""
+        return sum(self.seconds.values())
+
+    def shares(self) -> str:
+        """Return text such as ``waiting for data 3%, update 90%, evaluation 7%``."""
+        total = self.total or 1.0
+        return ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in self.seconds.items())

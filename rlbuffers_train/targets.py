@@ -1,0 +1,62 @@
+"""Pure functions of tensors that the losses are made of."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["quantile_huber_loss", "quantile_midpoints", "td_target"]
+
+
+def td_target(rewards: torch.Tensor, discounts: torch.Tensor, next_values: torch.Tensor) -> torch.Tensor:
+    """Return r + discount * v', the one-step (or n-step) bootstrapped target.
+
+    Parameters
+    ----------
+    rewards, discounts : float32, shape (B,)
+        See `TransitionBatch`; a discount of 0 ends the task.
+    next_values : float32, shape (B,) or (B, K)
+        Value, or K samples or quantiles of it, at the next observation.
+    """
+    trailing = (1,) * (next_values.dim() - 1)
+    return rewards.view(-1, *trailing) + discounts.view(-1, *trailing) * next_values
+
+
+def quantile_midpoints(num_quantiles: int) -> torch.Tensor:
+    """Return the K midpoints (2i + 1) / 2K of equal shares of probability, float32 (K,)."""
+    return (torch.arange(num_quantiles, dtype=torch.float32) + 0.5) / num_quantiles
+
+
+def quantile_huber_loss(
+    quantiles: torch.Tensor, targets: torch.Tensor, midpoints: torch.Tensor, kappa: float = 1.0
+) -> torch.Tensor:
+    """Return the quantile Huber loss of each transition (Dabney et al. 2018, QR-DQN).
+
+    With u = target_j - quantile_i::
+
+        L(u)     = u^2 / 2                    if |u| <= kappa      (Huber)
+                   kappa (|u| - kappa / 2)    otherwise
+        rho_i(u) = |midpoint_i - [u < 0]| L(u) / kappa
+        loss     = sum over i of the mean over j of rho_i(u_ij)    (last line of Algorithm 1)
+
+    Parameters
+    ----------
+    quantiles : float32, shape (B, K)
+        Predicted; gradients flow into these.
+    targets : float32, shape (B, J)
+        Samples of the bootstrapped return, without gradient.
+    midpoints : float32, shape (K,)
+        Share of probability below each quantile.
+    kappa : float
+        Error from which the loss grows linearly, above 0.
+
+    Returns
+    -------
+    float32, shape (B,)
+    """
+    errors = targets.unsqueeze(1) - quantiles.unsqueeze(2)  # (B, K, J)
+    # With c = u clipped to [-kappa, kappa], L(u) = c (u - c / 2), and c is its slope. Written with c as
+    # a constant, value and gradient are those of L at a third of the time of the two branches.
+    clipped = errors.detach().clamp(-kappa, kappa)
+    shares = midpoints.view(1, -1, 1)
+    weights = torch.where(clipped < 0, 1.0 - shares, shares)
+    return (weights * clipped * (errors - 0.5 * clipped) / kappa).mean(dim=2).sum(dim=1)

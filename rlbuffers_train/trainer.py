@@ -1,0 +1,215 @@
+"""The loop of every training run: steps, and once an epoch evaluation and checkpoints.
+
+What a step is (an update from a buffer; acting in environments, then updates) belongs to a `Stepper`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rlbuffers.errors import RlbuffersError
+from rlbuffers_train.evaluation import EvaluationResult
+from rlbuffers_train.interrupts import InterruptGuard, TrainingInterrupted
+from rlbuffers_train.policy import EpsilonGreedyPolicy
+from rlbuffers_train.reporting import EpochRecord, Progress
+from rlbuffers_train.run import LAST, RunSummary, TrainingRun
+from rlbuffers_train.seeds import Stream
+from rlbuffers_train.stopwatch import Stopwatch
+
+__all__ = ["Stepper", "Trainer", "TrainingDivergedError", "within_training_step"]
+
+_EVALUATION = "evaluation"
+_SECONDS_PER_LOG = 1.0
+
+
+class TrainingDivergedError(RlbuffersError):
+    """The loss is no longer a number."""
+
+
+class Stepper(Protocol):
+    """What the loop repeats.
+
+    Attributes
+    ----------
+    step : int
+        How far training is, counted in `step_name`; `advance` adds to it.
+    step_name : str
+        Such as ``updates``.
+    time_names : tuple of str
+        What `advance` measures on the stopwatch.
+    """
+
+    step: int
+    step_name: str
+    time_names: tuple[str, ...]
+
+    def advance(self, watch: Stopwatch) -> Mapping[str, float]:
+        """Take one step; return losses and the like, or nothing."""
+
+    def streams(self) -> dict[str, Any]:
+        """Return the states of all sources of randomness by name, as JSON values."""
+
+
+@contextmanager
+def within_training_step(policy: EpsilonGreedyPolicy) -> Iterator[None]:
+    """Set the policy's flag; the trainer alone does, around updates and collection of training data."""
+    policy.is_within_training_step = True
+    try:
+        yield
+    finally:
+        policy.is_within_training_step = False
+
+
+class Trainer:
+    """Trains to the end, to a return that solves the task, or to Ctrl-C.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        Algorithm, folder and history; a resumed run's history counts.
+    stepper : Stepper
+        What a step is.
+    num_epochs : int
+        Number of epochs in total.
+    steps_per_epoch : int
+        Steps from one evaluation to the next.
+    stop_at : float or None
+        Mean return at which training ends. It must be reached by an evaluation and, so that luck
+        does not decide, by a second one on twice as many other episodes.
+    """
+
+    def __init__(
+        self,
+        run: TrainingRun,
+        stepper: Stepper,
+        *,
+        num_epochs: int,
+        steps_per_epoch: int,
+        stop_at: float | None = None,
+    ) -> None:
+        self._run = run
+        self._stepper = stepper
+        self._num_epochs = num_epochs
+        self._steps_per_epoch = steps_per_epoch
+        self._stop_at = math.inf if stop_at is None else stop_at
+        self._first_step = stepper.step
+        self._seconds_before = run.history[-1].seconds if run.history else 0.0
+        self._watch = Stopwatch((*stepper.time_names, _EVALUATION))
+        self._guard = InterruptGuard()
+        self._epoch_metrics = MeanMetrics()
+        self._logged_metrics = MeanMetrics()
+        self._logged_at = 0.0
+
+    def train(self) -> RunSummary:
+        """Train, judge the best policy on fresh episodes and sum up.
+
+        Raises
+        ------
+        TrainingInterrupted
+            After Ctrl-C; the state is saved and the message tells how to go on.
+        TrainingDivergedError
+            If the loss is no longer a number.
+        """
+        with self._guard:
+            try:
+                while not self._is_finished:
+                    self._train_epoch()
+                    self._end_epoch()
+                with self._watch.measure(_EVALUATION):
+                    judged = self._run.judge_best(self._on_evaluation_step)
+            except TrainingInterrupted:
+                # When only the judgement was left, last.pth is complete and the best weights are loaded.
+                if not self._is_finished:
+                    self._run.save(LAST, self._stepper.step, self._stepper.streams())
+                raise TrainingInterrupted(
+                    f"stopped after {self._stepper.step:,} {self._stepper.step_name}; everything is saved. "
+                    f"Go on with --resume-path {self._run.logdir / LAST}"
+                ) from None
+        return self._run.finish(judged, self._seconds, self._watch.shares())
+
+    @property
+    def _is_finished(self) -> bool:
+        history = self._run.history
+        return len(history) >= self._num_epochs or (bool(history) and history[-1].is_solved)
+
+    @property
+    def _seconds(self) -> float:
+        return self._seconds_before + self._watch.total
+
+    def _train_epoch(self) -> None:
+        # A run that was stopped while it evaluated has all steps of its epoch behind it.
+        end = (len(self._run.history) + 1) * self._steps_per_epoch
+        while self._stepper.step < end:
+            self._guard.check()
+            with within_training_step(self._run.algorithm.policy):
+                metrics = self._stepper.advance(self._watch)
+            self._take_note_of(metrics)
+        self._guard.check()
+
+    def _take_note_of(self, metrics: Mapping[str, float]) -> None:
+        if not math.isfinite(metrics.get("loss", 0.0)):
+            raise TrainingDivergedError(
+                f"the loss is {metrics['loss']} after {self._stepper.step:,} {self._stepper.step_name}; "
+                "try a smaller --lr"
+            )
+        self._epoch_metrics.add(metrics)
+        self._logged_metrics.add(metrics)
+        if self._watch.total - self._logged_at > _SECONDS_PER_LOG:
+            self._run.log(self._stepper.step, self._logged_metrics.take())
+            self._logged_at = self._watch.total
+        self._show("training")
+
+    def _end_epoch(self) -> None:
+        epoch = len(self._run.history) + 1
+        with self._watch.measure(_EVALUATION):
+            evaluation = self._run.evaluate(Stream.EVALUATION, epoch, self._on_evaluation_step)
+            is_solved = self._reaches_threshold(evaluation) and self._reaches_threshold(
+                self._run.evaluate(Stream.CONFIRMATION, epoch, self._on_evaluation_step)
+            )
+        metrics = self._epoch_metrics.take()
+        record = EpochRecord(epoch, self._stepper.step, metrics, evaluation, is_solved, self._seconds)
+        self._run.end_epoch(record, self._stepper.streams())
+
+    def _reaches_threshold(self, evaluation: EvaluationResult | None) -> bool:
+        return evaluation is not None and evaluation.mean >= self._stop_at
+
+    def _on_evaluation_step(self) -> None:
+        self._guard.check()
+        self._show("evaluating")
+
+    def _show(self, activity: str) -> None:
+        seconds = self._watch.total - self._watch.seconds[_EVALUATION]
+        self._run.reporter.progress(
+            Progress(
+                epoch=min(len(self._run.history) + 1, self._num_epochs),
+                num_epochs=self._num_epochs,
+                step=self._stepper.step,
+                step_name=self._stepper.step_name,
+                steps_per_second=(self._stepper.step - self._first_step) / (seconds or 1.0),
+                time_shares=self._watch.shares(),
+                activity=activity,
+            )
+        )
+
+
+class MeanMetrics:
+    """Means of metrics over the steps since the last `take`; a step may report some of them only."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, metrics: Mapping[str, float]) -> None:
+        """Take the metrics of one step into account."""
+        for name, value in metrics.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        """Return the means and begin anew."""
+        means = {name: total / self._counts[name] for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return means

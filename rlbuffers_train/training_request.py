@@ -1,0 +1,122 @@
+"""What a user asks of a training run, and how it meets recommendations and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlbuffers.errors import UsageError
+from rlbuffers_train.algorithms import load_algorithm
+from rlbuffers_train.algorithms.base import Algorithm, ProblemSpec, config_with
+from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
+from rlbuffers_train.run import new_logdir
+from rlbuffers_train.seeds import Stream, generator_of
+
+__all__ = ["TrainingRequest", "given", "load_resumed", "make_algorithm", "refuse_changes", "run_logdir"]
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """A run to start or to resume; what is None or left out is recommended by the trainer.
+
+    Parameters
+    ----------
+    algorithm : str
+        Name in the table of algorithms.
+    task : str, optional
+        Environment to evaluate on, or to train in.
+    buffer : Path, optional
+        Data of offline training.
+    logdir : Path, optional
+        Folder of the run.
+    resume_path : Path, optional
+        Checkpoint to go on from.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ...
+    hyperparameters : mapping
+        Fields of the algorithm's config.
+    settings : mapping
+        Fields of the trainer's settings.
+    """
+
+    algorithm: str
+    task: str | None = None
+    buffer: Path | None = None
+    logdir: Path | None = None
+    resume_path: Path | None = None
+    device: str = "auto"
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are not None, as JSON types."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value is not None
+    }
+
+
+def load_resumed(request: TrainingRequest, device: torch.device, *, online: bool) -> Checkpoint | None:
+    """Return the checkpoint to go on from, or None for a new run.
+
+    Raises
+    ------
+    UsageError
+        If the checkpoint is of another algorithm or kind of training.
+    """
+    if request.resume_path is None:
+        return None
+    path = request.resume_path.expanduser()
+    checkpoint = load_checkpoint(path, device)
+    if checkpoint.algorithm != request.algorithm:
+        raise UsageError(f"{path} is a checkpoint of {checkpoint.algorithm}, not of {request.algorithm}")
+    if online != (checkpoint.buffer_fingerprint is None):
+        raise UsageError(f"{path} was trained {'on a buffer' if online else 'online'}; it cannot go on differently")
+    return checkpoint
+
+
+def refuse_changes(asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Refuse to resume with other values than a run began with.
+
+    Raises
+    ------
+    UsageError
+        If a value that was asked for differs; the message names it.
+    """
+    for name, value in given(asked).items():
+        if name not in before:
+            raise UsageError(f"there is no setting {name!r}; there are {', '.join(before)}")
+        if value != before[name]:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} is {before[name]} in the run to be resumed, not {value}; leave it out")
+
+
+def make_algorithm(
+    request: TrainingRequest,
+    problem: ProblemSpec,
+    seed: int,
+    resumed: Checkpoint | None,
+    device: torch.device,
+) -> Algorithm[Any]:
+    """Return the algorithm of the checkpoint, or a new one with the hyperparameters asked for."""
+    generator = generator_of(seed, Stream.POLICY)
+    if resumed is not None:
+        refuse_changes(request.hyperparameters, resumed.config)
+        return build_algorithm(resumed, generator, device)
+    algorithm_class = load_algorithm(request.algorithm)
+    config = config_with(algorithm_class.recommended(problem), given(request.hyperparameters))
+    torch.manual_seed(seed)
+    return algorithm_class(problem, config, generator, device)
+
+
+def run_logdir(request: TrainingRequest, about: str, seed: int) -> Path:
+    """Return the folder asked for, that of the checkpoint, or a new one named after `about`."""
+    if request.logdir is not None:
+        return request.logdir.expanduser()
+    if request.resume_path is not None:
+        return request.resume_path.expanduser().parent
+    return new_logdir(about, request.algorithm, seed)

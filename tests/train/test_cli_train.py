@@ -1,0 +1,128 @@
+"""`rlbuffers train` as users meet it: one line for a mistake, and the right exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import rlbuffers_train
+from rlbuffers_cli.main import cli
+
+
+def run(*arguments: str, home: Path | None = None) -> Result:
+    environment = {"COLUMNS": "200", **({"HOME": str(home)} if home else {})}
+    return CliRunner(env=environment).invoke(cli, ["train", *arguments], catch_exceptions=False)
+
+
+def test_bare_bcq_tells_how_to_make_its_buffer(tmp_path: Path) -> None:
+    result = run("bcq", home=tmp_path)
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: there is no buffer at {tmp_path}/.rl_unplugged/buffers/CartPole-v1/qrdqn-eps0.2.hdf5. "
+        "Make it with: rlbuffers generate --policy qrdqn --eps 0.2; or name one with --buffer\n"
+    )
+
+
+def test_bare_bcq_of_a_task_names_the_task(tmp_path: Path) -> None:
+    result = run("bcq", "--task", "PongNoFrameskip-v4", home=tmp_path)
+    assert result.exit_code == 1
+    assert "rlbuffers generate --policy qrdqn --eps 0.2 --task PongNoFrameskip-v4;" in result.output
+
+
+def test_trains_and_resumes(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    logdir = tmp_path / "run"
+    asked = ["bcq", "--buffer", str(make_signal_buffer()), "--logdir", str(logdir), "--device", "cpu"]
+    result = run(*asked, "--epoch", "1", "--update-per-epoch", "20", "--eval-episodes", "3", "--lr", "0.001")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[0] == "bcq: Fujimoto et al. 2019, Benchmarking Batch Deep RL Algorithms, arXiv:1910.01708"
+    assert lines[3].startswith("epoch 1  step 20  return ")
+    assert "(3 episodes)" in lines[3]
+    assert lines[4].startswith("last epoch: return ")
+    assert lines[5].startswith("best epoch (1): return ")
+    assert "waiting for data" in lines[6]
+    assert "update" in lines[6]
+    assert "evaluation" in lines[6]
+    assert lines[7] == f"files: {logdir}"
+    result = run("bcq", "--resume-path", str(logdir / "last.pth"), "--epoch", "2")
+    assert result.exit_code == 0, result.output
+    assert "epoch 2  step 40" in result.output
+    assert "epoch 1  step" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "told"),
+    [
+        (["bcq", "--buffer", "no.hdf5"], 1, "no.hdf5"),
+        (["bcq", "--resume-path", "no.pth"], 1, "no.pth: there is no such checkpoint"),
+        (["bcq", "--resume-path", __file__], 1, "not a checkpoint"),
+        (["qrdqn", "--task", "CartPole-v9"], 2, "there is no task 'CartPole-v9'; did you mean 'CartPole-v1'?"),
+        (["qrdqn", "--device", "tpu9"], 2, "device 'tpu9' cannot be used here"),
+        (["bcq", "--epoch", "0"], 2, "--epoch"),
+        (["bcq", "--unlikely-action-threshold", "1"], 2, "--unlikely-action-threshold"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(
+    arguments: list[str], exit_code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments, home=tmp_path)
+    assert result.exit_code == exit_code
+    assert told in result.output
+    errors = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert "Traceback" not in result.output
+
+
+def test_missing_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = run("bcq", home=tmp_path)
+    assert result.exit_code == 1
+    assert result.output == "Error: Training needs torch. Install it with: pip install 'rlbuffers[train]'\n"
+
+
+def test_ctrl_c_saves_and_tells_how_to_go_on(tmp_path: Path) -> None:
+    logdir = tmp_path / "run"
+    command = [sys.executable, "-c", "from rlbuffers_cli.main import main; main()", "train", "qrdqn"]
+    process = subprocess.Popen(
+        [*command, "--logdir", str(logdir), "--device", "cpu", "--step-per-epoch", "1000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    deadline = time.monotonic() + 60
+    while not (logdir / "config.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.count("\n") == 1
+    assert errors.endswith(f"Go on with --resume-path {logdir / 'last.pth'}\n")
+    assert (logdir / "last.pth").exists()
+
+
+def test_importing_commands_and_names_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, rlbuffers_train, rlbuffers_train.algorithms, rlbuffers_cli.commands.train;"
+        "print([name for name in ('torch', 'gymnasium', 'ale_py', 'matplotlib', 'tensorboard') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
+def test_every_public_name_is_there() -> None:
+    for name in rlbuffers_train.__all__:
+        assert getattr(rlbuffers_train, name) is not None
+    assert dir(rlbuffers_train) == sorted(rlbuffers_train.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        getattr(rlbuffers_train, "nothing")  # noqa: B009

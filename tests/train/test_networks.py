@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from rlbuffers_train.batch import make_batch
+from rlbuffers_train.networks import FlatFeatures, PixelFeatures, QuantileNetwork, ValueAndImitationNetwork
+
+CPU = torch.device("cpu")
+
+
+def test_nature_features_have_the_published_size() -> None:
+    assert PixelFeatures((4, 84, 84)).num_features == 3136
+
+
+def test_pixels_are_divided_by_255_inside_the_network() -> None:
+    features = PixelFeatures((4, 84, 84))
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 4, 84, 84), np.uint8))
+    with torch.no_grad():
+        expected = features.convolutions(pixels.float() / 255.0)
+        torch.testing.assert_close(features(pixels), expected)
+
+
+def test_output_shapes() -> None:
+    vectors = torch.zeros((3, 2, 2))
+    quantiles = QuantileNetwork(FlatFeatures((2, 2)), (8,), 5, 7)(vectors)
+    assert quantiles.shape == (3, 5, 7)
+    values, logits = ValueAndImitationNetwork(FlatFeatures((2, 2)), (8,), 5)(vectors)
+    assert values.shape == logits.shape == (3, 5)
+
+
+def test_overlapping_and_read_only_views_become_right_tensors() -> None:
+    rng = np.random.default_rng(0)
+    windows = rng.integers(0, 256, (6, 5, 3, 4), np.uint8)
+    columns = {
+        "observations": windows[:, :4],
+        "next_observations": windows[:, 1:],
+        "actions": rng.integers(0, 3, 6).astype(np.int32),
+        "rewards": rng.normal(size=6),
+        "terminals": np.array([0, 1, 0, 0, 1, 0], bool),
+    }
+    columns["rewards"].flags.writeable = False
+    batch = make_batch(columns, 0.9, CPU)
+    np.testing.assert_array_equal(batch.observations.numpy(), windows[:, :4])
+    np.testing.assert_array_equal(batch.next_observations.numpy(), windows[:, 1:])
+    assert (batch.actions.dtype, batch.rewards.dtype) == (torch.int64, torch.float32)
+    np.testing.assert_allclose(batch.rewards.numpy(), columns["rewards"], rtol=1e-6)
+    np.testing.assert_allclose(batch.discounts.numpy(), [0.9, 0.0, 0.9, 0.9, 0.0, 0.9], rtol=1e-6)
+
+
+def test_a_timeout_bootstraps() -> None:
+    columns = {
+        "observations": np.zeros((2, 1), np.float32),
+        "next_observations": np.zeros((2, 1), np.float32),
+        "actions": np.zeros(2, np.int64),
+        "rewards": np.zeros(2, np.float32),
+        "terminals": np.array([False, True]),
+        "timeouts": np.array([True, False]),
+    }
+    np.testing.assert_allclose(make_batch(columns, 0.5, CPU).discounts.numpy(), [0.5, 0.0])

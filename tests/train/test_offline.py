@@ -1,0 +1,321 @@
+"""Offline training as a whole: it learns, repeats itself, stops, resumes and refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+import rlbuffers
+from rlbuffers import BufferSpec, ColumnSpec
+from rlbuffers.errors import CorruptDataError, MissingDependencyError, UsageError
+from rlbuffers_train import evaluation_task
+from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
+from rlbuffers_train.expert import load_policy
+from rlbuffers_train.interrupts import TrainingInterrupted
+from rlbuffers_train.offline import train_offline
+from rlbuffers_train.reporting import EpochRecord, Progress, SilentReporter
+from rlbuffers_train.run import RunSummary
+from rlbuffers_train.trainer import TrainingDivergedError
+from rlbuffers_train.training_request import TrainingRequest
+
+SETTINGS = {"epoch": 2, "update_per_epoch": 30, "eval_episodes": 4}
+HYPERPARAMETERS = {"batch_size": 16, "hidden_sizes": (16,), "target_update_freq": 7, "lr": 0.01}
+
+
+def request(buffer: Path, logdir: Path, **changes: Any) -> TrainingRequest:
+    asked = TrainingRequest(
+        "bcq", buffer=buffer, logdir=logdir, device="cpu", settings=SETTINGS, hyperparameters=HYPERPARAMETERS
+    )
+    return replace(asked, **changes)
+
+
+def resume(logdir: Path, **changes: Any) -> TrainingRequest:
+    return replace(TrainingRequest("bcq", resume_path=logdir / "last.pth", device="cpu"), **changes)
+
+
+def last(logdir: Path) -> Checkpoint:
+    return load_checkpoint(logdir / "last.pth", torch.device("cpu"))
+
+
+def same(first: Any, second: Any) -> bool:
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(value, second[name]) for name, value in first.items())
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    return bool(first == second)
+
+
+class Listener(SilentReporter):
+    """Keeps what it is told, and presses Ctrl-C when it is asked to."""
+
+    def __init__(self, stop_when: Callable[[Progress], bool] = lambda progress: False) -> None:
+        self.notes: list[str] = []
+        self.records: list[EpochRecord] = []
+        self.activities: list[tuple[int, str]] = []
+        self._stop_when = stop_when
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def epoch_done(self, record: EpochRecord) -> None:
+        self.records.append(record)
+
+    def progress(self, progress: Progress) -> None:
+        self.activities.append((progress.step, progress.activity))
+        if self._stop_when(progress):
+            self._stop_when = lambda progress: False
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_bcq_learns_from_random_behavior(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    settings = {"epoch": 3, "update_per_epoch": 100, "eval_episodes": 10}
+    listener = Listener()
+    summary = train_offline(request(make_signal_buffer(), tmp_path / "run", settings=settings), listener)
+    assert summary.last is not None
+    assert summary.best is not None
+    assert summary.best.mean == summary.best.mean_length == 5.0
+    assert summary.best.num_episodes == 10
+    assert [record.epoch for record in listener.records] == [1, 2, 3]
+    assert listener.records[-1].metrics["imitation_loss"] == pytest.approx(np.log(2), abs=0.1)
+
+
+def test_a_run_leaves_its_files(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    summary = train_offline(request(make_signal_buffer(), tmp_path / "run"))
+    names = {path.name.split(".out.")[0] for path in summary.logdir.iterdir()}
+    assert names == {"config.json", "last.pth", "best.pth", "learning_curve.png", "events"}
+    assert (summary.logdir / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    config = json.loads((summary.logdir / "config.json").read_text())
+    assert config["settings"] == {"buffer": str(tmp_path / "signal.hdf5"), "seed": 0, "clip_rewards": False, **SETTINGS}
+    assert config["hyperparameters"]["hidden_sizes"] == [16]
+    with rlbuffers.open(tmp_path / "signal.hdf5") as buffer:
+        assert config["buffer_fingerprint"] == buffer.fingerprint == last(summary.logdir).buffer_fingerprint
+    assert any("best epoch" in line for line in summary.lines())
+
+
+def test_same_seed_same_weights(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    buffer = make_signal_buffer()
+    for name, seed in (("first", 5), ("second", 5), ("other", 6)):
+        train_offline(request(buffer, tmp_path / name, settings={**SETTINGS, "seed": seed}))
+    first, second, other = (last(tmp_path / name) for name in ("first", "second", "other"))
+    assert same(first.algorithm_state, second.algorithm_state)
+    assert not same(first.algorithm_state["network"], other.algorithm_state["network"])
+
+
+@pytest.mark.parametrize(
+    "stop_when",
+    [
+        pytest.param(lambda progress: progress.step == 7, id="within-an-epoch"),
+        pytest.param(lambda progress: progress.step == 30 and progress.activity == "training", id="at-its-end"),
+        pytest.param(lambda progress: progress.activity == "evaluating", id="while-evaluating"),
+        pytest.param(lambda progress: progress.step == 60 and progress.activity == "evaluating", id="last-evaluation"),
+    ],
+)
+def test_resuming_equals_never_stopping(
+    stop_when: Callable[[Progress], bool], make_signal_buffer: Callable[..., Path], tmp_path: Path
+) -> None:
+    buffer = make_signal_buffer()
+    whole = train_offline(request(buffer, tmp_path / "whole"))
+    stopped = Listener(stop_when)
+    with pytest.raises(TrainingInterrupted, match=r"Go on with --resume-path .*last\.pth"):
+        train_offline(request(buffer, tmp_path / "parts"), stopped)
+    assert len(stopped.activities) < 60 + 4 * 6
+    resumed = train_offline(resume(tmp_path / "parts"))
+    expected, found = last(tmp_path / "whole"), last(tmp_path / "parts")
+    assert same(found.algorithm_state, expected.algorithm_state)
+    assert found.streams == expected.streams
+    assert (found.step, found.task) == (expected.step, expected.task)
+    assert [record["evaluation"] for record in found.history] == [record["evaluation"] for record in expected.history]
+    assert (resumed.last, resumed.best, resumed.best_epoch) == (whole.last, whole.best, whole.best_epoch)
+
+
+def test_more_epochs_than_planned_equal_a_longer_plan(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    buffer = make_signal_buffer()
+    train_offline(request(buffer, tmp_path / "long", settings={**SETTINGS, "epoch": 3}))
+    train_offline(request(buffer, tmp_path / "short"))
+    train_offline(resume(tmp_path / "short", settings={"epoch": 3}))
+    assert same(last(tmp_path / "short").algorithm_state, last(tmp_path / "long").algorithm_state)
+
+
+def test_resuming_a_finished_run_only_judges_it(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    first = train_offline(request(make_signal_buffer(), tmp_path / "run"))
+    listener = Listener()
+    again = train_offline(resume(tmp_path / "run"), listener)
+    assert (again.last, again.best) == (first.last, first.best)
+    assert {activity for _, activity in listener.activities} == {"evaluating"}
+
+
+def test_best_is_judged_on_other_episodes(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    # Nothing is learned from no reward, so scores are those of one fixed policy on different episodes.
+    settings = {"epoch": 6, "update_per_epoch": 1, "eval_episodes": 3}
+    frozen = {**HYPERPARAMETERS, "lr": 1e-12}
+    summary = train_offline(request(make_signal_buffer(), tmp_path / "run", settings=settings, hyperparameters=frozen))
+    means = [record["evaluation"]["mean"] for record in last(tmp_path / "run").history]
+    assert len(set(means)) > 1
+    assert summary.best is not None
+    assert summary.best.mean < max(means)
+    assert summary.best_epoch == 1 + int(np.argmax(means))
+
+
+def test_other_data_are_refused(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    train_offline(request(make_signal_buffer(), tmp_path / "run"))
+    other = make_signal_buffer("other.hdf5", seed=1)
+    with pytest.raises(UsageError, match=r"was trained on other data: their fingerprint is \w{12}") as caught:
+        train_offline(resume(tmp_path / "run", buffer=other))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_copy_in_another_store_is_the_same_data(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    train_offline(request(make_signal_buffer(), tmp_path / "run"))
+    moved = make_signal_buffer("moved.zarr")
+    summary = train_offline(resume(tmp_path / "run", buffer=moved, settings={"epoch": 3}))
+    assert last(summary.logdir).settings["buffer"] == str(moved)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"hyperparameters": {"lr": 0.5}}, "--lr is 0.01"),
+        ({"settings": {"seed": 1}}, "--seed is 0"),
+        ({"settings": {"update_per_epoch": 31}}, "--update-per-epoch is 30"),
+        ({"settings": {"clip_rewards": True}}, "--clip-rewards is False"),
+        ({"algorithm": "qrdqn"}, "is a checkpoint of bcq"),
+    ],
+)
+def test_a_resumed_run_keeps_its_settings(
+    changes: dict[str, Any], named: str, make_signal_buffer: Callable[..., Path], tmp_path: Path
+) -> None:
+    train_offline(request(make_signal_buffer(), tmp_path / "run", settings={**SETTINGS, "epoch": 1}))
+    with pytest.raises(UsageError, match=named):
+        train_offline(resume(tmp_path / "run", **changes))
+
+
+def test_a_damaged_checkpoint_is_refused(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    train_offline(request(make_signal_buffer(), tmp_path / "run"))
+    path = tmp_path / "run" / "last.pth"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(CorruptDataError, match=r"last\.pth: "):
+        train_offline(resume(tmp_path / "run"))
+
+
+def test_a_run_is_not_overwritten(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    buffer = make_signal_buffer()
+    train_offline(request(buffer, tmp_path / "run"))
+    with pytest.raises(UsageError, match="holds a run already"):
+        train_offline(request(buffer, tmp_path / "run"))
+
+
+def test_trains_without_evaluation(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    settings = {**SETTINGS, "eval_episodes": 0}
+    summary = train_offline(request(make_signal_buffer(), tmp_path / "run", task="NoSuchTask-v0", settings=settings))
+    assert (summary.last, summary.best) == (None, None)
+    assert "not evaluated" in summary.lines()
+    assert last(tmp_path / "run").step == 60
+    assert not (tmp_path / "run" / "best.pth").exists()
+
+
+def test_missing_evaluation_packages_are_told(
+    make_signal_buffer: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(task: str) -> None:
+        raise MissingDependencyError("no ale-py here")
+
+    monkeypatch.setattr(evaluation_task, "environment_facts", missing)
+    listener = Listener()
+    summary = train_offline(request(make_signal_buffer(), tmp_path / "run"), listener)
+    assert summary.last is None
+    assert "training without evaluation: no ale-py here" in listener.notes
+
+
+def test_another_task_is_warned_of(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"CartPole-v1 has observations \(4,\) and 2 actions"):
+        train_offline(request(make_signal_buffer(), tmp_path / "run", task="CartPole-v1"))
+    listener = Listener()
+    gymnasium.register("Signal-v1", entry_point=gymnasium.spec("Signal-v0").entry_point, max_episode_steps=2)
+    train_offline(request(make_signal_buffer("b.hdf5"), tmp_path / "run", task="Signal-v1"), listener)
+    del gymnasium.registry["Signal-v1"]
+    assert "warning: the data come from Signal-v0, evaluation is in Signal-v1" in listener.notes
+
+
+def test_number_of_actions_comes_from_the_spec(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    buffer = make_signal_buffer(num_actions=5)  # of which only two occur
+    settings = {**SETTINGS, "eval_episodes": 0}
+    summary = train_offline(request(buffer, tmp_path / "run", settings=settings))
+    policy = load_policy(summary.logdir / "last.pth", eps=1.0, generator=np.random.default_rng(0))
+    assert set(policy.act(np.zeros((200, 2), np.float32))) == set(range(5))
+
+
+def test_a_diverging_loss_stops_training(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(TrainingDivergedError, match="try a smaller --lr"):
+        train_offline(request(make_signal_buffer(), tmp_path / "run", hyperparameters={**HYPERPARAMETERS, "lr": 1e30}))
+
+
+def pixel_buffer(path: Path, environment: dict[str, Any]) -> Path:
+    """Write shuffled transitions of stacked frames, as RL Unplugged has them."""
+    rng = np.random.default_rng(0)
+    shape = (4, 84, 84)
+    spec = BufferSpec(
+        layout="transitions",
+        order="shuffled",
+        stack=4,
+        columns=[
+            ColumnSpec("observations", np.uint8, shape),
+            ColumnSpec("next_observations", np.uint8, shape),
+            ColumnSpec("actions", np.int64, (), {"type": "discrete", "n": 4}),
+            ColumnSpec("rewards", np.float32),
+            ColumnSpec("terminals", np.bool_),
+        ],
+    )
+    windows = rng.integers(0, 256, (12, 5, 84, 84), np.uint8)
+    with rlbuffers.create(path, spec, {"environment": environment}) as writer:
+        writer.append_transitions(
+            {
+                "observations": windows[:, :4],
+                "next_observations": windows[:, 1:],
+                "actions": rng.integers(0, 4, 12),
+                "rewards": rng.normal(0, 5, 12).astype(np.float32),
+                "terminals": np.zeros(12, bool),
+            }
+        )
+    return path
+
+
+def train_on_pixels(tmp_path: Path, listener: Listener, **settings: Any) -> RunSummary:
+    buffer = pixel_buffer(tmp_path / "b.hdf5", {"id": "Breakout", "sticky_action_probability": 0.25})
+    asked = {"epoch": 1, "update_per_epoch": 2, **settings}
+    return train_offline(request(buffer, tmp_path / "run", settings=asked, hyperparameters={"batch_size": 4}), listener)
+
+
+def test_pixels_of_rl_unplugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = []
+
+    def evaluate(policy: Any, task: str, *arguments: Any) -> None:
+        played.append(task)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rlbuffers_train.run.evaluate", evaluate)
+    listener = Listener()
+    with pytest.raises(KeyboardInterrupt):
+        train_on_pixels(tmp_path, listener)
+    assert played == ["BreakoutNoFrameskip-v4"]
+    assert [note for note in listener.notes if "sticky actions (probability 0.25)" in note]
+
+
+def test_rewards_are_clipped_when_asked(tmp_path: Path) -> None:
+    listener = Listener()
+    train_on_pixels(tmp_path, listener, eval_episodes=0, clip_rewards=True)
+    clipped = listener.records[0].metrics["value_loss"]
+    assert clipped < 0.6  # the stored rewards have a spread of 5
