@@ -54,10 +54,10 @@ def facts_of(buffer: Path) -> dict[str, Any]:
     return facts
 
 
-def score_of(run_folder: Path) -> str:
-    """Return the return of a run's best policy over fresh episodes."""
+def score_of(run_folder: Path) -> tuple[str, str]:
+    """Return the return of a run's best policy and over how many fresh episodes."""
     best = json.loads((run_folder / "summary.json").read_text())["best"]
-    return f"{best['mean']:.1f} ± {best['std']:.1f} ({best['episodes']} episodes)"
+    return f"{best['mean']:.1f} ± {best['std']:.1f}", str(best["num_episodes"])
 
 
 def main() -> None:
@@ -74,34 +74,31 @@ def main() -> None:
         *("generate", "--policy", "qrdqn", "--eps", "0.2", "--resume-path", EXPERT / "policy.pth"),
         *("--output", CARTPOLE_BUFFER),
     )
-    bcq = run("train", "bcq", "--buffer", CARTPOLE_BUFFER, "--logdir", BCQ)
+    bcq = run("train", "bcq", "--buffer", CARTPOLE_BUFFER, "--logdir", BCQ, "--eval-episodes", "20")
 
     shard, cartpole = facts_of(SHARD_BUFFER), facts_of(CARTPOLE_BUFFER)
     behavior = cartpole["statistics"]["episode_returns"]
-    behavior_text = (
-        f"{behavior['mean']:.1f} ± {behavior['std']:.1f} ({cartpole['counts']['whole_episodes']:,} episodes)"
-    )
+    played = (f"{behavior['mean']:.1f} ± {behavior['std']:.1f}", str(cartpole["counts"]["whole_episodes"]))
     rows = [
-        ["convert Breakout", "", _transitions(shard), _size(shard), f"{convert.seconds:.1f}"],
-        ["QRDQN expert", score_of(EXPERT), "", "", f"{expert.seconds:.1f}"],
-        ["behavior, eps 0.2", behavior_text, _transitions(cartpole), _size(cartpole), f"{generate.seconds:.1f}"],
-        ["BCQ", score_of(BCQ), "", "", f"{bcq.seconds:.1f}"],
-        ["all", "", "", "", f"{time.perf_counter() - started:.1f}"],
+        ["convert Breakout", "", "", *_sizes(shard), f"{convert.seconds:.1f}"],
+        ["QRDQN expert", *score_of(EXPERT), "", "", "", f"{expert.seconds:.1f}"],
+        ["behavior, eps 0.2", *played, *_sizes(cartpole), f"{generate.seconds:.1f}"],
+        ["BCQ", *score_of(BCQ), "", "", "", f"{bcq.seconds:.1f}"],
+        ["all", "", "", "", "", "", f"{time.perf_counter() - started:.1f}"],
     ]
     console.print()
-    console.print(rows_table("rlbuffers demo", ["step", "return", "transitions", "on disk", "seconds"], rows))
+    names = ["step", "return", "episodes", "transitions", "on disk", "in RAM", "seconds"]
+    console.print(rows_table("rlbuffers demo", names, rows))
     picture = DEMO / "learning_curve.png"
     shutil.copyfile(BCQ / "learning_curve.png", picture)
     console.print(f"\nlearning curve of BCQ: {picture.relative_to(ROOT)}")
 
 
-def _transitions(facts: dict[str, Any]) -> str:
-    return f"{facts['counts']['transitions']:,}"
-
-
-def _size(facts: dict[str, Any]) -> str:
+def _sizes(facts: dict[str, Any]) -> tuple[str, str, str]:
+    """Return transitions, bytes on disk, and bytes of RAM if every transition were kept apart."""
     sizes = facts["sizes"]
-    return f"{size_text(sizes['disk_bytes'])} of {size_text(sizes['stacked_bytes'])}"
+    transitions = f"{facts['counts']['transitions']:,}"
+    return transitions, size_text(sizes["disk_bytes"]), size_text(sizes["stacked_bytes"])
 
 
 if __name__ == "__main__":

@@ -42,11 +42,21 @@ class AtomicPath:
         self.overwrite = overwrite
         self.partial = final.with_name(f".{final.name}.partial")
         self._lock_path = final.with_name(f".{final.name}.lock")
-        if final.exists() and not overwrite:
-            raise BufferExistsError(f"{final}: exists already; pass --overwrite (overwrite=True) to replace it")
+        self._replaced = final.with_name(f".{final.name}.replaced")
+        self._refuse_existing()
         final.parent.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
-        _remove(self.partial)
+        try:
+            _remove(self.partial)
+            self._restore_replaced()
+            self._refuse_existing()
+        except BaseException:
+            self.discard()
+            raise
+
+    def _refuse_existing(self) -> None:
+        if self.final.exists() and not self.overwrite:
+            raise BufferExistsError(f"{self.final}: exists already; pass --overwrite (overwrite=True) to replace it")
 
     def _take_lock(self) -> int:
         while True:
@@ -76,20 +86,22 @@ class AtomicPath:
                 self._make_way()
             os.rename(self.partial, self.final)
             _sync(self.final.parent)
-            _remove(self._replaced)
         finally:
+            self._restore_replaced()
             self.discard()
-
-    @property
-    def _replaced(self) -> Path:
-        return self.final.with_name(f".{self.final.name}.replaced")
 
     def _make_way(self) -> None:
         if not self.overwrite:
             raise BufferExistsError(f"{self.final}: appeared while it was being written; nothing was replaced")
-        if self.final.is_dir():  # a file is replaced by the rename itself; a directory cannot be
-            _remove(self._replaced)
+        if self.final.is_dir() or self.partial.is_dir():  # only a file is replaced by the rename itself
             os.rename(self.final, self._replaced)
+
+    def _restore_replaced(self) -> None:
+        """Give what made way its name back if nothing has come in its place, also for a killed writer."""
+        if self.final.exists():
+            _remove(self._replaced)
+        elif self._replaced.exists():
+            os.rename(self._replaced, self.final)
 
     def discard(self) -> None:
         """Remove what was not published and let others write. Calling it twice does no harm."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlbuffers.errors import CorruptDataError, OutOfRangeError, UnsupportedError, UsageError
+from rlbuffers.errors import CorruptDataError, FormatError, OutOfRangeError, UnsupportedError, UsageError
 from rlbuffers.metadata import parse_metadata
 from rlbuffers.schema import (
     EPISODE_LENGTHS,
@@ -65,7 +65,14 @@ class Buffer:
         self._store = open_store(self.path)
         self.metadata: Mapping[str, Any] = parse_metadata(self._store.metadata, str(self.path))
         self.spec = BufferSpec.from_json(self.metadata.get("spec", {}))
-        self._check_arrays()
+        try:
+            self._check_arrays()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, FormatError):
+                raise
+            raise FormatError(
+                f"{self.path}: the metadata lack something or contradict themselves: {error!r}"
+            ) from error
         self._rows = self._plan(cache_bytes)
 
     def _check_arrays(self) -> None:
@@ -78,10 +85,16 @@ class Buffer:
                 f"{self.path}: array {wrong!r}: the metadata says {stated.get(wrong)}, "
                 f"the file holds {found.get(wrong)}"
             )
+        num_rows: dict[str, int] = {"transitions": len(self)}
         for name, array in stored_arrays(self.spec).items():
             dtype, shape = found.get(name, ("absent", [0]))
             if dtype != array.dtype.name or tuple(shape[1:]) != array.row_shape:
                 raise CorruptDataError(f"{self.path}: array {name!r} is {dtype} {shape}, unlike the spec")
+            expected = num_rows.setdefault(array.rows, shape[0])
+            if shape[0] != expected:
+                raise CorruptDataError(f"{self.path}: array {name!r} has {shape[0]:,} rows, expected {expected:,}")
+        if not isinstance(self.metadata["fingerprint"], str) or not isinstance(self.metadata["statistics"], dict):
+            raise FormatError(f"{self.path}: the metadata lack a fingerprint or statistics")
 
     def _plan(self, cache_bytes: int) -> dict[str, StoredRows]:
         """Decide which arrays are kept in RAM."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.reader import Buffer
-from rlbuffers.validation_rules import ALL_IS_WELL, RULES, Finding
+from rlbuffers.validation_rules import ALL_IS_WELL, RULES, STRUCTURAL, Finding
 
 __all__ = ["ValidationReport", "validate"]
 
@@ -68,12 +68,18 @@ def validate(path: str | Path, *, on_rule: Callable[[str], None] | None = None) 
         return ValidationReport(str(path), [Finding("opens", "error", str(error))])
     findings = [Finding("opens", "ok", f"{len(buffer):,} transitions, layout {buffer.spec.layout}")]
     with buffer:
+        broken = ""
         for name, rule in RULES.items():
             if on_rule is not None:
                 on_rule(name)
+            if broken:
+                findings.append(Finding(name, "note", f"not checked, because {broken} failed"))
+                continue
             try:
                 found = list(rule(buffer))
             except CorruptDataError as error:
                 found = [Finding(name, "error", str(error))]
             findings += found or [Finding(name, "ok", ALL_IS_WELL[name])]
+            if name in STRUCTURAL and any(finding.status == "error" for finding in found):
+                broken = name
     return ValidationReport(str(path), findings)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from rlbuffers.array_writer import ArrayWriter, ChunkEncoder
 from rlbuffers.atomic import AtomicPath
 from rlbuffers.episode import EncodedRows, Episode, Transitions
 from rlbuffers.errors import BufferExistsError, SpecError, UsageError
-from rlbuffers.fingerprint import BLOCK_ROWS, ArrayDigest, block_digests, fingerprint_of
+from rlbuffers.fingerprint import fingerprint_of
 from rlbuffers.metadata import render_metadata
 from rlbuffers.schema import (
-    ACTIONS,
     EPISODE_LENGTHS,
     EPISODE_RETURNS,
     EPISODE_STARTS,
@@ -29,96 +27,20 @@ from rlbuffers.schema import (
     OVERRIDE_ROWS,
     REWARDS,
     STACK_INDEX,
-    TERMINALS,
-    TIMEOUTS,
-    ArraySpec,
     BufferSpec,
-    ColumnSpec,
     final_name,
-    is_observation,
     next_name,
     stored_arrays,
 )
-from rlbuffers.stats import ColumnStatistics, quantiles, total_reward
+from rlbuffers.stats import quantiles, total_reward
 from rlbuffers.stores import MEMORY_PREFIX, format_of, writer_class
 from rlbuffers.stores.base import StackView, StepView, StoreWriter, View
 from rlbuffers.stores.chunking import chunk_rows
-from rlbuffers.stores.codecs import Codec
+from rlbuffers.summary import ColumnSummary
 
-__all__ = ["BufferWriter", "ChunkEncoder", "create"]
+__all__ = ["BufferWriter", "create"]
 
 Array = np.ndarray[Any, Any]
-# Statistics of larger rows (images) would cost more than they tell.
-_MAX_STATISTICS_ELEMENTS = 4096
-
-
-@dataclass(frozen=True)
-class ChunkEncoder:
-    """Encodes rows of one array; picklable, so that other processes can do it."""
-
-    codec: Codec
-    chunk_rows: int
-
-    @property
-    def unit_rows(self) -> int:
-        """Rows that fill both chunks and fingerprint blocks exactly; all pieces but the last need it."""
-        return math.lcm(self.chunk_rows, BLOCK_ROWS)
-
-    def encode(self, rows: Array) -> EncodedRows:
-        """Encode rows; the last chunk is padded with zeros to its full size."""
-        little = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("<"))
-        chunks = []
-        for start in range(0, len(little), self.chunk_rows):
-            chunk = little[start : start + self.chunk_rows]
-            if len(chunk) < self.chunk_rows:
-                padding = np.zeros((self.chunk_rows - len(chunk), *chunk.shape[1:]), chunk.dtype)
-                chunk = np.concatenate([chunk, padding])
-            chunks.append(self.codec.encode(chunk))
-        return EncodedRows(chunks, block_digests(little), len(little))
-
-
-class _GrowingArray:
-    """One array being written: keeps the rows that do not fill a unit yet."""
-
-    def __init__(self, array: ArraySpec, rows_per_chunk: int, store: StoreWriter) -> None:
-        self.spec = array
-        self.num_rows = 0
-        codec = store.create_array(array.name, array.dtype, array.row_shape, rows_per_chunk)
-        self.encoder = ChunkEncoder(codec, rows_per_chunk)
-        self.digest = ArrayDigest()
-        self._store = store
-        self._pending: list[Array] = []
-        self._num_pending = 0
-
-    def append(self, rows: Array) -> None:
-        self._pending.append(rows)
-        self._num_pending += len(rows)
-        unit = self.encoder.unit_rows
-        if self._num_pending >= unit:
-            joined = np.concatenate(self._pending)
-            whole = len(joined) // unit * unit
-            self._write(self.encoder.encode(joined[:whole]))
-            # A copy, or the view would keep all the rows alive that were written.
-            self._pending, self._num_pending = [joined[whole:].copy()], len(joined) - whole
-        else:
-            self._pending[-1] = rows.copy()  # the caller may fill the same array with the next rows
-
-    def append_encoded(self, rows: EncodedRows) -> None:
-        if self._num_pending or self.num_rows % self.encoder.unit_rows:
-            raise SpecError(
-                f"{self.spec.name!r}: encoded rows must follow whole units of {self.encoder.unit_rows} rows"
-            )
-        self._write(rows)
-
-    def _write(self, rows: EncodedRows) -> None:
-        self._store.write_chunks(self.spec.name, rows.chunks)
-        self.digest.update(rows.digests)
-        self.num_rows += rows.num_rows
-
-    def flush(self) -> None:
-        if self._num_pending:
-            self._write(self.encoder.encode(np.concatenate(self._pending)))
-            self._pending, self._num_pending = [], 0
 
 
 class BufferWriter:
@@ -160,23 +82,16 @@ class BufferWriter:
         self._target = None if _in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite)
         if self._target is None and not overwrite:
             _refuse_taken_memory(self.path)
+        self._summary = ColumnSummary(spec)
         try:
             self._store: StoreWriter = store_class(self._target.partial if self._target else self.path)
             self._arrays = {
-                name: _GrowingArray(array, chunk_rows(array, spec), self._store)
+                name: ArrayWriter(array, chunk_rows(array, spec), self._store, self._summary.observer_of(name))
                 for name, array in stored_arrays(spec).items()
             }
         except BaseException:
             self.abort()
             raise
-        self._statistics = {
-            name: ColumnStatistics() for name, column in spec.columns.items() if _has_statistics(column, spec)
-        }
-        self._flag_counts = {name: 0 for name in (TERMINALS, TIMEOUTS) if name in spec.columns}
-        actions = spec.columns[ACTIONS].space or {}
-        self._action_counts = (
-            np.zeros(int(actions.get("n", 0)), np.int64) if actions.get("type") == "discrete" else None
-        )
         self._starts: list[int] = []
         self._lengths: list[int] = []
         self._returns: list[float] = []
@@ -184,7 +99,6 @@ class BufferWriter:
         self._override_rows: list[int] = []
         self._is_finished = False
         self.num_transitions = 0
-        self.reward_sum = 0.0
 
     def encoder_of(self, name: str) -> ChunkEncoder:
         """Return the encoder of a stored array, for encoding its rows in another process."""
@@ -253,21 +167,12 @@ class BufferWriter:
     def _append_rows(self, rows: Mapping[str, Array], count: int) -> None:
         for name, values in rows.items():
             self._arrays[name].append(values)
-        for name, statistics in self._statistics.items():
-            statistics.update(rows[name])
-        for name in self._flag_counts:
-            self._flag_counts[name] += int(np.count_nonzero(rows[name]))
-        if self._action_counts is not None:
-            self._count_actions(rows[ACTIONS])
-        self.reward_sum += total_reward(rows[REWARDS])
         self.num_transitions += count
 
-    def _count_actions(self, actions: Array) -> None:
-        """Count known actions; `validate` reports the others."""
-        counts = self._action_counts
-        if counts is not None:
-            known = actions[(actions >= 0) & (actions < len(counts))]
-            counts += np.bincount(known.ravel().astype(np.int64), minlength=len(counts))
+    @property
+    def reward_sum(self) -> float:
+        """Sum of all rewards; complete after `commit`."""
+        return self._summary.reward_sum
 
     def commit(self) -> Path:
         """Make the buffer whole and readable under its path.
@@ -342,7 +247,7 @@ class BufferWriter:
         }
 
     def _counts(self) -> dict[str, int]:
-        counts = {"transitions": self.num_transitions, **self._flag_counts}
+        counts = {"transitions": self.num_transitions, **self._summary.flag_counts}
         if self.spec.layout == "episodes":
             counts["episodes"] = len(self._starts)
             counts["whole_episodes"] = sum(self._whole)
@@ -353,10 +258,7 @@ class BufferWriter:
         return counts
 
     def _all_statistics(self) -> dict[str, Any]:
-        found: dict[str, Any] = {name: statistics.to_json() for name, statistics in self._statistics.items()}
-        found["reward_sum"] = self.reward_sum if math.isfinite(self.reward_sum) else None
-        if self._action_counts is not None:
-            found["action_counts"] = self._action_counts.tolist()
+        found = self._summary.statistics()
         if self._lengths:
             found["episode_lengths"] = quantiles(np.array(self._lengths))
         whole_returns = np.array(self._returns)[np.array(self._whole, bool)]
@@ -401,13 +303,6 @@ def _render(path: Path, facts: Mapping[str, Any]) -> str:
         return render_metadata(facts)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: the metadata cannot be written as JSON: {error}") from error
-
-
-def _has_statistics(column: ColumnSpec, spec: BufferSpec) -> bool:
-    """Numbers of which a mean means something: no flags, no choices, no ids, no images."""
-    small = math.prod(column.shape) <= _MAX_STATISTICS_ELEMENTS
-    vector = is_observation(column.name) and not spec.stack and column.dtype.kind in "iuf"
-    return bool(small and (vector or (column.dtype.kind == "f" and not column.name.startswith(NEXT_OBSERVATIONS))))
 
 
 def _in_memory(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -37,6 +38,10 @@ class EvaluationResult:
 
     def __str__(self) -> str:
         return f"{self.mean:.1f} ± {self.std:.1f} ({self.num_episodes} episodes)"
+
+    def surely_reaches(self, threshold: float) -> bool:
+        """Whether the mean lies above `threshold` by at least its own standard error."""
+        return self.mean - self.std / math.sqrt(self.num_episodes) >= threshold
 
     def to_json(self) -> dict[str, float]:
         """Return the values as JSON types."""

@@ -16,6 +16,7 @@ from rlbuffers_train.reporting import EpochRecord, Progress
 __all__ = ["LiveTable"]
 
 _SECONDS_BETWEEN_DRAWINGS = 0.25
+_LINES_BESIDE_ROWS = 8  # title, frame, heading, status that wraps
 
 
 class LiveTable:
@@ -58,7 +59,7 @@ class LiveTable:
     ) -> None:
         if self._live is not None and self._has_begun:
             self._status = Text()
-            self._draw()
+            self._draw(len(self._records))
             self._live.stop()
 
     def progress(self, progress: Progress) -> None:
@@ -71,14 +72,14 @@ class LiveTable:
             f"{progress.step:,} {progress.step_name} ({progress.steps_per_second:,.0f}/s)  "
             f"time: {progress.time_shares}"
         )
-        self._draw()
+        self._draw(self._console.height - _LINES_BESIDE_ROWS)
 
     def epoch_done(self, record: EpochRecord) -> None:
         """Add a row, or print a line."""
         self._begin()
         self._records.append(record)
         if self._live is not None:
-            self._draw()
+            self._draw(self._console.height - _LINES_BESIDE_ROWS)
             return
         metrics = "  ".join(f"{name} {value:.4g}" for name, value in record.metrics.items())
         self._console.print(
@@ -91,14 +92,15 @@ class LiveTable:
         self._begin()
         self._console.print(Text(message), soft_wrap=True)
 
-    def _draw(self) -> None:
+    def _draw(self, max_rows: int) -> None:
+        """Draw the newest rows; rich would cut a table that is taller than the terminal at its lower end."""
         if self._live is None:
             return
         names = list(dict.fromkeys(name for record in self._records for name in record.metrics))
         table = Table(title=self._title, title_justify="left")
         for heading in ("epoch", "step", "return", *(name.replace("_", " ") for name in names), "minutes"):
             table.add_column(heading, justify="right")
-        for record in self._records:
+        for record in self._records[-max(max_rows, 1) :]:
             values = (f"{record.metrics[name]:.4g}" if name in record.metrics else "" for name in names)
             minutes = f"{record.seconds / 60:.1f}"
             table.add_row(str(record.epoch), f"{record.step:,}", _return_of(record), *values, minutes)

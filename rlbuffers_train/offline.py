@@ -125,6 +125,8 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             best_name=BEST,
             resumed=resumed,
         )
+        for warning in buffer.metadata.get("warnings", ()):
+            reporter.note(f"warning: {warning}")
         reporter.note(f"{request.algorithm} on {len(buffer):,} transitions of {buffer.path}")
         reporter.note(f"evaluation: {task or 'none'}; device: {device}; files: {run.logdir}")
         trainer = Trainer(run, stepper, num_epochs=settings.epoch, steps_per_epoch=settings.update_per_epoch)

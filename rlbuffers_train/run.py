@@ -42,6 +42,7 @@ BEST = "best.pth"
 LAST = "last.pth"
 CONFIG = "config.json"
 LEARNING_CURVE = "learning_curve.png"
+SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,15 @@ class RunSummary:
     best: EvaluationResult | None
     seconds: float
     time_shares: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the results as JSON types, as they are kept in `summary.json`."""
+        return {
+            "last": None if self.last is None else self.last.to_json(),
+            "best": None if self.best is None else self.best.to_json(),
+            "best_epoch": self.best_epoch,
+            "seconds": self.seconds,
+        }
 
     def lines(self) -> list[str]:
         """Return the summary as lines of text."""
@@ -242,7 +252,7 @@ class TrainingRun:
         draw_learning_curve(self.logdir / LEARNING_CURVE, self.history, title, self.step_name)
         self._writer.close()
         best = self.best_record
-        return RunSummary(
+        summary = RunSummary(
             logdir=self.logdir,
             last=self.history[-1].evaluation if self.history else None,
             best_epoch=None if best is None else best.epoch,
@@ -250,3 +260,5 @@ class TrainingRun:
             seconds=seconds,
             time_shares=time_shares,
         )
+        write_bytes_atomically(self.logdir / SUMMARY, (json.dumps(summary.to_json(), indent=2) + "\n").encode())
+        return summary

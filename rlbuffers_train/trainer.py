@@ -77,8 +77,8 @@ class Trainer:
     steps_per_epoch : int
         Steps from one evaluation to the next.
     stop_at : float or None
-        Mean return at which training ends. It must be reached by an evaluation and, so that luck
-        does not decide, by a second one on twice as many other episodes.
+        Mean return at which training ends. So that luck does not decide, it must be exceeded by a
+        standard error, in an evaluation and again in a second one on twice as many other episodes.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Trainer:
         self._run.end_epoch(record, self._stepper.streams())
 
     def _reaches_threshold(self, evaluation: EvaluationResult | None) -> bool:
-        return evaluation is not None and evaluation.mean >= self._stop_at
+        return evaluation is not None and evaluation.surely_reaches(self._stop_at)
 
     def _on_evaluation_step(self) -> None:
         self._guard.check()

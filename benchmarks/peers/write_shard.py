@@ -37,6 +37,7 @@ class Game:
         self.num_actions = int(self._env.action_space.n)
 
     def reset(self):
+        """Begin a game; return its first frame."""
         screen, _ = self._env.reset(seed=int(self._rng.integers(2**30)))
         return self._shrunk(screen)
 

@@ -139,7 +139,7 @@ def _lines_of_split(png: bytes, index: int, shape: tuple[int, ...]) -> Array:
         inflated += inflater.decompress(inflater.unconsumed_tail, 1)
     except zlib.error as error:
         raise PngError(index, _BAD_DATA) from error
-    if not inflater.eof or inflater.unused_data or len(inflated) != shape[0] * shape[1]:
+    if not inflater.eof or len(inflated) != shape[0] * shape[1]:
         raise PngError(index, _BAD_DATA)
     return np.frombuffer(inflated, np.uint8).reshape(shape)
 

@@ -39,6 +39,7 @@ SIZE = (84, 84)
 BATCH_RECORDS = 256
 _NEW_FRAME = STACK - 1
 _NEWEST_FIRST = "newest_first"
+_UNKNOWN = "unknown_features"
 _FEATURES = (
     Feature("o_t", "bytes", STACK),
     Feature("o_tp1", "bytes", STACK),
@@ -105,7 +106,8 @@ class ShardDecoder:
         rows, next_observations = doubtful[differs], next_observations[differs]
         # Were stacks ordered newest first, o_tp1[k + 1] would repeat o_t[k].
         reversed_stacks = (next_observations[:, 1:] == windows[rows, : STACK - 1]).all(axis=(1, 2, 3))
-        return Transitions(columns, windows, rows, next_observations, {_NEWEST_FIRST: int(reversed_stacks.sum())})
+        counters = {_NEWEST_FIRST: int(reversed_stacks.sum()), _UNKNOWN: int((parsed.unknown > 0).sum())}
+        return Transitions(columns, windows, rows, next_observations, counters)
 
     def _decode(self, piece: RecordBatch, offsets: Array, sizes: Array, records: Array | None = None) -> Array:
         per_record = offsets.shape[1]
@@ -188,9 +190,9 @@ class RLUAtariSource(Source[RecordBatch]):
         file: dict[str, Any] = {"name": self.path.name, "bytes": size}
         if self._bytes_read == size:
             file["sha256"] = self._sha256.hexdigest()
-        left_out = []
-        if self._bytes_read != size or self._limit is not None:
-            left_out.append(f"records after the first {self._measured.records:,} (--limit)")
+        left_out = self._measured.left_out()
+        if self._measured.records == self._limit:
+            left_out.append(f"records after the first {self._limit:,}, if there are more (--limit)")
         return {
             "environment": {
                 "id": self.game,
@@ -234,6 +236,7 @@ class _Measurements:
         self.records = 0
         self._overlapping = 0
         self._reversed = 0
+        self._with_unknown = 0
         self._discounts: Counter[float] = Counter()
         self._terminals = 0
         self._episodes: set[int] = set()
@@ -245,6 +248,7 @@ class _Measurements:
         count = len(rows)
         overrides = 0 if rows.override_rows is None else len(rows.override_rows)
         self._reversed += rows.counters.get(_NEWEST_FIRST, 0)
+        self._with_unknown += rows.counters.get(_UNKNOWN, 0)
         self.records += count
         self._overlapping += count - overrides
         values, counts = np.unique(rows.columns["discounts"], return_counts=True)
@@ -268,6 +272,10 @@ class _Measurements:
             "neighbours_of_one_episode": self._same_neighbour / max(self.records - 1, 1),
             "rewards_outside_clipping": self._clipped_outside,
         }
+
+    def left_out(self) -> list[str]:
+        names = ", ".join(feature.name for feature in _FEATURES)
+        return [f"features other than {names}, in {self._with_unknown:,} records"] if self._with_unknown else []
 
     def warnings(self) -> list[str]:
         found = []

@@ -244,7 +244,7 @@ class HDF5Reader(StoreReader):
                 yield hdf5
         except RlbuffersError:
             raise
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, RuntimeError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
             reason = str(error).strip("'\"").splitlines()[0] if str(error) else repr(error)
             raise CorruptDataError(f"{self._path}: damaged; the HDF5 library says: {reason}") from error
 

@@ -148,7 +148,6 @@ def test_what_is_no_such_png_is_refused(file, message):
         assemble(header(), HALVES[0], HALVES[1][:-1] + bytes([HALVES[1][-1] ^ 1]), END),
         assemble(header(), HALVES[1], HALVES[0], END),
         assemble(header(), HALVES[0], HALVES[0], END),
-        assemble(header(), IDAT, IDAT, END),
         assemble(header(), *(idat(part) for part in (b"", zlib.compress(bytes(61)))), END),
         assemble(header(), *(idat(part) for part in (b"", zlib.compress(bytes(59)))), END),
         assemble(header(), struct.pack(">I", 2**31) + IDAT[4:], END),
@@ -160,6 +159,11 @@ def test_damage_is_an_error(file):
         decode([png(IMAGE)] * 40 + [file], IMAGE.shape)
     assert error.value.index == 40
     assert error.value.kind is CorruptDataError
+
+
+@pytest.mark.parametrize("tail", [[idat(DATA + b"more")], [IDAT, IDAT]])
+def test_bytes_behind_the_compressed_pixels_are_ignored_as_libpng_does(tail):
+    np.testing.assert_array_equal(decode([assemble(header(), *tail, END)], IMAGE.shape), [IMAGE])
 
 
 @pytest.mark.parametrize("pieces", [1, 3])

@@ -6,6 +6,7 @@ twice to go unnoticed.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import struct
 import zlib
@@ -18,13 +19,20 @@ PNG_SIGNATURE = bytes([137, 80, 78, 71, 13, 10, 26, 10])
 LIST_NUMBERS = {"bytes": 1, "float": 2, "int64": 3}
 
 
+def shifted(register: int) -> int:
+    """Move a byte through the register of CRC-32C, bit by bit (RFC 3720, appendix B.4)."""
+    for _ in range(8):
+        register = (register >> 1) ^ (0x82F63B78 if register & 1 else 0)
+    return register
+
+
+SHIFTED = [shifted(byte) for byte in range(256)]
+
+
 def crc32c(data: bytes) -> int:
-    """RFC 3720, appendix B.4, bit by bit."""
     register = 0xFFFFFFFF
     for byte in data:
-        register ^= byte
-        for _ in range(8):
-            register = (register >> 1) ^ (0x82F63B78 if register & 1 else 0)
+        register = (register >> 8) ^ SHIFTED[(register ^ byte) & 255]
     return register ^ 0xFFFFFFFF
 
 
@@ -87,7 +95,12 @@ def png_header(width: int, height: int, *, depth: int = 8, colour: int = 0, inte
 
 def filtered(image: np.ndarray, filters: Iterable[int]) -> bytes:
     """Apply the row filters of the PNG specification, section 9.2, byte by byte."""
-    rows = [[int(value) for value in row] for row in image]
+    return _filtered(image.tobytes(), image.shape[1], tuple(filters))
+
+
+@functools.cache
+def _filtered(image: bytes, width: int, filters: tuple[int, ...]) -> bytes:
+    rows = [list(image[start : start + width]) for start in range(0, len(image), width)]
     encoded = bytearray()
     for y, (row, kind) in enumerate(zip(rows, filters, strict=True)):
         above = rows[y - 1] if y else [0] * len(row)

@@ -71,6 +71,12 @@ def test_the_generator_decides() -> None:
     assert first == second != other
 
 
+def test_a_threshold_is_reached_with_a_standard_error_to_spare() -> None:
+    result = EvaluationResult(mean=490.0, std=40.0, num_episodes=16, mean_length=490.0)
+    assert result.surely_reaches(480.0)
+    assert not result.surely_reaches(480.1)
+
+
 def test_can_be_broken_off() -> None:
     policy = Zeros()
 

@@ -1,0 +1,124 @@
+"""Writing one stored array: rows in, encoded chunks and a digest out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rlbuffers.episode import EncodedRows
+from rlbuffers.fingerprint import BLOCK_ROWS, ArrayDigest, block_digests
+from rlbuffers.schema import ArraySpec
+from rlbuffers.stores.base import StoreWriter
+from rlbuffers.stores.codecs import Codec
+
+__all__ = ["ArrayWriter", "ChunkEncoder"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class ChunkEncoder:
+    """Encodes rows of one array; picklable, so that other processes can do it."""
+
+    codec: Codec
+    chunk_rows: int
+
+    @property
+    def unit_rows(self) -> int:
+        """Rows that fill both chunks and fingerprint blocks exactly; only these are worth encoding elsewhere."""
+        return math.lcm(self.chunk_rows, BLOCK_ROWS)
+
+    def encode(self, rows: Array) -> EncodedRows:
+        """Encode rows; the last chunk is padded with zeros to its full size."""
+        little = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("<"))
+        chunks = []
+        for start in range(0, len(little), self.chunk_rows):
+            chunk = little[start : start + self.chunk_rows]
+            if len(chunk) < self.chunk_rows:
+                padding = np.zeros((self.chunk_rows - len(chunk), *chunk.shape[1:]), chunk.dtype)
+                chunk = np.concatenate([chunk, padding])
+            chunks.append(self.codec.encode(chunk))
+        return EncodedRows(chunks, block_digests(little), len(little))
+
+
+class ArrayWriter:
+    """One array being written; keeps the rows that do not fill a unit yet.
+
+    Parameters
+    ----------
+    array : ArraySpec
+        What is written.
+    rows_per_chunk : int
+        Size of its chunks.
+    store : StoreWriter
+        Takes the chunks.
+    on_rows : callable, optional
+        Is given all rows, in order, in pieces that are worth a look each.
+    """
+
+    def __init__(
+        self,
+        array: ArraySpec,
+        rows_per_chunk: int,
+        store: StoreWriter,
+        on_rows: Callable[[Array], None] | None = None,
+    ) -> None:
+        self.spec = array
+        self.num_rows = 0
+        codec = store.create_array(array.name, array.dtype, array.row_shape, rows_per_chunk)
+        self.encoder = ChunkEncoder(codec, rows_per_chunk)
+        self.digest = ArrayDigest()
+        self._store = store
+        self._on_rows = on_rows
+        self._pending: list[Array] = []
+        self._num_pending = 0
+
+    def append(self, rows: Array) -> None:
+        """Add rows; the caller may change them afterwards."""
+        self._pending.append(rows)
+        self._num_pending += len(rows)
+        unit = self.encoder.unit_rows
+        if self._num_pending >= unit:
+            joined = np.concatenate(self._pending)
+            whole = len(joined) // unit * unit
+            self._write_rows(joined[:whole])
+            # A copy, or the view would keep all the rows alive that were written.
+            self._pending, self._num_pending = [joined[whole:].copy()], len(joined) - whole
+        else:
+            self._pending[-1] = rows.copy()
+
+    def append_encoded(self, rows: EncodedRows) -> None:
+        """Write rows as they are, or decode them again where they neither begin nor end with a unit."""
+        if self._num_pending or self._on_rows is not None or rows.num_rows % self.encoder.unit_rows:
+            self.append(self._decoded(rows))
+        else:
+            self._write(rows)
+
+    def _decoded(self, rows: EncodedRows) -> Array:
+        chunk_rows = self.encoder.chunk_rows
+        out = np.empty((len(rows.chunks) * chunk_rows, *self.spec.row_shape), self.spec.dtype)
+        target = out.reshape(-1).view(np.uint8).data
+        self.encoder.codec.decode(
+            [memoryview(chunk) for chunk in rows.chunks], chunk_rows * self.spec.row_bytes, target
+        )
+        return out[: rows.num_rows]
+
+    def _write_rows(self, rows: Array) -> None:
+        if self._on_rows is not None:
+            self._on_rows(rows)
+        self._write(self.encoder.encode(rows))
+
+    def _write(self, rows: EncodedRows) -> None:
+        self._store.write_chunks(self.spec.name, rows.chunks)
+        self.digest.update(rows.digests)
+        self.num_rows += rows.num_rows
+
+    def flush(self) -> None:
+        """Write the rows that are left; nothing can be appended after them."""
+        if self._num_pending:
+            self._write_rows(np.concatenate(self._pending))
+            self._pending, self._num_pending = [], 0

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from rlbuffers.atomic import AtomicPath, write_bytes_atomically
+from rlbuffers.errors import BufferBusyError, BufferExistsError
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def write_tree(path, text):
+    path.mkdir()
+    (path / "inner").mkdir()
+    (path / "inner" / "file").write_text(text)
+
+
+def text_of(path):
+    return (path / "inner" / "file").read_text() if path.is_dir() else path.read_text()
+
+
+def write_file(path, text):
+    path.write_text(text)
+
+
+KINDS = pytest.mark.parametrize("write", [write_file, write_tree])
+
+
+@KINDS
+def test_publishing_gives_the_final_name(tmp_path, write):
+    final = tmp_path / "new" / "folders" / "x"
+    target = AtomicPath(final)
+    write(target.partial, "content")
+    assert not final.exists()
+    target.publish()
+    assert text_of(final) == "content"
+    assert names(final.parent) == ["x"]
+
+
+@KINDS
+def test_discarding_leaves_nothing(tmp_path, write):
+    target = AtomicPath(tmp_path / "x")
+    write(target.partial, "content")
+    target.discard()
+    target.discard()
+    assert names(tmp_path) == []
+
+
+def test_something_at_the_path_is_refused(tmp_path):
+    (tmp_path / "x").write_text("old")
+    with pytest.raises(BufferExistsError, match="overwrite"):
+        AtomicPath(tmp_path / "x")
+    assert names(tmp_path) == ["x"]
+
+
+def test_something_that_appears_meanwhile_is_not_replaced(tmp_path):
+    target = AtomicPath(tmp_path / "x")
+    write_file(target.partial, "new")
+    (tmp_path / "x").write_text("somebody else's")
+    with pytest.raises(BufferExistsError, match="appeared"):
+        target.publish()
+    assert text_of(tmp_path / "x") == "somebody else's"
+    assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("new", [write_file, write_tree])
+@pytest.mark.parametrize("old", [write_file, write_tree])
+def test_overwriting_keeps_the_old_one_until_the_new_one_is_whole(tmp_path, old, new):
+    old(tmp_path / "x", "old")
+    target = AtomicPath(tmp_path / "x", overwrite=True)
+    new(target.partial, "new")
+    assert text_of(tmp_path / "x") == "old"
+    target.publish()
+    assert text_of(tmp_path / "x") == "new"
+    assert names(tmp_path) == ["x"]
+
+
+@KINDS
+def test_failing_to_rename_gives_the_old_one_its_name_back(tmp_path, monkeypatch, write):
+    write(tmp_path / "x", "old")
+    target = AtomicPath(tmp_path / "x", overwrite=True)
+    write(target.partial, "new")
+    rename = os.rename
+
+    def fail(old, new):
+        if old == target.partial:
+            raise OSError(5, "Input/output error")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        target.publish()
+    assert text_of(tmp_path / "x") == "old"
+    assert names(tmp_path) == ["x"]
+
+
+@KINDS
+def test_failing_to_overwrite_keeps_the_old_one(tmp_path, monkeypatch, write):
+    write(tmp_path / "x", "old")
+    target = AtomicPath(tmp_path / "x", overwrite=True)
+    write(target.partial, "new")
+
+    def fail(*args):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        target.publish()
+    assert text_of(tmp_path / "x") == "old"
+    assert names(tmp_path) == ["x"]
+
+
+def test_two_writers_of_one_path(tmp_path):
+    first = AtomicPath(tmp_path / "x")
+    write_file(first.partial, "first")
+    with pytest.raises(BufferBusyError, match="another process"):
+        AtomicPath(tmp_path / "x")
+    with pytest.raises(BufferBusyError):
+        AtomicPath(tmp_path / "x", overwrite=True)
+    other = AtomicPath(tmp_path / "y")
+    first.publish()
+    other.discard()
+    AtomicPath(tmp_path / "x", overwrite=True).discard()
+    assert text_of(tmp_path / "x") == "first"
+    assert names(tmp_path) == ["x"]
+
+
+def killed_while(tmp_path, work):
+    """Run `work` in a process that then kills itself."""
+    script = f"""
+        import os, pathlib, signal
+        from rlbuffers.atomic import AtomicPath
+        {textwrap.indent(textwrap.dedent(work), " " * 8).strip()}
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path, check=False)
+    assert killed.returncode == -9
+
+
+@KINDS
+def test_what_a_killed_writer_left_is_removed(tmp_path, write):
+    killed_while(tmp_path, "AtomicPath(pathlib.Path('x'))")
+    write(tmp_path / ".x.partial", "stale")
+    assert names(tmp_path) == [".x.lock", ".x.partial"]
+    target = AtomicPath(tmp_path / "x")
+    assert names(tmp_path) == [".x.lock"]
+    write(target.partial, "new")
+    target.publish()
+    assert text_of(tmp_path / "x") == "new"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_writer_killed_while_a_directory_makes_way_loses_neither(tmp_path):
+    """Between its two renames the old directory has no name; the next writer gives it back."""
+    write_tree(tmp_path / "x", "old")
+    work = """
+        target = AtomicPath(pathlib.Path('x'), overwrite=True)
+        target.partial.mkdir()
+        target._make_way()
+    """
+    killed_while(tmp_path, work)
+    assert not (tmp_path / "x").exists()
+    with pytest.raises(BufferExistsError):
+        AtomicPath(tmp_path / "x")
+    assert text_of(tmp_path / "x") == "old"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_directory_that_was_replaced_by_a_killed_writer_is_removed(tmp_path):
+    write_tree(tmp_path / "x", "new")
+    write_tree(tmp_path / ".x.replaced", "old")
+    AtomicPath(tmp_path / "x", overwrite=True).discard()
+    assert text_of(tmp_path / "x") == "new"
+    assert names(tmp_path) == ["x"]
+
+
+def test_bytes_are_replaced_at_once(tmp_path):
+    write_bytes_atomically(tmp_path / "x", b"old")
+    write_bytes_atomically(tmp_path / "x", b"new")
+    assert (tmp_path / "x").read_bytes() == b"new"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_link_is_replaced_and_what_it_pointed_to_is_kept(tmp_path):
+    for kind, write in (("file", write_file), ("tree", write_tree)):
+        write(tmp_path / kind, "old")
+        (tmp_path / f"link-{kind}").symlink_to(tmp_path / kind)
+        target = AtomicPath(tmp_path / f"link-{kind}", overwrite=True)
+        write(target.partial, "new")
+        target.publish()
+        assert text_of(tmp_path / kind) == "old"
+        assert text_of(tmp_path / f"link-{kind}") == "new"
+    assert names(tmp_path) == ["file", "link-file", "link-tree", "tree"]

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import multiprocessing
+
+import numpy as np
+import pytest
+from reference import Recipe, assert_same_rows, make
+from wire import example, transition, write_shard
+
+import rlbuffers
+from rlbuffers.episode import Transitions
+from rlbuffers.errors import BufferExistsError, BufferNotFoundError, CorruptDataError, FormatError, SpecError
+from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.rlu_atari_tfrecord import RLUAtariSource
+
+VECTORS = make(Recipe("episodes", (3, 1, 700, 2)))
+SHUFFLED = make(Recipe("transitions", (5, 256, 300), stack=2, apart=0.2))
+
+
+class RowsSource(Source):
+    """A source of rows that are there already."""
+
+    def __init__(self, made, facts=None):
+        self._made = made
+        self._facts = facts or {}
+        self.observed = 0
+
+    @property
+    def spec(self):
+        return self._made.spec
+
+    @property
+    def decoder(self):
+        return IdentityDecoder()
+
+    def pieces(self):
+        for piece in self._made.pieces:
+            yield Transitions.from_columns(piece, self.spec) if isinstance(piece, dict) else piece
+
+    def observe(self, rows):
+        self.observed += len(rows)
+
+    def metadata(self):
+        return {"source": {"format": "rows"}, **self._facts}
+
+
+class FailingDecoder:
+    """Fails on one piece only, wherever it is run."""
+
+    def __init__(self, decode, batch):
+        self.decode = decode
+        self.batch = batch
+
+    def __call__(self, piece):
+        if piece.first_record >= self.batch:
+            raise FormatError("this piece is bad")
+        return self.decode(piece)
+
+
+class FailingSource(RLUAtariSource):
+    @property
+    def decoder(self):
+        return FailingDecoder(super().decoder, 3 * 256)
+
+
+@pytest.fixture(scope="module")
+def large_shard(tmp_path_factory):
+    """Several batches of records, enough for other processes to get some."""
+    path = tmp_path_factory.mktemp("shard") / "shard"
+    black, white = np.zeros((84, 84), np.uint8), np.full((84, 84), 255, np.uint8)
+    stacks = ([black, white, black, white], [white, black, white, black])
+    return write_shard(path, [transition(stacks, episode_id=number, d_t=0.0) for number in range(1500)])
+
+
+@pytest.mark.parametrize("made", [VECTORS, SHUFFLED], ids=["episodes", "transitions"])
+def test_everything_a_source_yields_is_in_the_buffer(store, new_path, made):
+    source = RowsSource(made)
+    path = new_path(store)
+    report = rlbuffers.convert(source, path)
+    with rlbuffers.open(path) as buffer:
+        assert_same_rows(buffer[:], made.table)
+        assert report.fingerprint == buffer.fingerprint
+    assert source.observed == len(made)
+    assert (report.path, report.transitions, report.episodes) == (path, len(made), len(made.bounds))
+    assert report.whole_episodes == len(made.bounds)
+    assert report.reward_sum == pytest.approx(made.table["rewards"].astype(np.float64).sum())
+    assert report.source_bytes == 0
+    assert report.buffer_bytes > 0
+    assert report.seconds > 0
+
+
+def test_facts_and_the_command_are_in_the_metadata(new_path):
+    path = new_path("memory")
+    report = rlbuffers.convert(RowsSource(VECTORS, {"warnings": ["w"], "left_out": ["l"], "measurements": {"m": 1}}), path)
+    assert (report.warnings, report.left_out, report.measurements) == (["w"], ["l"], {"m": 1})
+    written_by = rlbuffers.open(path).metadata["written_by"]
+    assert written_by["versions"]["numpy"] == np.__version__
+    assert set(written_by) == {"command", "created", "python", "platform", "versions"}
+
+
+def test_a_source_may_know_nothing_about_itself(new_path):
+    source = RowsSource(VECTORS)
+    source.metadata = dict
+    assert rlbuffers.convert(source, new_path("memory")).warnings == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_other_processes_make_no_difference(large_shard, new_path, workers):
+    paths = [new_path("hdf5"), new_path("zarr")]
+    alone = rlbuffers.convert(RLUAtariSource(large_shard, "Pong"), paths[0])
+    helped = rlbuffers.convert(RLUAtariSource(large_shard, "Pong"), paths[1], workers=workers)
+    assert alone.fingerprint == helped.fingerprint
+    assert alone.measurements == helped.measurements
+    with rlbuffers.open(paths[1]) as buffer:
+        np.testing.assert_array_equal(buffer[:]["episode_ids"], np.arange(1500))
+    assert not multiprocessing.active_children()
+
+
+def test_progress_grows_to_the_end(large_shard, new_path):
+    seen = []
+    rlbuffers.convert(RLUAtariSource(large_shard, "Pong"), new_path("memory"), on_progress=lambda *now: seen.append(now))
+    assert [count for *_, count in seen] == [256, 512, 768, 1024, 1280, 1500]
+    assert all(total == large_shard.stat().st_size for _, total, _ in seen)
+    assert seen[-1][0] == seen[-1][1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_piece_that_fails_anywhere_ends_the_conversion(large_shard, tmp_path, workers):
+    with pytest.raises(FormatError, match="this piece is bad"):
+        rlbuffers.convert(FailingSource(large_shard, "Pong"), tmp_path / "x.hdf5", workers=workers)
+    assert list(tmp_path.iterdir()) == []
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_an_interruption_leaves_nothing(large_shard, tmp_path, workers, error):
+    def stop(done, total, count):
+        if count > 600:
+            raise error
+
+    for name in ("x.hdf5", "x.zarr"):
+        with pytest.raises(error):
+            rlbuffers.convert(RLUAtariSource(large_shard, "Pong"), tmp_path / name, workers=workers, on_progress=stop)
+    assert list(tmp_path.iterdir()) == []
+    assert not multiprocessing.active_children()
+
+
+def test_a_shard_without_records_makes_no_buffer(tmp_path):
+    with pytest.raises(SpecError, match="no transitions"):
+        rlbuffers.convert(RLUAtariSource(write_shard(tmp_path / "shard", []), "Pong"), tmp_path / "x.hdf5")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["shard"]
+
+
+def test_a_shard_of_other_records_makes_no_buffer(tmp_path):
+    shard = write_shard(tmp_path / "shard", [example({})])
+    with pytest.raises(FormatError, match="record 0: expected feature 'o_t'"):
+        rlbuffers.convert(RLUAtariSource(shard, "Pong"), tmp_path / "x.hdf5")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["shard"]
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    with pytest.raises(BufferNotFoundError, match="nothing: there is no such file"):
+        rlbuffers.convert(RLUAtariSource(tmp_path / "nothing", "Pong"), tmp_path / "x.hdf5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_buffer_is_refused_before_reading(tmp_path):
+    rlbuffers.convert(RowsSource(VECTORS), tmp_path / "x.hdf5")
+    with pytest.raises(BufferExistsError, match="overwrite"):
+        rlbuffers.convert(RowsSource(SHUFFLED), tmp_path / "x.hdf5")
+    report = rlbuffers.convert(RowsSource(SHUFFLED), tmp_path / "x.hdf5", overwrite=True)
+    assert report.transitions == len(SHUFFLED)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e12])
+def test_sums_of_rewards_that_cancel_are_no_damage(new_path, scale):
+    made = make(Recipe("episodes", (500,) * 8))
+    for number, episode in enumerate(made.pieces):
+        # Numbers of very different sizes, each followed by its opposite somewhere later.
+        half = scale * np.exp(np.random.default_rng(number).normal(size=250) * 8)
+        episode.columns["rewards"][:] = np.concatenate([half, -half[::-1]])
+    rlbuffers.convert(RowsSource(made), new_path("memory"))
+
+
+def test_rewards_that_come_back_different_are_damage(new_path, monkeypatch):
+    monkeypatch.setattr("rlbuffers.writer.total_reward", lambda rewards: 1.0 + float(rewards.sum()))
+    with pytest.raises(CorruptDataError, match="rewards sum to"):
+        rlbuffers.convert(RowsSource(VECTORS), new_path("memory"))
