@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import http.client
 import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from google_crc32c import extend
 
@@ -47,56 +49,85 @@ def download(url: str, path: Path, on_progress: Callable[[int, int | None], None
     partial = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _fetch(url, partial, on_progress)
+        with partial.open("ab") as file:
+            _lock(file, partial)
+            _fetch(url, file, on_progress)
+            os.replace(partial, path)
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-        reason = getattr(error, "reason", None) or error
         raise DownloadError(
-            f"cannot download {url} ({reason}). Try again to go on where it stopped, or fetch the file by other "
+            f"cannot download {url} ({_reason(error)}). Try again to go on where it stopped, or fetch the file by other "
             f"means and put it at {path}"
         ) from error
-    os.replace(partial, path)
+    finally:
+        if partial.exists() and partial.stat().st_size == 0:
+            partial.unlink()
 
 
-def _fetch(url: str, partial: Path, on_progress: Callable[[int, int | None], None] | None) -> None:
-    have = partial.stat().st_size if partial.exists() else 0
+def _lock(file: BinaryIO, partial: Path) -> None:
+    """Keep other processes away until `file` is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = os.fstat(file.fileno()).st_ino == os.stat(partial).st_ino  # it may have just been finished
+    except (BlockingIOError, FileNotFoundError):
+        ours = False
+    if not ours:
+        raise DownloadError(f"{partial}: another process is downloading this file; wait for it")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code}: {error.reason}"
+    return str(getattr(error, "reason", None) or error)
+
+
+def _fetch(url: str, file: BinaryIO, on_progress: Callable[[int, int | None], None] | None) -> None:
+    have = file.tell()
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code != _RANGE_NOT_SATISFIABLE or not have:
             raise
         # What is there is not a beginning of the file, or already all of it: start again.
-        partial.unlink()
-        _fetch(url, partial, on_progress)
+        _empty(file)
+        _fetch(url, file, on_progress)
         return
     with response:
-        resumed = response.status == _PARTIAL_CONTENT
-        have = have if resumed else 0
+        if response.status != _PARTIAL_CONTENT:
+            _empty(file)
+            have = 0
+        elif not str(response.headers.get("Content-Range")).startswith(f"bytes {have}-"):
+            raise DownloadError(f"{url}: the server sent another range than was asked for; remove {file.name}")
         announced = response.headers.get("Content-Length")
         total = have + int(announced) if announced is not None else None
-        with partial.open("ab" if resumed else "wb") as file:
-            while data := response.read(_READ_BYTES):
-                file.write(data)
-                have += len(data)
-                if on_progress is not None:
-                    on_progress(have, total)
-            file.flush()
-            os.fsync(file.fileno())
+        while data := response.read(_READ_BYTES):
+            file.write(data)
+            have += len(data)
+            if on_progress is not None:
+                on_progress(have, total)
+        file.flush()
+        os.fsync(file.fileno())
         if total is not None and have != total:
             raise DownloadError(f"{url}: the connection ended after {have:,} of {total:,} bytes; try again to go on")
-        _check_crc32c(partial, response.headers.get_all("x-goog-hash") or [], url)
+        _check_crc32c(file, response.headers.get_all("x-goog-hash") or [], url)
 
 
-def _check_crc32c(partial: Path, announced: list[str], url: str) -> None:
+def _empty(file: BinaryIO) -> None:
+    file.seek(0)
+    file.truncate()
+
+
+def _check_crc32c(file: BinaryIO, announced: list[str], url: str) -> None:
     stated = [
         part.strip().removeprefix("crc32c=") for line in announced for part in line.split(",") if "crc32c=" in part
     ]
     if not stated:
         return
     checksum = 0
-    with partial.open("rb") as file:
-        while data := file.read(_READ_BYTES):
+    with open(file.name, "rb") as written:
+        while data := written.read(_READ_BYTES):
             checksum = extend(checksum, data)
-    if checksum.to_bytes(4, "big") != base64.b64decode(stated[0]):
-        partial.unlink()
+    if base64.b64encode(checksum.to_bytes(4, "big")).decode() != stated[0]:
+        _empty(file)
         raise DownloadError(f"{url}: what arrived fails the server's CRC-32C and was removed; try again")

@@ -44,7 +44,7 @@ from rlbuffers.optional import require
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
 
-__all__ = ["atari_task", "environment_facts", "make_vector_env", "reward_threshold"]
+__all__ = ["MAX_SEED", "atari_task", "environment_facts", "make_vector_env", "reward_threshold"]
 
 ATARI_SUFFIX = "NoFrameskip-v4"
 FRAME_SKIP = 4
@@ -53,7 +53,7 @@ FRAME_SIZE = 84
 MAX_NOOP_FRAMES = 30
 MAX_EPISODE_FRAMES = 108_000
 _BARE_NAME = re.compile(r"(NoFrameskip)?(-v\d+)?$")
-_MAX_SEED = 2**30  # leaves room for seed + i below 2**31
+MAX_SEED = 2**30  # leaves room for seed + i below 2**31
 # gymnasium records none for Atari. Pong ends at 21 points; 20 is where published runs stop.
 _ATARI_REWARD_THRESHOLDS = {"PongNoFrameskip-v4": 20.0}
 
@@ -90,7 +90,7 @@ def make_vector_env(task: str, num_envs: int, seed: int, *, training: bool) -> V
         raise UsageError(f"num_envs={num_envs}: at least one environment is needed")
     game = _rom_of_task(task)
     envs = _make_classic(task, num_envs) if game is None else _make_atari(game, num_envs, training)
-    bounded_seed = seed % _MAX_SEED
+    bounded_seed = seed % MAX_SEED
     envs.reset(seed=bounded_seed)
     envs.action_space.seed(bounded_seed)
     return envs

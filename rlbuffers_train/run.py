@@ -6,6 +6,7 @@
     last.pth             the newest state; training goes on from here
     best.pth             the state of the best epoch so far; policy.pth where it was trained online
     learning_curve.png   return and loss over the run
+    summary.json         the scores of the last and the best epoch, once the run is over
     events.out.tfevents* the same for TensorBoard
 
 A policy is never judged on the episodes that chose it: `best.pth` is chosen by the evaluations after
@@ -159,6 +160,11 @@ class TrainingRun:
         self._settings = dict(settings)
         self._buffer_fingerprint = buffer_fingerprint
         self.history = [] if resumed is None else [EpochRecord.from_json(record) for record in resumed.history]
+        # Of the file rather than the history: a run that goes on in another folder has no best file there.
+        self._best: EpochRecord | None = None
+        if resumed is not None and (logdir / best_name).exists():
+            best = load_checkpoint(logdir / best_name, algorithm.device)
+            self._best = EpochRecord.from_json(best.history[-1])
         if resumed is None and (logdir / LAST).exists():
             raise UsageError(
                 f"{logdir} holds a run already. Go on with --resume-path {logdir / LAST}, or choose another --logdir"
@@ -167,14 +173,6 @@ class TrainingRun:
         self._write_config()
         first_step = 0 if resumed is None else resumed.step
         self._writer = SummaryWriter(str(logdir), purge_step=first_step + 1)
-
-    @property
-    def best_record(self) -> EpochRecord | None:
-        """The epoch whose checkpoint is kept as the best one, the first where several are equal."""
-        evaluated = [record for record in self.history if record.evaluation is not None]
-        if not evaluated or not (self.logdir / self._best_name).exists():
-            return None
-        return max(evaluated, key=lambda record: record.merit)
 
     def _write_config(self) -> None:
         document = {
@@ -227,20 +225,21 @@ class TrainingRun:
 
     def end_epoch(self, record: EpochRecord, streams: Mapping[str, Any]) -> None:
         """Record and show a finished epoch; save it as the last and, if it is, as the best one."""
-        best_before = self.best_record
         self.history.append(record)
         self.log(record.step, record.metrics)
         if record.evaluation is not None:
             self.log(record.step, {"return/mean": record.evaluation.mean, "return/std": record.evaluation.std})
         self._writer.flush()
-        self.save(LAST, record.step, streams)
-        if record.evaluation is not None and (best_before is None or record.merit > best_before.merit):
+        # The best file first: a run killed between the two repeats the epoch and finds it as good.
+        if record.evaluation is not None and (self._best is None or record.merit > self._best.merit):
             self.save(self._best_name, record.step, streams)
+            self._best = record
+        self.save(LAST, record.step, streams)
         self.reporter.epoch_done(record)
 
     def judge_best(self, on_step: Callable[[], None]) -> EvaluationResult | None:
         """Load `best.pth`, where there is one, and return its score on fresh episodes."""
-        if self.best_record is None:
+        if self._best is None:
             return None
         checkpoint = load_checkpoint(self.logdir / self._best_name, self.algorithm.device)
         self.algorithm.load_state_dict(checkpoint.algorithm_state)
@@ -251,11 +250,10 @@ class TrainingRun:
         title = f"{self.algorithm.name} on {self.task or 'data without evaluation'}"
         draw_learning_curve(self.logdir / LEARNING_CURVE, self.history, title, self.step_name)
         self._writer.close()
-        best = self.best_record
         summary = RunSummary(
             logdir=self.logdir,
             last=self.history[-1].evaluation if self.history else None,
-            best_epoch=None if best is None else best.epoch,
+            best_epoch=None if self._best is None else self._best.epoch,
             best=judged,
             seconds=seconds,
             time_shares=time_shares,

@@ -57,15 +57,13 @@ def generate(
     from rlbuffers.sources.policy_rollout import PolicyRolloutSource
     from rlbuffers.stores import format_of
     from rlbuffers_cli.console import console, progress_bar, size_text
+    from rlbuffers_train import load_policy
 
     path = (output or generated_buffer_path(task, policy, eps)).expanduser()
     format_of(path)
     if path.exists() and not overwrite:  # before an expert is trained
         raise BufferExistsError(f"{path}: exists already; pass --overwrite to replace it")
     checkpoint = resume_path or _train_expert(task, seed, device)
-
-    from rlbuffers_train.expert import load_policy
-
     generator = np.random.default_rng([seed, _ACTION_STREAM])
     behavior = load_policy(checkpoint, eps=eps, generator=generator, device=device)
     facts = {
@@ -102,10 +100,7 @@ def generate(
 def _train_expert(task: str, seed: int, device: str) -> Path:
     """Train the expert, or go on with one that an earlier call began; return its checkpoint."""
     from rlbuffers_cli.console import console
-    from rlbuffers_train.expert import POLICY, train_online
-    from rlbuffers_train.live_table import LiveTable
-    from rlbuffers_train.run import LAST
-    from rlbuffers_train.training_request import TrainingRequest
+    from rlbuffers_train import LAST, POLICY, LiveTable, TrainingRequest, train_online
 
     logdir = DEFAULT_LOG_DIR.expanduser() / task / "qrdqn" / f"expert-seed{seed}"
     begun = logdir / LAST

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rlbuffers.environments import environment_facts, make_vector_env
+from rlbuffers.environments import MAX_SEED, environment_facts, make_vector_env
 from rlbuffers.episode import Episode
 from rlbuffers.errors import UnsupportedError, UsageError
 from rlbuffers.schema import (
@@ -81,6 +81,8 @@ class PolicyRolloutSource(Source[Episode]):
     ) -> None:
         if size < 1 or num_envs < 1:
             raise UsageError(f"size and num_envs must be at least 1, got {size} and {num_envs}")
+        if not 0 <= seed < MAX_SEED:
+            raise UsageError(f"seed {seed}: expected 0 to {MAX_SEED - 1}")
         self._policy = policy
         self._behavior_policy = dict(behavior_policy)
         self._task = task

@@ -277,7 +277,8 @@ class HDF5Reader(StoreReader):
         """See base class."""
         with self._opened() as hdf5:
             view = hdf5[name]
-            return np.stack([view[row] for row in rows])
+            found: np.ndarray[Any, Any] = np.stack([view[row] for row in rows])
+            return found
 
     def disk_bytes(self) -> int:
         """See base class."""

@@ -184,6 +184,6 @@ def test_sums_of_rewards_that_cancel_are_no_damage(new_path, scale):
 
 
 def test_rewards_that_come_back_different_are_damage(new_path, monkeypatch):
-    monkeypatch.setattr("rlbuffers.writer.total_reward", lambda rewards: 1.0 + float(rewards.sum()))
+    monkeypatch.setattr("rlbuffers.conversion.total_reward", lambda rewards: 1.0 + float(rewards.sum()))
     with pytest.raises(CorruptDataError, match="rewards sum to"):
         rlbuffers.convert(RowsSource(VECTORS), new_path("memory"))

@@ -13,8 +13,9 @@ from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms.base import ProblemSpec
 from rlbuffers_train.algorithms.qrdqn import QRDQN
 from rlbuffers_train.checkpoint import load_checkpoint
-from rlbuffers_train.expert import OnlineSettings, load_policy, recommended_settings, train_online, train_qrdqn
+from rlbuffers_train.expert import load_policy, train_online, train_qrdqn
 from rlbuffers_train.interrupts import TrainingInterrupted
+from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
 from rlbuffers_train.policy import EpsilonGreedyPolicy
 from rlbuffers_train.training_request import TrainingRequest
 

@@ -39,8 +39,8 @@ def request(buffer: Path, logdir: Path, **changes: Any) -> TrainingRequest:
     return replace(asked, **changes)
 
 
-def resume(logdir: Path, **changes: Any) -> TrainingRequest:
-    return replace(TrainingRequest("bcq", resume_path=logdir / "last.pth", device="cpu"), **changes)
+def resume(run: Path, **changes: Any) -> TrainingRequest:
+    return replace(TrainingRequest("bcq", resume_path=run / "last.pth", device="cpu"), **changes)
 
 
 def last(logdir: Path) -> Checkpoint:
@@ -94,8 +94,9 @@ def test_bcq_learns_from_random_behavior(make_signal_buffer: Callable[..., Path]
 def test_a_run_leaves_its_files(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
     summary = train_offline(request(make_signal_buffer(), tmp_path / "run"))
     names = {path.name.split(".out.")[0] for path in summary.logdir.iterdir()}
-    assert names == {"config.json", "last.pth", "best.pth", "learning_curve.png", "events"}
+    assert names == {"config.json", "last.pth", "best.pth", "learning_curve.png", "summary.json", "events"}
     assert (summary.logdir / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((summary.logdir / "summary.json").read_text()) == summary.to_json()
     config = json.loads((summary.logdir / "config.json").read_text())
     assert config["settings"] == {"buffer": str(tmp_path / "signal.hdf5"), "seed": 0, "clip_rewards": False, **SETTINGS}
     assert config["hyperparameters"]["hidden_sizes"] == [16]
@@ -154,6 +155,18 @@ def test_resuming_a_finished_run_only_judges_it(make_signal_buffer: Callable[...
     again = train_offline(resume(tmp_path / "run"), listener)
     assert (again.last, again.best) == (first.last, first.best)
     assert {activity for _, activity in listener.activities} == {"evaluating"}
+
+
+def test_a_run_that_goes_on_elsewhere_names_the_best_epoch_of_that_folder(
+    make_signal_buffer: Callable[..., Path], tmp_path: Path
+) -> None:
+    settings = {**SETTINGS, "epoch": 1, "update_per_epoch": 200}  # solved in the first epoch
+    first = train_offline(request(make_signal_buffer(), tmp_path / "first", settings=settings))
+    assert first.best is not None
+    assert first.best.mean == 5.0
+    elsewhere = train_offline(resume(tmp_path / "first", logdir=tmp_path / "second", settings={"epoch": 2}))
+    assert elsewhere.best_epoch == 2
+    assert (tmp_path / "second" / "best.pth").exists()
 
 
 def test_best_is_judged_on_other_episodes(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
