@@ -33,6 +33,8 @@ class _CommandGroup(click.Group):
         except RlbuffersError as error:
             kind = _UsageFailure if isinstance(error, UsageError) else click.ClickException
             raise kind(" ".join(str(error).split())) from error
+        except BrokenPipeError:  # `rlbuffers info x | head`: click ends quietly
+            raise
         except OSError as error:  # no space, no permission, no such folder
             place = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{place}{error.strerror or error}") from error

@@ -55,8 +55,8 @@ def download(url: str, path: Path, on_progress: Callable[[int, int | None], None
             os.replace(partial, path)
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
         raise DownloadError(
-            f"cannot download {url} ({_reason(error)}). Try again to go on where it stopped, or fetch the file by other "
-            f"means and put it at {path}"
+            f"cannot download {url} ({_reason(error)}). Try again to go on where it stopped, or fetch the file by "
+            f"other means and put it at {path}"
         ) from error
     finally:
         if partial.exists() and partial.stat().st_size == 0:

@@ -19,19 +19,16 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
-from rlbuffers.stores.base import ChunkTable, StackView, StepView, StoredArray, StoreReader, StoreWriter, View
+from rlbuffers.stores.base import ChunkTable, StoredArray, StoreReader, StoreWriter, View
 from rlbuffers.stores.codecs import Codec, ZlibCodec
+from rlbuffers.stores.hdf5_views import LIBRARY_VERSIONS, add_views, check_views, protect_views
 
 __all__ = ["HDF5Reader", "HDF5Writer"]
 
 _ATTRIBUTE = "rlbuffers"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_CHUNK_BYTES = 1 << 30
-# HDF5 keeps irregular selections as a list that it searches from the front: long ones cost their square.
-_RUNS_PER_MAPPING = 512
 _ERRNO = re.compile(r"errno = (\d+)")
-
-Int64 = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class HDF5Writer(StoreWriter):
@@ -39,8 +36,7 @@ class HDF5Writer(StoreWriter):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # The oldest format with virtual datasets and checksums on all metadata; "latest" shuts older readers out.
-        self._file = h5py.File(path, "w", libver=("v110", "v110"), locking=False)
+        self._file = h5py.File(path, "w", libver=LIBRARY_VERSIONS, locking=False)
         self._num_chunks: dict[str, int] = {}
 
     def create_array(self, name: str, dtype: np.dtype[Any], row_shape: tuple[int, ...], chunk_rows: int) -> Codec:
@@ -75,14 +71,12 @@ class HDF5Writer(StoreWriter):
         with _plain_disk_errors(self._path):
             for name, length in lengths.items():
                 self._file[name].resize(length, axis=0)
-            for view in views:
-                if isinstance(view, StackView):
-                    _add_stack_view(self._file, view)
-                else:
-                    _add_step_view(self._file, view)
+            add_views(self._file, views)
             encoded = metadata.encode()
             self._file.attrs.create(_ATTRIBUTE, encoded, dtype=h5py.string_dtype("utf-8", len(encoded)))
             self._file.close()
+            if views:
+                protect_views(self._path)
 
     def abort(self) -> None:
         """See base class."""
@@ -104,115 +98,6 @@ def _plain_disk_errors(path: Path) -> Iterator[None]:
         raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
 
 
-def _add_stack_view(file: h5py.File, view: StackView) -> None:
-    frames = file["frames"]
-    shape = (int(view.run_lengths.sum()), view.depth, *frames.shape[1:])
-    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    starts, first_frames, lengths = _without_rows(view)
-    # A strided run has as many pieces as rows, so each stays a regular selection of its own.
-    for group in _groups(len(starts), 1 if view.step > 1 else _RUNS_PER_MAPPING):
-        for position in range(view.depth):
-            target = _selection(shape, starts[group], lengths[group], inner=position)
-            source = _selection(
-                frames.shape, first_frames[group] + view.shift + position, lengths[group], stride=view.step
-            )
-            properties.set_virtual(target, b".", b"/frames", source)
-    for number, row, length in _runs_of(view.override_rows):
-        overrides = file["next_overrides/observations"]
-        properties.set_virtual(
-            _selection(shape, row, length),
-            b".",
-            b"/next_overrides/observations",
-            _selection(overrides.shape, number, length),
-        )
-    _create_virtual(file, view.name, frames.dtype, shape, properties)
-
-
-def _without_rows(view: StackView) -> tuple[Int64, Int64, Int64]:
-    """Cut the runs of a view at its override rows, which are mapped from elsewhere."""
-    starts, frames, lengths = [], [], []
-    for start, frame, length in zip(view.run_starts, view.run_frames, view.run_lengths, strict=True):
-        inside = (view.override_rows >= start) & (view.override_rows < start + length)
-        begin = start
-        for row in [*view.override_rows[inside].tolist(), start + length]:
-            if row > begin:
-                starts.append(begin)
-                frames.append(frame + (begin - start) * view.step)
-                lengths.append(row - begin)
-            begin = row + 1
-    return np.array(starts, np.int64), np.array(frames, np.int64), np.array(lengths, np.int64)
-
-
-def _add_step_view(file: h5py.File, view: StepView) -> None:
-    steps, finals = file[view.steps], file[view.finals]
-    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    ends = view.starts + view.lengths - 1
-    for group in _groups(len(view.starts), _RUNS_PER_MAPPING):
-        longer = view.lengths[group] > 1
-        starts, inner = view.starts[group][longer], view.lengths[group][longer] - 1
-        if len(starts):
-            properties.set_virtual(
-                _selection(steps.shape, starts, inner),
-                b".",
-                view.steps.encode(),
-                _selection(steps.shape, starts + 1, inner),
-            )
-        ones = np.ones(len(ends[group]), np.int64)
-        episodes = np.arange(len(view.starts), dtype=np.int64)[group]
-        properties.set_virtual(
-            _selection(steps.shape, ends[group], ones),
-            b".",
-            view.finals.encode(),
-            _selection(finals.shape, episodes[:1], ones[:1] * len(episodes)),
-        )
-    _create_virtual(file, view.name, steps.dtype, steps.shape, properties)
-
-
-def _groups(count: int, size: int) -> Iterator[slice]:
-    for start in range(0, count, size):
-        yield slice(start, start + size)
-
-
-def _runs_of(rows: Int64) -> Iterator[tuple[Int64, Int64, Int64]]:
-    """Yield (position in `rows`, first row, length) of each run of consecutive rows, as arrays of one number."""
-    begins = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
-    lengths = np.diff(begins, append=len(rows))
-    for begin, length in zip(begins, lengths, strict=True):
-        yield np.array([begin]), rows[[begin]], np.array([length])
-
-
-def _selection(
-    shape: tuple[int, ...], starts: Int64, lengths: Int64, *, stride: int = 1, inner: int | None = None
-) -> h5py.h5s.SpaceID:
-    """Select runs of whole rows, every `stride`-th one, or only position `inner` of their second axis."""
-    space = h5py.h5s.create_simple(shape)
-    rest_start = [0] * (len(shape) - 1)
-    rest_block = list(shape[1:])
-    if inner is not None:
-        rest_start[0], rest_block[0] = inner, 1
-    operation = h5py.h5s.SELECT_SET
-    for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-        strided = stride > 1
-        space.select_hyperslab(
-            (start, *rest_start),
-            (length if strided else 1, *[1] * len(rest_block)),
-            stride=(stride, *[1] * len(rest_block)) if strided else None,
-            block=(1 if strided else length, *rest_block),
-            op=operation,
-        )
-        operation = h5py.h5s.SELECT_OR
-    return space
-
-
-def _create_virtual(
-    file: h5py.File, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], properties: h5py.h5p.PropDCID
-) -> None:
-    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
-    links.set_create_intermediate_group(True)
-    space = h5py.h5s.create_simple(shape)
-    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, properties, lcpl=links)
-
-
 class HDF5Reader(StoreReader):
     """Reads the chunk index through h5py and everything else from the mapped file.
 
@@ -229,6 +114,7 @@ class HDF5Reader(StoreReader):
             if _ATTRIBUTE not in hdf5.attrs:
                 raise FormatError(f"{path}: an HDF5 file, but not an rlbuffers buffer; `rlbuffers convert` makes one")
             self.metadata = _text(hdf5.attrs[_ATTRIBUTE])
+            check_views(hdf5, self._map, path)
             self.arrays = _stored_arrays(hdf5, path)
 
     @classmethod

@@ -91,7 +91,8 @@ def test_everything_a_source_yields_is_in_the_buffer(store, new_path, made):
 
 def test_facts_and_the_command_are_in_the_metadata(new_path):
     path = new_path("memory")
-    report = rlbuffers.convert(RowsSource(VECTORS, {"warnings": ["w"], "left_out": ["l"], "measurements": {"m": 1}}), path)
+    facts = {"warnings": ["w"], "left_out": ["l"], "measurements": {"m": 1}}
+    report = rlbuffers.convert(RowsSource(VECTORS, facts), path)
     assert (report.warnings, report.left_out, report.measurements) == (["w"], ["l"], {"m": 1})
     written_by = rlbuffers.open(path).metadata["written_by"]
     assert written_by["versions"]["numpy"] == np.__version__
@@ -118,7 +119,8 @@ def test_other_processes_make_no_difference(large_shard, new_path, workers):
 
 def test_progress_grows_to_the_end(large_shard, new_path):
     seen = []
-    rlbuffers.convert(RLUAtariSource(large_shard, "Pong"), new_path("memory"), on_progress=lambda *now: seen.append(now))
+    source = RLUAtariSource(large_shard, "Pong")
+    rlbuffers.convert(source, new_path("memory"), on_progress=lambda *now: seen.append(now))
     assert [count for *_, count in seen] == [256, 512, 768, 1024, 1280, 1500]
     assert all(total == large_shard.stat().st_size for _, total, _ in seen)
     assert seen[-1][0] == seen[-1][1]

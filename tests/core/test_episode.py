@@ -80,9 +80,11 @@ def test_facts_are_converted_where_nothing_is_lost(value, stored):
     assert facts_rows({"seeds": value})["episodes/seeds"].tolist() == [stored]
 
 
-@pytest.mark.parametrize("facts", [{}, {"seeds": 1.5}, {"seeds": 300}, {"seeds": -1}, {"seeds": [1, 2]}, {"seeds": "x"}])
+@pytest.mark.parametrize(
+    "facts", [{}, {"seeds": 1.5}, {"seeds": 300}, {"seeds": -1}, {"seeds": [1, 2]}, {"seeds": "x"}]
+)
 def test_facts_that_do_not_fit_are_refused(facts):
-    with pytest.raises(SpecError, match="facts|seeds"):
+    with pytest.raises(SpecError, match=r"facts|seeds"):
         facts_rows(facts)
 
 

@@ -36,15 +36,15 @@ INT64 = st.integers(-(2**63), 2**63 - 1)
 FLOAT32 = st.floats(width=32, allow_nan=False)
 
 
+PNGS = st.lists(st.binary(max_size=300), min_size=2, max_size=2)
+IDS = st.lists(INT64, min_size=3, max_size=3)
+
+
 @given(
-    values=st.lists(
-        st.tuples(st.lists(st.binary(max_size=300), min_size=2, max_size=2), FLOAT32, st.lists(INT64, min_size=3, max_size=3)),
-        min_size=1,
-        max_size=5,
-    ),
+    values=st.lists(st.tuples(PNGS, FLOAT32, IDS), min_size=1, max_size=5),
     packed=st.booleans(),
     data=st.data(),
-)  # fmt: skip
+)
 def test_values_come_back(values, packed, data):
     records, expected = [], []
     for pngs, reward, ids in values:
@@ -109,7 +109,7 @@ def test_a_feature_that_is_not_as_expected_is_named(change, message):
 
 def test_a_feature_that_occurs_twice_is_an_error():
     record = delimited(1, b"".join(entry(name, GOOD[name]) for name in ("pngs", "ids", "reward", "ids")))
-    with pytest.raises(FormatError, match="feature 'ids' .* occurs twice"):
+    with pytest.raises(FormatError, match=r"feature 'ids' .* occurs twice"):
         parse([record])
 
 

@@ -154,3 +154,18 @@ def test_a_damaged_chunk_is_named_with_its_place(new_path):
         with pytest.raises(CorruptDataError, match=place):
             buffer[7]
         assert_same_rows(buffer[:7], taken(made.table, slice(7)))
+
+
+@pytest.mark.parametrize("recipe", [Recipe("episodes", (5, 3), stack=2), Recipe("episodes", (5, 3))])
+def test_damaged_mappings_never_reach_the_library(new_path, recipe):
+    """HDF5 looks at the checksum of a view's mappings too late: some damage to them makes it crash."""
+    path = write(new_path("hdf5"), make(recipe))
+    content = path.read_bytes()
+    heap = content.index(b"GCOL\x01\x00\x00\x00")
+    size = int.from_bytes(content[heap + 8 : heap + 16], "little")
+    for place in range(heap, heap + size, 37):
+        damaged = bytearray(content)
+        damaged[place] ^= 0x81
+        path.write_bytes(damaged)
+        with pytest.raises(CorruptDataError, match="the mappings of its virtual datasets"):
+            rlbuffers.open(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -171,7 +172,7 @@ def test_the_fingerprint_depends_on_the_content_only(new_path, recipe, cuts):
     recut = content
     if recipe.layout == "transitions":
         edges = [0, *np.cumsum(cuts).clip(max=len(content)).tolist(), len(content)]
-        pieces = [taken(content.table, slice(*edge)) for edge in zip(edges, edges[1:], strict=False)]
+        pieces = [taken(content.table, slice(*edge)) for edge in itertools.pairwise(edges)]
         recut = Made(content.spec, pieces, content.table)
     paths = [write(new_path(store), content) for store in ("hdf5", "zarr")] + [write(new_path("memory"), recut)]
     fingerprints = {rlbuffers.open(path).fingerprint for path in paths}

@@ -15,6 +15,7 @@ from reference import Recipe, make, recipes, write
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.errors import BufferNotFoundError
+from rlbuffers.stores.hdf5_views import protect_views
 from rlbuffers.stores.memory_store import _BUFFERS
 from rlbuffers.validation_rules import ALL_IS_WELL, RULES
 
@@ -383,7 +384,9 @@ def test_views_that_show_something_else_are_found(new_path, recipe):
     for shape in (made.table["next_observations"].shape, (3,)):
         with h5py.File(path, "r+") as file:
             del file["next_observations"]
-            file.create_virtual_dataset("next_observations", h5py.VirtualLayout(shape, made.table["observations"].dtype))
+            layout = h5py.VirtualLayout(shape, made.table["observations"].dtype)
+            file.create_virtual_dataset("next_observations", layout)
+        protect_views(path)  # as if a faulty writer had made it
         assert problems(rlbuffers.validate(path)) == {("views-agree", "error")}
 
 

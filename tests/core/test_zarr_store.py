@@ -67,10 +67,12 @@ def test_an_empty_directory_is_refused(tmp_path):
         rlbuffers.open(tmp_path)
 
 
-@pytest.mark.parametrize("attributes", [{}, {"rlbuffers": {}}, {"rlbuffers": 3}, {"rlbuffers": {"format": "rlbuffers"}}])
+@pytest.mark.parametrize(
+    "attributes", [{}, {"rlbuffers": {}}, {"rlbuffers": 3}, {"rlbuffers": {"format": "rlbuffers"}}]
+)
 def test_a_zarr_store_of_another_kind_is_refused(tmp_path, attributes):
     zarr.create_group(tmp_path / "x.zarr", attributes=attributes)
-    with pytest.raises(FormatError, match="x.zarr"):
+    with pytest.raises(FormatError, match=r"x\.zarr"):
         rlbuffers.open(tmp_path / "x.zarr")
 
 
@@ -103,7 +105,7 @@ def test_a_damaged_chunk_is_named_with_its_place(buffer_path):
     content[10] ^= 1
     shard.write_bytes(content)
     with rlbuffers.open(buffer_path) as buffer:
-        with pytest.raises(CorruptDataError, match=r"c/0/0/0: array 'frames', chunk 0 \(offset 0, \d+ bytes\): its CRC"):
+        with pytest.raises(CorruptDataError, match=r"c/0/0/0: array 'frames', chunk 0 \(offset 0, .*: its CRC"):
             buffer[0]
         assert_same_rows(buffer[1:], taken(make(FRAMES).table, slice(1, None)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import itertools
 import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -130,7 +131,7 @@ def png(
     height, width = image.shape
     data = zlib.compress(filtered(image, filters if filters is not None else [0] * height), level)
     cuts = [len(data) * piece // pieces for piece in range(pieces + 1)]
-    image_data = b"".join(png_chunk(b"IDAT", data[start:stop]) for start, stop in zip(cuts, cuts[1:], strict=False))
+    image_data = b"".join(png_chunk(b"IDAT", data[start:stop]) for start, stop in itertools.pairwise(cuts))
     return PNG_SIGNATURE + png_header(width, height) + before + image_data + png_chunk(b"IEND", b"")
 
 

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import rlbuffers
+
+HEAVY = {"torch", "tensorflow", "gymnasium", "ale_py", "cv2", "numba", "h5py", "zarr", "matplotlib"}
+SHOW_MODULES = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+
+
+def run(code):
+    """Run code in a fresh interpreter and return its last line."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout.splitlines()[-1]
+
+
+def modules_after(code):
+    return set(json.loads(run(f"{code}\n{SHOW_MODULES}")))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import rlbuffers",
+        "from rlbuffers import BufferSpec, ColumnSpec, Episode, Transitions",
+        "import rlbuffers_cli.main",
+        "from click.testing import CliRunner; from rlbuffers_cli.main import cli\n"
+        "assert CliRunner().invoke(cli, ['--help']).exit_code == 0",
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(code):
+    assert not modules_after(code) & HEAVY
+
+
+def test_reading_loads_no_other_container_and_no_compiler(tmp_path):
+    path = tmp_path / "x.hdf5"
+    write = (
+        "import numpy, rlbuffers\n"
+        "from rlbuffers import BufferSpec, ColumnSpec, Episode\n"
+        "columns = [ColumnSpec(name, 'f4') for name in ('observations', 'actions', 'rewards')]\n"
+        f"with rlbuffers.create({str(path)!r}, BufferSpec('episodes', columns)) as writer:\n"
+        "    one = numpy.ones(3, 'f4')\n"
+        "    writer.append_episode(Episode({'actions': one, 'rewards': one}, {'observations': numpy.ones(4, 'f4')}))\n"
+    )
+    assert not modules_after(write) & (HEAVY - {"h5py"})
+    read = f"import rlbuffers\nrlbuffers.open({str(path)!r}).sampler(4).sample()"
+    assert not modules_after(read) & (HEAVY - {"h5py"})
+
+
+def test_the_public_names_are_those_of_all():
+    assert set(dir(rlbuffers)) >= set(rlbuffers.__all__)
+    for name in rlbuffers.__all__:
+        assert getattr(rlbuffers, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        rlbuffers.nothing  # noqa: B018
+
+
+def test_no_module_hides_a_public_function():
+    """Importing ``rlbuffers.x`` makes it an attribute of the package, under which the function x would be lost."""
+    modules = {module.name for module in pkgutil.iter_modules(rlbuffers.__path__)}
+    assert not modules & set(rlbuffers.__all__)
+
+
+def module_names():
+    return sorted(module.name for module in pkgutil.walk_packages(rlbuffers.__path__, "rlbuffers."))
+
+
+@pytest.mark.parametrize("name", module_names())
+def test_every_module_says_what_is_public(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    public = getattr(module, "__all__", [])
+    assert len(public) == len(set(public))
+    for public_name in public:
+        assert hasattr(module, public_name)
