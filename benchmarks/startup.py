@@ -1,6 +1,6 @@
 """Time to import rlbuffers and to show its help, in fresh interpreters.
 
-    .venv/bin/python benchmarks/startup.py
+Run it as `.venv/bin/python benchmarks/startup.py`.
 """
 
 from __future__ import annotations
