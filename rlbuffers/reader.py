@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,7 @@ class Buffer:
 
     def __init__(self, path: str | Path, *, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self.path = Path(path)
+        self._cache_bytes = cache_bytes
         self._store = open_store(self.path)
         self.metadata: Mapping[str, Any] = parse_metadata(self._store.metadata, str(self.path))
         self.spec = BufferSpec.from_json(self.metadata.get("spec", {}))
@@ -313,6 +314,10 @@ class Buffer:
         from rlbuffers.samplers.uniform import UniformSampler
 
         return UniformSampler(self, batch_size, np.random.default_rng(seed))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as the path, which is opened there."""
+        return partial(Buffer, self.path, cache_bytes=self._cache_bytes), ()
 
     def close(self) -> None:
         """Let go of the file; arrays that were returned stay valid."""

@@ -20,7 +20,8 @@ def choose_evaluation_task(asked: str | None, buffer: Buffer, problem: ProblemSp
     try:
         task = _known_task(str(asked or recorded))
         require_fitting_task(task, problem)
-        is_other = recorded is not None and task not in (recorded, atari_task(recorded))
+        # Names of games are only looked up where the names differ: that needs ale-py.
+        is_other = recorded is not None and task != recorded and task != atari_task(recorded)
     except MissingDependencyError as error:
         reporter.note(f"training without evaluation: {error}")
         return None

@@ -101,7 +101,7 @@ def _plain_disk_errors(path: Path) -> Iterator[None]:
 class HDF5Reader(StoreReader):
     """Reads the chunk index through h5py and everything else from the mapped file.
 
-    No HDF5 handle stays open, so readers survive a fork and can be pickled by path.
+    No HDF5 handle stays open, so readers survive a fork.
     """
 
     def __init__(self, path: Path) -> None:

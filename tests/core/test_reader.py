@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import functools
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -150,6 +151,12 @@ def test_episode_of_counts_negative_rows_from_the_end(open_recipe):
         assert buffer.episode_of([-1, 0]).tolist() == [4, 0]
         with pytest.raises(UsageError):
             buffer.episode_of([len(buffer)])
+
+
+def test_a_buffer_travels_to_other_processes_by_its_path(open_recipe):
+    with open_recipe(STACKED, cache_bytes=0) as buffer, pickle.loads(pickle.dumps(buffer)) as again:
+        assert again.path == buffer.path
+        assert_same_rows(again[:], made(STACKED).table)
 
 
 def test_a_closed_buffer_says_so(open_recipe):

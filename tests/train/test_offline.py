@@ -332,3 +332,14 @@ def test_rewards_are_clipped_when_asked(tmp_path: Path) -> None:
     train_on_pixels(tmp_path, listener, eval_episodes=0, clip_rewards=True)
     clipped = listener.records[0].metrics["value_loss"]
     assert clipped < 0.6  # the stored rewards have a spread of 5
+
+
+def test_vector_tasks_are_evaluated_without_the_games(
+    make_signal_buffer: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_games(game: str) -> None:
+        raise MissingDependencyError("Playing Atari games needs ale_py")
+
+    monkeypatch.setattr(evaluation_task, "atari_task", no_games)
+    summary = train_offline(request(make_signal_buffer(), tmp_path / "run"))
+    assert summary.last is not None
