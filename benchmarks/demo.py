@@ -80,9 +80,9 @@ def main() -> None:
     behavior = cartpole["statistics"]["episode_returns"]
     played = (f"{behavior['mean']:.1f} ± {behavior['std']:.1f}", str(cartpole["counts"]["whole_episodes"]))
     rows = [
-        ["convert Breakout", "", "", *_sizes(shard), f"{convert.seconds:.1f}"],
-        ["QRDQN expert", *score_of(EXPERT), "", "", "", f"{expert.seconds:.1f}"],
-        ["behavior, eps 0.2", *played, *_sizes(cartpole), f"{generate.seconds:.1f}"],
+        ["Breakout shard", "", "", *_sizes(shard), f"{convert.seconds:.1f}"],
+        ["expert", *score_of(EXPERT), "", "", "", f"{expert.seconds:.1f}"],
+        ["behavior", *played, *_sizes(cartpole), f"{generate.seconds:.1f}"],
         ["BCQ", *score_of(BCQ), "", "", "", f"{bcq.seconds:.1f}"],
         ["all", "", "", "", "", "", f"{time.perf_counter() - started:.1f}"],
     ]
