@@ -14,6 +14,9 @@ from rlbuffers.sources.base import IdentityDecoder, Source
 from rlbuffers.sources.rlu_atari_tfrecord import RLUAtariSource
 
 VECTORS = make(Recipe("episodes", (3, 1, 700, 2)))
+BLACK, WHITE = np.zeros((84, 84), np.uint8), np.full((84, 84), 255, np.uint8)
+STACKS = ([BLACK, WHITE, BLACK, WHITE], [WHITE, BLACK, WHITE, BLACK])
+RECORD = transition(STACKS)
 SHUFFLED = make(Recipe("transitions", (5, 256, 300), stack=2, apart=0.2))
 
 
@@ -44,32 +47,11 @@ class RowsSource(Source):
         return {"source": {"format": "rows"}, **self._facts}
 
 
-class FailingDecoder:
-    """Fails on one piece only, wherever it is run."""
-
-    def __init__(self, decode, batch):
-        self.decode = decode
-        self.batch = batch
-
-    def __call__(self, piece):
-        if piece.first_record >= self.batch:
-            raise FormatError("this piece is bad")
-        return self.decode(piece)
-
-
-class FailingSource(RLUAtariSource):
-    @property
-    def decoder(self):
-        return FailingDecoder(super().decoder, 3 * 256)
-
-
 @pytest.fixture(scope="module")
 def large_shard(tmp_path_factory):
     """Several batches of records, enough for other processes to get some."""
     path = tmp_path_factory.mktemp("shard") / "shard"
-    black, white = np.zeros((84, 84), np.uint8), np.full((84, 84), 255, np.uint8)
-    stacks = ([black, white, black, white], [white, black, white, black])
-    return write_shard(path, [transition(stacks, episode_id=number, d_t=0.0) for number in range(1500)])
+    return write_shard(path, [transition(STACKS, episode_id=number, d_t=0.0) for number in range(1500)])
 
 
 @pytest.mark.parametrize("made", [VECTORS, SHUFFLED], ids=["episodes", "transitions"])
@@ -127,10 +109,13 @@ def test_progress_grows_to_the_end(large_shard, new_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_piece_that_fails_anywhere_ends_the_conversion(large_shard, tmp_path, workers):
-    with pytest.raises(FormatError, match="this piece is bad"):
-        rlbuffers.convert(FailingSource(large_shard, "Pong"), tmp_path / "x.hdf5", workers=workers)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("record", [0, 300, 1499])
+def test_a_record_that_is_bad_ends_the_conversion_wherever_it_is_read(tmp_path, workers, record):
+    """With another process at work, the second batch of records is decoded there."""
+    shard = write_shard(tmp_path / "shard", [*[RECORD] * record, example({}), *[RECORD] * (1500 - record)])
+    with pytest.raises(FormatError, match=f"shard: record {record}: expected feature 'o_t'"):
+        rlbuffers.convert(RLUAtariSource(shard, "Pong"), tmp_path / "x.hdf5", workers=workers)
+    assert list(tmp_path.iterdir()) == [shard]
     assert not multiprocessing.active_children()
 
 

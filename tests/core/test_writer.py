@@ -9,7 +9,14 @@ from reference import Recipe, assert_same_rows, make, taken, write
 
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec, Episode
-from rlbuffers.errors import BufferExistsError, BufferNotFoundError, RlbuffersError, SpecError, UsageError
+from rlbuffers.errors import (
+    BufferBusyError,
+    BufferExistsError,
+    BufferNotFoundError,
+    RlbuffersError,
+    SpecError,
+    UsageError,
+)
 from rlbuffers.stores.memory_store import MemoryWriter
 
 VECTORS = Recipe("episodes", (3, 1, 7))
@@ -67,6 +74,17 @@ def test_a_buffer_that_is_open_survives_being_replaced(path):
         with rlbuffers.create(path, make(SHUFFLED).spec, overwrite=True) as writer:
             writer.append_transitions(make(SHUFFLED).pieces[0])
         assert_same_rows(opened[:], before)
+
+
+def test_two_writers_of_one_path(new_path):
+    for store in ("hdf5", "zarr"):
+        path = new_path(store)
+        made = make(VECTORS)
+        with rlbuffers.create(path, made.spec) as writer:
+            with pytest.raises(BufferBusyError, match="another process is writing it"):
+                rlbuffers.create(path, made.spec, overwrite=True)
+            writer.append_episode(made.pieces[0])
+        assert_same_rows(rlbuffers.open(path)[:], taken(made.table, slice(3)))
 
 
 def test_a_buffer_without_transitions_is_refused(path):

@@ -42,6 +42,7 @@ def masked(checksum: int) -> int:
     return (rotated + 0xA282EAD8) % 2**32
 
 
+@functools.cache
 def tfrecord(record: bytes) -> bytes:
     """Frame one record as TensorFlow's ``record_writer.h`` says."""
     length = struct.pack("<Q", len(record))
