@@ -80,7 +80,7 @@ def main() -> None:
     behavior = cartpole["statistics"]["episode_returns"]
     played = (f"{behavior['mean']:.1f} ± {behavior['std']:.1f}", str(cartpole["counts"]["whole_episodes"]))
     rows = [
-        ["Breakout shard", "", "", *_sizes(shard), f"{convert.seconds:.1f}"],
+        ["shard", "", "", *_sizes(shard), f"{convert.seconds:.1f}"],
         ["expert", *score_of(EXPERT), "", "", "", f"{expert.seconds:.1f}"],
         ["behavior", *played, *_sizes(cartpole), f"{generate.seconds:.1f}"],
         ["BCQ", *score_of(BCQ), "", "", "", f"{bcq.seconds:.1f}"],
