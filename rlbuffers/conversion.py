@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import os
 import signal
 import threading
@@ -22,15 +21,16 @@ import numpy as np
 
 from rlbuffers.array_writer import ChunkEncoder
 from rlbuffers.episode import Episode, Transitions
-from rlbuffers.errors import CorruptDataError, RlbuffersError
+from rlbuffers.errors import FormatError, RlbuffersError, SpecError
 from rlbuffers.metadata import written_by
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import FRAMES, REWARDS
 from rlbuffers.sources.base import Decoder, Rows, Source
 from rlbuffers.stats import total_reward
+from rlbuffers.tally import Tally, require_equal
 from rlbuffers.writer import BufferWriter
 
-__all__ = ["ConversionReport", "convert"]
+__all__ = ["ConversionReport", "Progress", "convert", "tally_of"]
 
 Piece = TypeVar("Piece")
 Progress = Callable[[int, int | None, int], None]
@@ -38,7 +38,6 @@ Progress = Callable[[int, int | None, int], None]
 _PIECES_PER_WORKER = 2
 # Finished pieces wait for the slowest one before them; they are compressed, so these are megabytes.
 _MAX_PIECES_UNDER_WAY = 64
-_SUM_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,11 @@ class ConversionReport:
     ----------
     path : Path
         The finished buffer.
-    transitions, episodes, whole_episodes : int
-        Rows and episodes in it, and episodes that were recorded to their end; no episodes in the
-        ``transitions`` layout.
-    reward_sum : float
-        Sum of all rewards, the same in the source and in the buffer.
+    read, written : Tally
+        Episodes, transitions and summed rewards as counted on the source and on the buffer; they
+        are equal, or there would be an error instead of a report.
+    whole_episodes : int
+        Episodes that were recorded to their end; 0 in the ``transitions`` layout.
     source_bytes, buffer_bytes : int
         Sizes on disk; 0 source bytes where there is no file.
     fingerprint : str
@@ -69,10 +68,9 @@ class ConversionReport:
     """
 
     path: Path
-    transitions: int
-    episodes: int
+    read: Tally
+    written: Tally
     whole_episodes: int
-    reward_sum: float
     source_bytes: int
     buffer_bytes: int
     fingerprint: str
@@ -81,6 +79,11 @@ class ConversionReport:
     measurements: dict[str, Any]
     warnings: Sequence[str]
     left_out: Sequence[str]
+
+    @property
+    def transitions(self) -> int:
+        """Number of rows in the buffer."""
+        return self.written.transitions
 
 
 def convert(
@@ -115,31 +118,37 @@ def convert(
     BufferExistsError, BufferBusyError
         If the path is taken or being written.
     FormatError, CorruptDataError
-        If the source is not what its format says; nothing is left at `path`.
+        If the source is not what its format says, or what was written differs from what was read;
+        nothing is left at `path`.
     """
     started = time.perf_counter()
-    with BufferWriter(path, source.spec, overwrite=overwrite) as writer:
+    writer = BufferWriter(path, source.spec, overwrite=overwrite)
+    try:
         encoder = writer.encoder_of(FRAMES) if source.spec.stack else None
         work = _Work(source.decoder, encoder)
         for rows in _worked(work, source.pieces(), workers):
             source.observe(rows)
-            if isinstance(rows, Episode):
-                writer.append_episode(rows)
-            else:
-                writer.append_transitions(rows)
+            _append(writer, rows, source.where)
             if on_progress is not None:
                 on_progress(source.done, source.total, writer.num_transitions)
+        if writer.num_transitions == 0:
+            raise FormatError(f"{source.where}: expected transitions, found none; no buffer was written")
+        for name, entries in source.extras().items():
+            writer.append_extra(name, entries)
         writer.metadata.update(source.metadata())
         writer.metadata["written_by"] = written_by()
+        before = source.tally()
+        writer.commit(check=lambda written: _require_equal(before, written, Path(path)))
+    except BaseException:
+        writer.abort()
+        raise
     seconds = time.perf_counter() - started
     with Buffer(path) as buffer:
-        _check_reward_sum(buffer, writer.reward_sum)
         return ConversionReport(
             path=Path(path),
-            transitions=len(buffer),
-            episodes=buffer.num_episodes,
+            read=before,
+            written=tally_of(buffer),
             whole_episodes=int(buffer.metadata["counts"].get("whole_episodes", 0)),
-            reward_sum=writer.reward_sum,
             source_bytes=sum(int(file.get("bytes", 0)) for file in buffer.metadata.get("source", {}).get("files", [])),
             buffer_bytes=buffer.store_disk_bytes,
             fingerprint=buffer.fingerprint,
@@ -151,14 +160,34 @@ def convert(
         )
 
 
-def _check_reward_sum(buffer: Buffer, expected: float) -> None:
-    """Read the rewards back: what went in must come out."""
+def _append(writer: BufferWriter, rows: Rows, where: str) -> None:
+    """Write rows, and blame what is wrong with them on the source."""
+    finite = np.isfinite(rows.columns[REWARDS])
+    if not finite.all():
+        row = writer.num_transitions + int(finite.argmin())
+        raise FormatError(
+            f"{where}: expected finite rewards, found {rows.columns[REWARDS][finite.argmin()]} in row {row:,}"
+        )
+    try:
+        if isinstance(rows, Episode):
+            writer.append_episode(rows)
+        else:
+            writer.append_transitions(rows)
+    except SpecError as error:
+        raise FormatError(f"{where}: {error}") from error
+
+
+def _require_equal(before: Tally, written: Path, path: Path) -> None:
+    """Read the rewards back from a buffer that has no name yet: what went in must come out."""
+    with Buffer(written) as buffer:
+        require_equal(before, tally_of(buffer), buffer.arrays[REWARDS].all(), str(path))
+
+
+def tally_of(buffer: Buffer) -> Tally:
+    """Count what a buffer holds, from its columns."""
+    episodes = buffer.num_episodes if buffer.spec.layout == "episodes" else None
     rewards = buffer.arrays[REWARDS].all()
-    found = total_reward(rewards)
-    # Rewards of both signs may cancel, so the rounding of the sum is compared with the size of its terms.
-    tolerance = _SUM_TOLERANCE * total_reward(np.abs(rewards.astype(np.float64)))
-    if math.isfinite(expected) and abs(found - expected) > tolerance:
-        raise CorruptDataError(f"{buffer.path}: rewards sum to {found}, those of the source to {expected}")
+    return Tally(episodes, len(rewards), total_reward(rewards))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import hashlib
 import http.client
 import os
 import urllib.error
@@ -24,7 +25,14 @@ _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
 
 
-def download(url: str, path: Path, on_progress: Callable[[int, int | None], None] | None = None) -> None:
+def download(
+    url: str,
+    path: Path,
+    on_progress: Callable[[int, int | None], None] | None = None,
+    *,
+    num_bytes: int | None = None,
+    sha256: str | None = None,
+) -> None:
     """Fetch `url` into `path`, which exists only once the file is complete.
 
     The bytes collect in ``<path>.part``; a later call goes on from there by an HTTP range request.
@@ -39,6 +47,8 @@ def download(url: str, path: Path, on_progress: Callable[[int, int | None], None
         Where to put the file; missing folders are made.
     on_progress : callable, optional
         Is given (bytes so far, bytes in all or None).
+    num_bytes, sha256 : optional
+        What the whole file must be like, as known from elsewhere; another file is not kept.
 
     Raises
     ------
@@ -52,6 +62,7 @@ def download(url: str, path: Path, on_progress: Callable[[int, int | None], None
         with partial.open("ab") as file:
             _lock(file, partial)
             _fetch(url, file, on_progress)
+            _check_expected(file, url, num_bytes, sha256)
             os.replace(partial, path)
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
         raise DownloadError(
@@ -116,6 +127,20 @@ def _fetch(url: str, file: BinaryIO, on_progress: Callable[[int, int | None], No
 def _empty(file: BinaryIO) -> None:
     file.seek(0)
     file.truncate()
+
+
+def _check_expected(file: BinaryIO, url: str, num_bytes: int | None, sha256: str | None) -> None:
+    found = os.fstat(file.fileno()).st_size
+    if num_bytes is not None and found != num_bytes:
+        _empty(file)
+        raise DownloadError(f"{url}: expected {num_bytes:,} bytes, got {found:,}; what arrived was removed")
+    if sha256 is None:
+        return
+    with open(file.name, "rb") as written:
+        digest = hashlib.file_digest(written, "sha256").hexdigest()
+    if digest != sha256:
+        _empty(file)
+        raise DownloadError(f"{url}: expected SHA-256 {sha256}, got {digest}; what arrived was removed")
 
 
 def _check_crc32c(file: BinaryIO, announced: list[str], url: str) -> None:

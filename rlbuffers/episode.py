@@ -10,6 +10,7 @@ import numpy as np
 
 from rlbuffers.errors import SpecError
 from rlbuffers.schema import (
+    EPISODE_FINAL_KNOWN,
     EPISODES_GROUP,
     FRAMES,
     NEXT_OBSERVATIONS,
@@ -51,7 +52,8 @@ class Episode:
     observations : mapping of name to array of T + 1 rows
         Observation columns, the one after the last action included. With ``spec.stack`` = k it is
         ``{"frames": (T + k, height, width)}``: single frames, the k - 1 frames that pad the first
-        stack in front, so that the stack of step t is ``frames[t : t + k]``.
+        stack in front, so that the stack of step t is ``frames[t : t + k]``. A source that does not
+        hold the observation after the last action gives one row less.
     facts : mapping of name to value
         One value for each of the spec's episode columns.
     whole : bool, default True
@@ -88,22 +90,29 @@ class Episode:
         if num_steps == 0:
             raise SpecError("an episode has no steps")
         rows.update(self._observation_rows(spec, num_steps))
+        rows[EPISODE_FINAL_KNOWN] = np.array([self._final_known(spec, num_steps)])
         for name, value in self.facts.items():
             rows[f"{EPISODES_GROUP}/{name}"] = _fact_row(spec.episode_columns[name], value)
         return rows
 
+    def _final_known(self, spec: BufferSpec, num_steps: int) -> bool:
+        return len(next(iter(self.observations.values()))) == num_steps + (spec.stack or 1)
+
     def _observation_rows(self, spec: BufferSpec, num_steps: int) -> dict[str, Array]:
         rows: dict[str, Array] = {}
         extra = spec.stack or 1
+        known = self._final_known(spec, num_steps)
         for name, values in self.observations.items():
             column = spec.columns[OBSERVATIONS if spec.stack else name]
             row_shape = column.shape[1:] if spec.stack else column.shape
             array = check_rows(name, values, column.dtype, row_shape)
-            if len(array) != num_steps + extra:
+            if len(array) != num_steps + extra - (not known):
                 raise SpecError(
-                    f"{name!r}: expected {num_steps + extra} rows for {num_steps} steps "
-                    f"(the observation after the last one too), got {len(array)}"
+                    f"{name!r}: expected {num_steps + extra} rows for {num_steps} steps (the observation after the "
+                    f"last one too, or without it in every observation column), got {len(array)}"
                 )
+            if not known:
+                array = np.concatenate([array, np.zeros((1, *row_shape), array.dtype)])
             if spec.stack:
                 rows[FRAMES] = array
             else:

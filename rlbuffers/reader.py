@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlbuffers.errors import CorruptDataError, FormatError, OutOfRangeError, UnsupportedError, UsageError
+from rlbuffers.errors import CorruptDataError, FormatError, OutOfRangeError, SpecError, UnsupportedError, UsageError
 from rlbuffers.metadata import parse_metadata
 from rlbuffers.schema import (
+    EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
     EPISODE_STARTS,
+    EXTRAS_GROUP,
     FRAMES,
     NEXT_OBSERVATIONS,
     OBSERVATIONS,
@@ -91,7 +94,7 @@ class Buffer:
             dtype, shape = found.get(name, ("absent", [0]))
             if dtype != array.dtype.name or tuple(shape[1:]) != array.row_shape:
                 raise CorruptDataError(f"{self.path}: array {name!r} is {dtype} {shape}, unlike the spec")
-            expected = num_rows.setdefault(array.rows, shape[0])
+            expected = shape[0] if array.rows == "own" else num_rows.setdefault(array.rows, shape[0])
             if shape[0] != expected:
                 raise CorruptDataError(f"{self.path}: array {name!r} has {shape[0]:,} rows, expected {expected:,}")
         if not isinstance(self.metadata["fingerprint"], str) or not isinstance(self.metadata["statistics"], dict):
@@ -243,6 +246,31 @@ class Buffer:
     def _episode_lengths(self) -> Indices:
         return self._rows[EPISODE_LENGTHS].all()
 
+    @cached_property
+    def rows_without_next(self) -> Indices:
+        """Rows whose next observation the source did not hold, ascending, int64.
+
+        They end an episode; `next_observations` is zero there. Where such a row is not terminal, a
+        value function has nothing to bootstrap from: samplers leave it out.
+        """
+        if self.spec.layout != "episodes":
+            return np.empty(0, np.int64)
+        unknown = ~self._rows[EPISODE_FINAL_KNOWN].all()
+        rows: Indices = (self._episode_starts + self._episode_lengths - 1)[unknown]
+        return rows
+
+    def extra(self, name: str) -> Array:
+        """Return one of ``spec.extras``, an array that belongs to the buffer as a whole.
+
+        Raises
+        ------
+        SpecError
+            If there is none of that name.
+        """
+        if name not in self.spec.extras:
+            raise SpecError(f"there is no extra {name!r}; the buffer has {', '.join(self.spec.extras) or 'none'}")
+        return self._rows[f"{EXTRAS_GROUP}/{name}"].all()
+
     def _next_observations(self, name: str, rows: Indices) -> Array:
         self.spec.batch_column(name)
         observation = OBSERVATIONS + name.removeprefix(NEXT_OBSERVATIONS)
@@ -276,8 +304,8 @@ class Buffer:
     def episode(self, number: int) -> dict[str, Array]:
         """Return a whole episode of T steps.
 
-        Observation columns have T + 1 rows, the observation after the last action included; all
-        other columns have T.
+        Observation columns have T + 1 rows, the observation after the last action included, or T where
+        the source did not hold that one; all other columns have T.
 
         Raises
         ------
@@ -293,9 +321,11 @@ class Buffer:
             raise OutOfRangeError(f"{self.path}: there is no episode {index}; the buffer has {count}")
         start, length = int(self._episode_starts[index]), int(self._episode_lengths[index])
         found = self[start : start + length]
+        known = self._rows[EPISODE_FINAL_KNOWN].all()[index]
         for name in self.spec.observation_names:
             last = found.pop(NEXT_OBSERVATIONS + name.removeprefix(OBSERVATIONS))[-1:]
-            found[name] = np.concatenate([found[name], last])
+            if known:
+                found[name] = np.concatenate([found[name], last])
         return found
 
     def episodes(self) -> Iterator[dict[str, Array]]:
@@ -314,6 +344,30 @@ class Buffer:
         from rlbuffers.samplers.uniform import UniformSampler
 
         return UniformSampler(self, batch_size, np.random.default_rng(seed))
+
+    def to_tianshou(self) -> Any:
+        """Return the transitions as a ``tianshou.data.ReplayBuffer``; see `rlbuffers.adapters.tianshou_buffer`."""
+        return self._adapted("tianshou_buffer", "to_tianshou")
+
+    def to_d3rlpy(self) -> Any:
+        """Return the episodes as a ``d3rlpy.dataset.ReplayBuffer``; see `rlbuffers.adapters.d3rlpy_buffer`."""
+        return self._adapted("d3rlpy_buffer", "to_d3rlpy")
+
+    def to_torchrl(self) -> Any:
+        """Return the transitions as a ``torchrl.data.TensorDictReplayBuffer``; see `rlbuffers.adapters.torchrl_buffer`."""
+        return self._adapted("torchrl_buffer", "to_torchrl")
+
+    def to_minari(self, dataset_id: str) -> Any:
+        """Write a Minari dataset and return it opened; see `rlbuffers.adapters.minari_dataset`."""
+        return self._adapted("minari_dataset", "to_minari", dataset_id)
+
+    def to_torch_dataset(self) -> Any:
+        """Return a map-style ``torch.utils.data.Dataset``; see `rlbuffers.adapters.torch_dataset`."""
+        return self._adapted("torch_dataset", "to_torch_dataset")
+
+    def _adapted(self, module: str, function: str, *arguments: Any) -> Any:
+        """Call an adapter, which alone imports the other library."""
+        return getattr(importlib.import_module(f"rlbuffers.adapters.{module}"), function)(self, *arguments)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as the path, which is opened there."""

@@ -12,7 +12,8 @@ Two layouts:
 
 ``episodes``
     Steps in the order in which they were played, with stored episode boundaries. T transitions of
-    an episode have T + 1 observations; the last one is stored too.
+    an episode have T + 1 observations; the last one is stored too. Where a source does not hold it,
+    zeros stand in its place and ``episodes/final_known`` is False.
 ``transitions``
     Independent tuples, possibly shuffled. Rows are not neighbours in time, so every row carries
     its own next observation.
@@ -37,6 +38,7 @@ from rlbuffers.spaces import checked_space
 __all__ = [
     "ACTIONS",
     "EPISODES_GROUP",
+    "EXTRAS_GROUP",
     "FRAMES",
     "NEXT_OBSERVATIONS",
     "OBSERVATIONS",
@@ -71,7 +73,10 @@ EPISODE_STARTS = "episodes/starts"
 EPISODE_LENGTHS = "episodes/lengths"
 EPISODE_RETURNS = "episodes/returns"
 EPISODE_WHOLE = "episodes/whole"
+EPISODE_FINAL_KNOWN = "episodes/final_known"
 FINAL_OBSERVATIONS = "episodes/final_observations"
+
+EXTRAS_GROUP = "extras"
 
 Layout = Literal["episodes", "transitions"]
 Order = Literal["time", "shuffled"]
@@ -168,6 +173,9 @@ class BufferSpec:
         stored as they are. Stacked observations are uint8 of shape ``(stack, height, width)``.
     episode_columns : iterable of ColumnSpec, optional
         Facts that each episode has once, such as ``reset_seeds``.
+    extras : iterable of ColumnSpec, optional
+        Arrays that belong to the buffer as a whole, such as the weights of the behavior policy. The
+        shape is that of one entry along axis 0; how many there are is the array's own matter.
     """
 
     layout: Layout
@@ -175,6 +183,7 @@ class BufferSpec:
     order: Order
     stack: int
     episode_columns: Mapping[str, ColumnSpec]
+    extras: Mapping[str, ColumnSpec]
 
     def __init__(
         self,
@@ -183,12 +192,14 @@ class BufferSpec:
         order: Order = "time",
         stack: int = 0,
         episode_columns: Columns = (),
+        extras: Columns = (),
     ) -> None:
         object.__setattr__(self, "layout", layout)
         object.__setattr__(self, "columns", _by_name(columns))
         object.__setattr__(self, "order", order)
         object.__setattr__(self, "stack", stack)
         object.__setattr__(self, "episode_columns", _by_name(episode_columns))
+        object.__setattr__(self, "extras", _by_name(extras))
         if self.layout not in ("episodes", "transitions"):
             raise SpecError(f"layout {self.layout!r}: expected 'episodes' or 'transitions'")
         if self.order not in ("time", "shuffled"):
@@ -277,6 +288,7 @@ class BufferSpec:
             "stack": self.stack,
             "columns": {name: column.to_json() for name, column in self.columns.items()},
             "episode_columns": {name: column.to_json() for name, column in self.episode_columns.items()},
+            "extras": {name: column.to_json() for name, column in self.extras.items()},
         }
 
     @classmethod
@@ -295,6 +307,7 @@ class BufferSpec:
                 stack=int(described["stack"]),
                 columns=_columns_from_json(described["columns"]),
                 episode_columns=_columns_from_json(described["episode_columns"]),
+                extras=_columns_from_json(described["extras"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(f"the spec in the metadata cannot be understood: {error!r}") from error
@@ -322,7 +335,7 @@ class ArraySpec:
     name: str
     dtype: np.dtype[Any]
     row_shape: tuple[int, ...]
-    rows: Literal["transitions", "episodes", "frames", "overrides"]
+    rows: Literal["transitions", "episodes", "frames", "overrides", "own"]
 
     @property
     def row_bytes(self) -> int:
@@ -357,10 +370,13 @@ def _list_arrays(spec: BufferSpec) -> list[ArraySpec]:
         arrays.append(ArraySpec(EPISODE_LENGTHS, int64, (), "episodes"))
         arrays.append(ArraySpec(EPISODE_RETURNS, np.dtype(np.float64), (), "episodes"))
         arrays.append(ArraySpec(EPISODE_WHOLE, np.dtype(np.bool_), (), "episodes"))
+        arrays.append(ArraySpec(EPISODE_FINAL_KNOWN, np.dtype(np.bool_), (), "episodes"))
         for column in spec.episode_columns.values():
             arrays.append(ArraySpec(f"{EPISODES_GROUP}/{column.name}", column.dtype, column.shape, "episodes"))
         if not spec.stack:
             for name in spec.observation_names:
                 column = spec.columns[name]
                 arrays.append(ArraySpec(final_name(name), column.dtype, column.shape, "episodes"))
+    for column in spec.extras.values():
+        arrays.append(ArraySpec(f"{EXTRAS_GROUP}/{column.name}", column.dtype, column.shape, "own"))
     return arrays

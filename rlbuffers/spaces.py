@@ -1,5 +1,6 @@
 """What values a column may hold: ``{"type": "discrete", "n": 4}`` or ``{"type": "box", "low": .., "high": ..}``.
 
+Discrete values are 0 to n - 1, or begin at ``start`` where that key is given.
 Bounds are one number, or nested lists of a row's shape; null (None) where there is no bound, since
 JSON has no word for infinity.
 """
@@ -39,7 +40,10 @@ def checked_space(space: Mapping[str, Any], dtype: np.dtype[Any], shape: tuple[i
         size = space.get("n")
         if dtype.kind not in "biu" or not isinstance(size, int | np.integer) or size < 1:
             raise SpecError(f"space {dict(space)}: expected whole numbers (got {dtype}) and n of at least 1")
-        return {**space, "n": int(size)}
+        start = space.get("start", 0)
+        if not isinstance(start, int | np.integer):
+            raise SpecError(f"space {dict(space)}: expected a whole number as start")
+        return {**space, "n": int(size), **({"start": int(start)} if start else {})}
     if kind != "box":
         raise SpecError(f"space {dict(space)}: expected type 'discrete' or 'box'")
     return {**space, **{key: _checked_bound(space.get(key), shape) for key in ("low", "high")}}
@@ -60,7 +64,8 @@ def _checked_bound(bound: Any, shape: tuple[int, ...]) -> Any:
 def count_outside(rows: Array, space: Mapping[str, Any]) -> int:
     """Count the rows of which any element lies outside a checked space; NaN lies nowhere and is not counted."""
     if space["type"] == "discrete":
-        outside = (rows < 0) | (rows >= space["n"])
+        start = space.get("start", 0)
+        outside = (rows < start) | (rows >= start + space["n"])
     else:
         outside = (rows < _bound(space["low"], -np.inf)) | (rows > _bound(space["high"], np.inf))
     return int(outside.reshape(len(rows), -1).any(axis=1).sum())

@@ -43,6 +43,7 @@ class ColumnSummary:
             name: ColumnStatistics() for name, column in spec.columns.items() if _has_statistics(column, spec)
         }
         space = spec.columns[ACTIONS].space or {}
+        self._first_action = space.get("start", 0)
         self._action_counts = np.zeros(space["n"], np.int64) if space.get("type") == "discrete" else None
 
     def observer_of(self, name: str) -> Callable[[Array], None] | None:
@@ -73,8 +74,8 @@ class ColumnSummary:
         """Count known actions; `validate` reports the others."""
         counts = self._action_counts
         if counts is not None:
-            known = actions[(actions >= 0) & (actions < len(counts))]
-            counts += np.bincount(known.ravel().astype(np.int64), minlength=len(counts))
+            places = actions.ravel().astype(np.int64) - self._first_action
+            counts += np.bincount(places[(places >= 0) & (places < len(counts))], minlength=len(counts))
 
     def statistics(self) -> dict[str, Any]:
         """Return the statistics of the columns as JSON values."""

@@ -132,7 +132,10 @@ def _terminals_plausible(buffer: Buffer) -> Iterator[Finding]:
     if buffer.spec.layout == "episodes":
         inside = _inside_episodes(buffer, terminals)
         if inside:
-            yield Finding("terminals-plausible", "warning", f"{inside:,} terminals stand before the end of an episode")
+            # A source that knows better says so: in some data a terminal marks a goal that play goes on from.
+            expected = buffer.metadata.get("environment", {}).get("terminals_end_episodes") is False
+            status: Literal["note", "warning"] = "note" if expected else "warning"
+            yield Finding("terminals-plausible", status, f"{inside:,} terminals stand before the end of an episode")
 
 
 def _timeouts_plausible(buffer: Buffer) -> Iterator[Finding]:
@@ -173,6 +176,14 @@ def _inside_episodes(buffer: Buffer, flags: Array) -> int:
 
 def _next_observations_continue(buffer: Buffer) -> Iterator[Finding]:
     """A transition's next observation is the observation moved on by one step."""
+    unknown = len(buffer.rows_without_next)
+    if unknown:
+        yield Finding(
+            "next-observations",
+            "note",
+            f"{unknown:,} episodes end without their last observation, which the source does not hold; zeros stand "
+            "there, and samplers draw such a row only if it is terminal",
+        )
     if not buffer.spec.stack:
         if buffer.spec.layout == "transitions":
             yield Finding(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,15 +11,17 @@ import numpy as np
 
 from rlbuffers.array_writer import ArrayWriter, ChunkEncoder
 from rlbuffers.atomic import AtomicPath
-from rlbuffers.episode import EncodedRows, Episode, Transitions
+from rlbuffers.episode import EncodedRows, Episode, Transitions, check_rows
 from rlbuffers.errors import BufferExistsError, SpecError, UsageError
 from rlbuffers.fingerprint import fingerprint_of
 from rlbuffers.metadata import render_metadata
 from rlbuffers.schema import (
+    EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
     EPISODE_RETURNS,
     EPISODE_STARTS,
     EPISODE_WHOLE,
+    EXTRAS_GROUP,
     FRAMES,
     NEXT_OBSERVATIONS,
     OBSERVATIONS,
@@ -96,6 +98,7 @@ class BufferWriter:
         self._lengths: list[int] = []
         self._returns: list[float] = []
         self._whole: list[bool] = []
+        self._num_final_unknown = 0
         self._override_rows: list[int] = []
         self._is_finished = False
         self.num_transitions = 0
@@ -129,6 +132,7 @@ class BufferWriter:
         self._lengths.append(length)
         self._returns.append(total)
         self._whole.append(episode.whole)
+        self._num_final_unknown += int(not rows[EPISODE_FINAL_KNOWN][0])
         self._append_rows(rows, length)
 
     def append_transitions(self, transitions: Transitions | Mapping[str, Array]) -> None:
@@ -164,18 +168,38 @@ class BufferWriter:
                 rows[OVERRIDE_OBSERVATIONS] = transitions.override_observations
         self._append_rows(rows, len(transitions))
 
+    def append_extra(self, name: str, rows: Array) -> None:
+        """Add entries along axis 0 to one of the spec's extras.
+
+        Raises
+        ------
+        SpecError
+            If the spec lists no such extra, or it has another dtype or shape.
+        """
+        self._require_open()
+        column = self.spec.extras.get(name)
+        if column is None:
+            raise SpecError(f"there is no extra {name!r}; the spec lists {sorted(self.spec.extras)}")
+        self._arrays[f"{EXTRAS_GROUP}/{name}"].append(check_rows(name, rows, column.dtype, column.shape))
+
     def _append_rows(self, rows: Mapping[str, Array], count: int) -> None:
         for name, values in rows.items():
             self._arrays[name].append(values)
         self.num_transitions += count
 
     @property
-    def reward_sum(self) -> float:
-        """Sum of all rewards; complete after `commit`."""
-        return self._summary.reward_sum
+    def num_episodes(self) -> int:
+        """Number of episodes so far; 0 in the ``transitions`` layout."""
+        return len(self._starts)
 
-    def commit(self) -> Path:
+    def commit(self, check: Callable[[Path], None] | None = None) -> Path:
         """Make the buffer whole and readable under its path.
+
+        Parameters
+        ----------
+        check : callable, optional
+            Is given the path of the finished buffer before it gets its name; what it raises
+            discards the buffer.
 
         Raises
         ------
@@ -192,6 +216,8 @@ class BufferWriter:
                 array.flush()
             lengths = {name: array.num_rows for name, array in self._arrays.items()}
             self._store.finish(lengths, _render(self.path, self._document()), self._views())
+            if check is not None:
+                check(self._target.partial if self._target else self.path)
             if self._target:
                 self._target.publish()
             self._is_finished = True
@@ -251,6 +277,8 @@ class BufferWriter:
         if self.spec.layout == "episodes":
             counts["episodes"] = len(self._starts)
             counts["whole_episodes"] = sum(self._whole)
+        if self._num_final_unknown:
+            counts["final_observations_unknown"] = self._num_final_unknown
         if self.spec.stack:
             counts["frames"] = self._arrays[FRAMES].num_rows
         if self._override_rows:

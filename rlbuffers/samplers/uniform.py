@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlbuffers.errors import UsageError
+from rlbuffers.schema import TERMINALS
 
 if TYPE_CHECKING:
     from rlbuffers.reader import Buffer
@@ -19,7 +20,9 @@ __all__ = ["UniformSampler"]
 class UniformSampler:
     """Draws batches of uniformly random transitions, with replacement.
 
-    The rows drawn depend only on the generator's state and the buffer's length, never on the store.
+    The rows drawn depend only on the generator's state and the buffer's content, never on the store.
+    Rows that are not terminal and whose next observation the source did not hold are never drawn:
+    there is nothing to bootstrap from.
 
     Parameters
     ----------
@@ -35,7 +38,7 @@ class UniformSampler:
     Raises
     ------
     UsageError
-        If `batch_size` is less than 1.
+        If `batch_size` is less than 1, or there is no row to draw.
     SpecError
         If a column does not exist.
     """
@@ -55,10 +58,16 @@ class UniformSampler:
         self.batch_size = batch_size
         self.columns = columns
         self._generator = generator
+        self._left_out = _rows_to_leave_out(buffer)
+        self._num_drawn_from = len(buffer) - len(self._left_out)
+        if self._num_drawn_from == 0:
+            raise UsageError(f"{buffer.path}: no transition is terminal or has a next observation")
 
     def sample(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the next batch: name to array, shape (batch_size, *row)."""
-        rows = self._generator.integers(len(self.buffer), size=self.batch_size)
+        rows = self._generator.integers(self._num_drawn_from, size=self.batch_size)
+        if len(self._left_out):  # step over the rows that are left out
+            rows += np.searchsorted(self._left_out - np.arange(len(self._left_out)), rows, side="right")
         return self.buffer.rows(rows, self.columns)
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
@@ -84,6 +93,13 @@ class UniformSampler:
         except (KeyError, TypeError, ValueError) as error:
             kind = type(self._generator.bit_generator).__name__
             raise UsageError(f"not the state of a sampler whose generator is a {kind}: {error!r}") from error
+
+
+def _rows_to_leave_out(buffer: Buffer) -> np.ndarray[Any, np.dtype[np.int64]]:
+    rows = buffer.rows_without_next
+    if not len(rows) or TERMINALS not in buffer.spec.columns:
+        return rows
+    return rows[~buffer.rows(rows, [TERMINALS])[TERMINALS]]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -8,11 +8,14 @@ other processes. A source that has nothing to parallelize yields finished rows a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
 
 from rlbuffers.episode import Episode, Transitions
 from rlbuffers.schema import BufferSpec
+from rlbuffers.tally import Tally
 
 __all__ = ["Decoder", "IdentityDecoder", "Rows", "Source"]
 
@@ -47,6 +50,11 @@ class Source(ABC, Generic[Piece]):
 
     @property
     @abstractmethod
+    def where(self) -> str:
+        """What is read, for messages: a path, or the name of a task."""
+
+    @property
+    @abstractmethod
     def spec(self) -> BufferSpec:
         """Columns and layout of what the source yields."""
 
@@ -63,11 +71,25 @@ class Source(ABC, Generic[Piece]):
         """Look at decoded rows, in order, to measure what only the data can tell."""
 
     @abstractmethod
+    def tally(self) -> Tally:
+        """Count what the source gave; called after the last row.
+
+        The counts come from the input as it was read, not from the rows that were made of it, so
+        that comparing them with the buffer's finds rows that were lost or made up on the way. What
+        is left out on purpose is not counted, and listed in the metadata's ``left_out``.
+        """
+
+    def extras(self) -> Mapping[str, np.ndarray[Any, Any]]:
+        """Return the arrays listed in ``spec.extras``; called after the last row."""
+        return {}
+
+    @abstractmethod
     def metadata(self) -> dict[str, Any]:
         """Return the facts for the buffer's metadata; called after the last row.
 
         Keys and their meaning are those of docs/format.md: ``environment``, ``behavior_policy``,
-        ``source``, ``measurements``, ``warnings``, ``left_out``, ``license``, ``citation``, ...
+        ``source``, ``measurements``, ``warnings``, ``left_out``, ``license``, ``citation``,
+        ``scalars``, ...
         """
 
     @property

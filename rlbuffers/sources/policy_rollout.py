@@ -25,6 +25,7 @@ from rlbuffers.schema import (
     ColumnSpec,
 )
 from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.tally import Tally
 
 __all__ = ["Policy", "PolicyRolloutSource"]
 
@@ -92,9 +93,16 @@ class PolicyRolloutSource(Source[Episode]):
         self._facts = environment_facts(task)
         self._returns: list[float] = []
         self._done = 0
+        self._num_episodes = 0
+        self._reward_sum = 0.0
         actions = self._facts["action_space"]
         if actions["type"] != "discrete":
             raise UnsupportedError(f"{task}: this policy needs discrete actions; the task's action space is {actions}")
+
+    @property
+    def where(self) -> str:
+        """The task."""
+        return self._task
 
     @property
     def spec(self) -> BufferSpec:
@@ -154,15 +162,21 @@ class PolicyRolloutSource(Source[Episode]):
                 )
                 quota[index] -= 1
                 self._done += 1
+                self._reward_sum += float(np.float32(rewards[index]))  # the column's dtype
                 if cut or terminated[index] or truncated[index]:
                     yield self._finished(running[index], index, whole=not cut)
             ended = terminated | truncated
 
     def _finished(self, recording: _Recording, index: int, *, whole: bool) -> Episode:
         episode = recording.episode({"env_indices": index, "reset_seeds": self._seed + index}, whole)
+        self._num_episodes += 1
         if whole:
             self._returns.append(float(episode.columns[REWARDS].astype(np.float64).sum()))
         return episode
+
+    def tally(self) -> Tally:
+        """Count the steps and their rewards as the environments gave them."""
+        return Tally(self._num_episodes, self._done, self._reward_sum)
 
     def metadata(self) -> dict[str, Any]:
         """Describe environment, policy, seeds and what was recorded."""

@@ -29,6 +29,8 @@ from rlbuffers.episode import Transitions
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS, REWARDS, TERMINALS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import Rows, Source
 from rlbuffers.sources.rlu_games import ATARI_GAMES, check_game
+from rlbuffers.stats import total_reward
+from rlbuffers.tally import Tally
 
 __all__ = ["BATCH_RECORDS", "RLUAtariSource", "ShardDecoder"]
 
@@ -145,6 +147,11 @@ class RLUAtariSource(Source[RecordBatch]):
         self._measured = _Measurements()
 
     @property
+    def where(self) -> str:
+        """Path of the shard."""
+        return str(self.path)
+
+    @property
     def spec(self) -> BufferSpec:
         """Transitions in shuffled order; stacks of four 84×84 frames."""
         stacked = ((STACK, *SIZE), {"type": "box", "low": 0, "high": 255})
@@ -183,6 +190,10 @@ class RLUAtariSource(Source[RecordBatch]):
         """Measure what the format's documentation leaves open."""
         if isinstance(rows, Transitions):
             self._measured.add(rows)
+
+    def tally(self) -> Tally:
+        """Count the records and their rewards."""
+        return Tally(None, self._measured.records, self._measured.reward_sum)
 
     def metadata(self) -> dict[str, Any]:
         """Describe the shard and what was measured on it."""
@@ -234,6 +245,7 @@ class _Measurements:
 
     def __init__(self) -> None:
         self.records = 0
+        self.reward_sum = 0.0
         self._overlapping = 0
         self._reversed = 0
         self._with_unknown = 0
@@ -250,6 +262,7 @@ class _Measurements:
         self._reversed += rows.counters.get(_NEWEST_FIRST, 0)
         self._with_unknown += rows.counters.get(_UNKNOWN, 0)
         self.records += count
+        self.reward_sum += total_reward(rows.columns[REWARDS])
         self._overlapping += count - overrides
         values, counts = np.unique(rows.columns["discounts"], return_counts=True)
         self._discounts.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))

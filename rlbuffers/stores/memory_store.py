@@ -55,6 +55,8 @@ class MemoryWriter(StoreWriter):
 
     def abort(self) -> None:
         """See base class."""
+        if _BUFFERS.get(self._name) is self._buffer:
+            del _BUFFERS[self._name]
         self._buffer = _Buffer()
 
 

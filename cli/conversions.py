@@ -1,0 +1,142 @@
+"""What the subcommands of `convert` share: options, the run, and the closing lines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rlbuffers.paths import DEFAULT_BUFFER_DIR
+
+if TYPE_CHECKING:
+    from rlbuffers.conversion import ConversionReport
+    from rlbuffers.sources.base import Source
+    from rlbuffers.tally import Tally
+
+__all__ = ["counted", "files_argument", "output_options", "output_path", "run_conversion"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_OUTPUT_OPTIONS = (
+    click.option("-o", "--output", type=click.Path(path_type=Path), help="The buffer, .hdf5 or .zarr."),
+    click.option(
+        "--buffer-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DEFAULT_BUFFER_DIR,
+        show_default=True,
+        help="Where buffers are written if --output is not given.",
+    ),
+    click.option("--format", "format_name", type=click.Choice(["hdf5", "zarr"]), help="Container.  [default: hdf5]"),
+    click.option("--overwrite", is_flag=True, help="Replace an existing buffer."),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=0),
+        default=max((os.cpu_count() or 1) - 1, 0),
+        show_default="CPU cores - 1",
+        help="Processes that help this one.",
+    ),
+)
+
+
+def output_options(command: Command) -> Command:
+    """Add the options that say where a buffer goes: output, buffer_dir, format_name, overwrite, workers."""
+    for option in reversed(_OUTPUT_OPTIONS):
+        command = option(command)
+    return command
+
+
+def files_argument(metavar: str) -> Callable[[Command], Command]:
+    """Return a decorator that adds one or more existing files or directories as ``paths``."""
+    return click.argument(
+        "paths", metavar=metavar, nargs=-1, required=True, type=click.Path(path_type=Path, exists=True)
+    )
+
+
+def output_path(
+    default: Path, output: Path | None, buffer_dir: Path, format_name: str | None, *, overwrite: bool
+) -> Path:
+    """Tell where the buffer goes, and refuse early if it is there already.
+
+    Parameters
+    ----------
+    default : Path
+        Place below `buffer_dir`, without the suffix.
+    output, buffer_dir, format_name, overwrite
+        As the options give them.
+
+    Raises
+    ------
+    BufferExistsError, UsageError
+        If the path is taken, or contradicts the format.
+    """
+    from rlbuffers.errors import BufferExistsError, UsageError
+    from rlbuffers.stores import FORMATS, format_of
+
+    if output is None:
+        path = buffer_dir.expanduser() / f"{default}{FORMATS[format_name or 'hdf5'].suffix}"
+    else:
+        path = output.expanduser()
+        if format_name is not None and format_of(path) != format_name:
+            raise UsageError(f"{path}: the name says {format_of(path)}, --format says {format_name}; drop one of them")
+        format_of(path)
+    if path.exists() and not overwrite:  # before a long download
+        raise BufferExistsError(f"{path}: exists already; pass --overwrite to replace it")
+    return path
+
+
+def run_conversion(sources: Sequence[Source[Any]], output: Path, *, overwrite: bool, workers: int, title: str) -> None:
+    """Convert one source, or several into one buffer, and print what was made."""
+    from rlbuffers.conversion import convert
+    from rlbuffers.sources.concatenated import ConcatenatedSource
+    from rlbuffers_cli.console import progress_bar
+
+    source = sources[0] if len(sources) == 1 else ConcatenatedSource(sources)
+    with progress_bar() as progress:
+        bar = progress.add_task(f"Converting {title}", total=source.total)
+        report = convert(
+            source,
+            output,
+            overwrite=overwrite,
+            workers=workers,
+            on_progress=lambda done, total, count: progress.update(bar, completed=done, total=total, count=count),
+        )
+        progress.update(bar, completed=source.total)
+    _print_report(report)
+
+
+def _print_report(report: ConversionReport) -> None:
+    from rlbuffers_cli.console import console, facts_table, size_text, warn
+
+    ratio = f" ({report.buffer_bytes / report.source_bytes:.0%} of the source)" if report.source_bytes else ""
+    facts = {
+        "buffer": report.path,
+        "in": counted(report.read),
+        "out": counted(report.written),
+        "size": f"{size_text(report.buffer_bytes)}{ratio}",
+        "time": f"{report.seconds:.1f} s, {report.transitions / report.seconds:,.0f} transitions/s",
+        "fingerprint": report.fingerprint,
+        **{name.replace("_", " "): _shown(value) for name, value in report.measurements.items()},
+        **{f"left out {number}": text for number, text in enumerate(report.left_out, 1)},
+    }
+    console.print(facts_table("Converted", facts))
+    for warning in report.warnings:
+        warn(warning)
+
+
+def counted(tally: Tally) -> str:
+    """Return episodes, transitions and summed rewards in words."""
+    episodes = "" if tally.episodes is None else f"{tally.episodes:,} episodes, "
+    return f"{episodes}{tally.transitions:,} transitions, rewards sum to {tally.reward_sum:,.10g}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_shown(count)}" for name, count in value.items())
+    if isinstance(value, list):
+        return ", ".join(_shown(item) for item in value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,69 @@
+"""The contract of an export: a buffer goes out, in a format that another library reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rlbuffers.reader import Buffer
+from rlbuffers.tally import Tally
+
+__all__ = ["BLOCK_BYTES", "Export", "block_rows"]
+
+# Rows that are read from the buffer at a time; memory is bounded by a few of these.
+BLOCK_BYTES = 16 << 20
+
+
+class Export(ABC):
+    """Writes one buffer in one format.
+
+    Subclasses check in their constructor that the format can hold the buffer, before anything is
+    written, and raise `UnsupportedError` with what to do if it cannot.
+
+    Parameters
+    ----------
+    buffer : Buffer
+        Where the rows come from; not closed.
+    """
+
+    suffix: str
+    """How the name of the output ends, such as ``.hdf5``; empty for directories."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self.buffer = buffer
+
+    @classmethod
+    def target(cls, output: str) -> Path:
+        """Turn what the user names as the output into the path to write; a path, unless overridden."""
+        return Path(output).expanduser()
+
+    @abstractmethod
+    def write(self, path: Path, on_progress: Callable[[int], None]) -> None:
+        """Write everything to `path`, where nothing is yet.
+
+        Parameters
+        ----------
+        path : Path
+            A temporary name beside the final one; a file, or a directory to be made.
+        on_progress : callable
+            Is given the number of transitions written so far.
+        """
+
+    @abstractmethod
+    def tally(self, path: Path) -> Tally:
+        """Count episodes, transitions and rewards in what was written, by reading it back.
+
+        Reads with the container's own library and not with the rows that were written. ``episodes``
+        is None where the format does not tell episodes apart.
+        """
+
+    @abstractmethod
+    def left_out(self) -> Sequence[str]:
+        """Say what of the buffer the format cannot hold, a sentence each; called after `write`."""
+
+
+def block_rows(buffer: Buffer) -> int:
+    """Return how many transitions to read at a time, at least one."""
+    row_bytes = sum(buffer.spec.batch_column(name).row_bytes for name in buffer.spec.batch_names)
+    return max(BLOCK_BYTES // max(row_bytes, 1), 1)

@@ -1,0 +1,60 @@
+"""The same buffer in the other container: HDF5 to Zarr and back, with the same fingerprint."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rlbuffers.conversion import convert, tally_of
+from rlbuffers.errors import CorruptDataError
+from rlbuffers.exports.base import Export
+from rlbuffers.reader import Buffer
+from rlbuffers.sources.buffer_copy import BufferCopySource
+from rlbuffers.tally import Tally
+
+__all__ = ["HDF5BufferExport", "ZarrBufferExport"]
+
+
+class _BufferExport(Export):
+    """Writes beside the path under a name that tells the container, and renames."""
+
+    def write(self, path: Path, on_progress: Callable[[int], None]) -> None:
+        """Copy row by row; memory is bounded by an episode, or by some batches."""
+        copy = path.with_name(path.name + self.suffix)
+        try:
+            report = convert(
+                BufferCopySource(self.buffer),
+                copy,
+                overwrite=True,
+                on_progress=lambda done, total, count: on_progress(count),
+            )
+            if report.fingerprint != self.buffer.fingerprint:
+                raise CorruptDataError(f"{self.buffer.path}: the copy has another fingerprint; run rlbuffers validate")
+            copy.rename(path)
+        finally:
+            if copy.is_dir():
+                shutil.rmtree(copy)
+            else:
+                copy.unlink(missing_ok=True)
+
+    def tally(self, path: Path) -> Tally:
+        """Open the copy."""
+        with Buffer(path) as copy:
+            return tally_of(copy)
+
+    def left_out(self) -> Sequence[str]:
+        """See base class."""
+        return []
+
+
+class HDF5BufferExport(_BufferExport):
+    """To ``.hdf5``."""
+
+    suffix = ".hdf5"
+
+
+class ZarrBufferExport(_BufferExport):
+    """To ``.zarr``."""
+
+    suffix = ".zarr"

@@ -1,0 +1,214 @@
+"""Several sources of one format, one after the other, as one source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.schema import BufferSpec, ColumnSpec
+from rlbuffers.sources.base import Decoder, Rows, Source
+from rlbuffers.tally import Tally
+
+__all__ = ["ConcatenatedSource"]
+
+_LISTS = ("warnings", "left_out", "notes")
+_SAME = ("environment", "behavior_policy", "license", "citation")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A piece and the number of the part it comes from."""
+
+    part: int
+    content: Any
+
+
+@dataclass(frozen=True)
+class _Decoder:
+    """Decodes a piece with the decoder of its part; picklable if these are."""
+
+    decoders: Sequence[Decoder[Any]]
+
+    def __call__(self, piece: _Piece) -> Rows:
+        return self.decoders[piece.part](piece.content)
+
+
+class ConcatenatedSource(Source[_Piece]):
+    """The rows of all parts in order; the metadata name each part and its rows.
+
+    Parameters
+    ----------
+    parts : sequence of Source
+        At least one; their columns must agree.
+
+    Raises
+    ------
+    UsageError
+        If there is no part.
+    FormatError
+        If two parts differ in layout, columns, dtypes or shapes; names both and the column.
+    """
+
+    def __init__(self, parts: Sequence[Source[Any]]) -> None:
+        if not parts:
+            raise UsageError("there is nothing to convert: no source was given")
+        self._parts = list(parts)
+        self._spec = _common_spec(self._parts)
+        self._sent: list[int] = []  # parts in the order in which their pieces were handed out
+        self._current = 0
+        self._rows = [0] * len(self._parts)
+
+    @property
+    def where(self) -> str:
+        """What the current part reads."""
+        return self._parts[self._current].where
+
+    @property
+    def spec(self) -> BufferSpec:
+        """What all parts have in common."""
+        return self._spec
+
+    @property
+    def decoder(self) -> _Decoder:
+        """Asks the part's own."""
+        return _Decoder([part.decoder for part in self._parts])
+
+    def pieces(self) -> Iterator[_Piece]:
+        """Yield the pieces of each part."""
+        for number, part in enumerate(self._parts):
+            for content in part.pieces():
+                self._sent.append(number)
+                yield _Piece(number, content)
+
+    def observe(self, rows: Rows) -> None:
+        """Show rows, which come back in order, to the part they come from."""
+        self._current = self._sent.pop(0)
+        self._rows[self._current] += len(rows)
+        self._parts[self._current].observe(rows)
+
+    def extras(self) -> Mapping[str, np.ndarray[Any, Any]]:
+        """Return the extras of all parts, each in a folder of its own."""
+        return {
+            _extra_name(number, name): rows
+            for number, part in enumerate(self._parts)
+            for name, rows in part.extras().items()
+        }
+
+    def tally(self) -> Tally:
+        """Add up the parts."""
+        tallies = [part.tally() for part in self._parts]
+        episodes = [tally.episodes for tally in tallies]
+        known = [count for count in episodes if count is not None]
+        return Tally(
+            sum(known) if len(known) == len(episodes) else None,
+            sum(tally.transitions for tally in tallies),
+            sum(tally.reward_sum for tally in tallies),
+        )
+
+    def metadata(self) -> dict[str, Any]:
+        """Merge what the parts know; ``source.parts`` says which rows come from which."""
+        known = [part.metadata() for part in self._parts]
+        first_rows = np.cumsum([0, *self._rows[:-1]]).tolist()
+        parts = [
+            {
+                **{name: value for name, value in facts["source"].items() if name != "files"},
+                "name": part.where,
+                "files": facts["source"].get("files", []),
+                "first_row": first,
+                "transitions": count,
+                **({"measurements": facts["measurements"]} if facts.get("measurements") else {}),
+                **({"scalars": facts["scalars"]} if facts.get("scalars") else {}),
+            }
+            for part, facts, first, count in zip(self._parts, known, first_rows, self._rows, strict=True)
+        ]
+        merged: dict[str, Any] = {
+            "source": {
+                "format": known[0]["source"]["format"],
+                "files": [file for facts in known for file in facts["source"].get("files", [])],
+                "parts": parts,
+            }
+        }
+        for name in _SAME:
+            merged[name] = _where_equal([facts.get(name) for facts in known])
+        for name in _LISTS:
+            merged[name] = _labelled(
+                [(part.where, facts.get(name, [])) for part, facts in zip(self._parts, known, strict=True)]
+            )
+        return merged
+
+    @property
+    def total(self) -> int | None:
+        """Units of work of all parts, if all know theirs."""
+        totals = [part.total for part in self._parts]
+        known = [total for total in totals if total is not None]
+        return sum(known) if len(known) == len(totals) else None
+
+    @property
+    def done(self) -> int:
+        """Units of work finished in all parts."""
+        return sum(part.done for part in self._parts)
+
+
+def _common_spec(parts: Sequence[Source[Any]]) -> BufferSpec:
+    first = parts[0].spec
+    for part in parts[1:]:
+        different = _difference(first, part.spec)
+        if different:
+            raise FormatError(f"{part.where}: {different}, unlike {parts[0].where}; only equal columns can be joined")
+    return BufferSpec(
+        first.layout,
+        [_without_disputed_space(column, [part.spec for part in parts]) for column in first.columns.values()],
+        first.order,
+        first.stack,
+        first.episode_columns,
+        [
+            ColumnSpec(_extra_name(number, column.name), column.dtype, column.shape)
+            for number, part in enumerate(parts)
+            for column in part.spec.extras.values()
+        ],
+    )
+
+
+def _difference(first: BufferSpec, other: BufferSpec) -> str:
+    """Say how `other` differs in what the rows look like, or nothing."""
+    for what in ("layout", "order", "stack"):
+        if getattr(first, what) != getattr(other, what):
+            return f"{what} {getattr(other, what)!r} instead of {getattr(first, what)!r}"
+    for ours, theirs in ((first.columns, other.columns), (first.episode_columns, other.episode_columns)):
+        for name in sorted({*ours, *theirs}):
+            described = [
+                f"{columns[name].dtype} {columns[name].shape}" if name in columns else "absent"
+                for columns in (ours, theirs)
+            ]
+            if described[0] != described[1]:
+                return f"column {name!r} is {described[1]} instead of {described[0]}"
+    return ""
+
+
+def _without_disputed_space(column: ColumnSpec, specs: Sequence[BufferSpec]) -> ColumnSpec:
+    agreed = all(spec.columns[column.name].space == column.space for spec in specs)
+    return column if agreed else ColumnSpec(column.name, column.dtype, column.shape)
+
+
+def _extra_name(part: int, name: str) -> str:
+    return f"part{part}/{name}"
+
+
+def _where_equal(values: Sequence[Any]) -> Any:
+    """Return what all parts say; of mappings the entries on which they agree."""
+    first = values[0]
+    if all(value == first for value in values):
+        return first
+    if not all(isinstance(value, dict) for value in values):
+        return ""
+    return {name: entry for name, entry in first.items() if all(value.get(name) == entry for value in values)}
+
+
+def _labelled(lists: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """Say a sentence once if all parts say it, and with the part's name otherwise."""
+    shared = [text for text in lists[0][1] if all(text in texts for _, texts in lists)]
+    return shared + [f"{where}: {text}" for where, texts in lists for text in texts if text not in shared]

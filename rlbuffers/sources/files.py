@@ -1,0 +1,45 @@
+"""Facts about input files, for the metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rlbuffers.errors import BufferNotFoundError
+
+__all__ = ["file_facts", "in_natural_order", "require_file"]
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def require_file(path: Path) -> Path:
+    """Return `path` if it is a file.
+
+    Raises
+    ------
+    BufferNotFoundError
+        If it is not.
+    """
+    if not path.is_file():
+        raise BufferNotFoundError(f"{path}: there is no such file")
+    return path
+
+
+def file_facts(path: Path) -> dict[str, Any]:
+    """Return name, size in bytes and SHA-256 (hexadecimal) of a file, as in ``source.files``."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
+
+
+def in_natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort paths so that numbers in their names count as numbers: 2 before 10."""
+    return sorted(
+        paths,
+        key=lambda path: [
+            (part.isdigit(), int(part) if part.isdigit() else 0, part) for part in _DIGITS.split(str(path))
+        ],
+    )
