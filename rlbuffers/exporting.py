@@ -89,7 +89,7 @@ def export(
     try:
         exporter.write(target.partial, on_progress or (lambda count: None))
         after = exporter.tally(target.partial)
-        require_equal(before, after, buffer.arrays[REWARDS].all(), str(path))
+        require_equal(exporter.expected(before), after, buffer.arrays[REWARDS].all(), str(path))
         left_out = list(exporter.left_out())
         target.publish()
     finally:

@@ -354,7 +354,7 @@ class Buffer:
         return self._adapted("d3rlpy_buffer", "to_d3rlpy")
 
     def to_torchrl(self) -> Any:
-        """Return the transitions as a ``torchrl.data.TensorDictReplayBuffer``; see `rlbuffers.adapters.torchrl_buffer`."""
+        """Return the transitions as a TorchRL replay buffer; see `rlbuffers.adapters.torchrl_buffer`."""
         return self._adapted("torchrl_buffer", "to_torchrl")
 
     def to_minari(self, dataset_id: str) -> Any:

@@ -79,6 +79,7 @@ class BufferWriter:
         self.path = Path(path)
         self.spec = spec
         self.metadata: dict[str, Any] = dict(metadata or {})
+        self._is_finished = False
         _render(self.path, {**self.metadata, "spec": spec.to_json()})  # not only after hours of recording
         store_class = writer_class(format_of(self.path))
         self._target = None if _in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite)
@@ -100,7 +101,6 @@ class BufferWriter:
         self._whole: list[bool] = []
         self._num_final_unknown = 0
         self._override_rows: list[int] = []
-        self._is_finished = False
         self.num_transitions = 0
 
     def encoder_of(self, name: str) -> ChunkEncoder:
@@ -228,6 +228,8 @@ class BufferWriter:
 
     def abort(self) -> None:
         """Give up: remove what was written and leave the path as it was. Does nothing after a commit."""
+        if self._is_finished:
+            return
         self._is_finished = True
         try:
             if hasattr(self, "_store"):

@@ -50,6 +50,13 @@ class Export(ABC):
             Is given the number of transitions written so far.
         """
 
+    def expected(self, before: Tally) -> Tally:
+        """Say what the output must hold, given the buffer's tally; called after `write`.
+
+        The same, unless the format cannot hold some rows; then `left_out` says which and why.
+        """
+        return before
+
     @abstractmethod
     def tally(self, path: Path) -> Tally:
         """Count episodes, transitions and rewards in what was written, by reading it back.

@@ -3,7 +3,7 @@
 The archive format is that of ``numpy.savez``: a ZIP of ``.npy`` members. Expected are
 ``observations`` (or ``observations/KEY``), ``actions``, ``rewards`` and ``terminals``; ``timeouts``,
 ``next_observations`` and any further arrays of the same length are kept. Arrays of other lengths,
-and scalars, belong to the data as a whole.
+scalars, and what stands under ``metadata/`` belong to the data as a whole.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ __all__ = ["NpzSource"]
 
 Array = np.ndarray[Any, Any]
 _STORABLE = "biuf"
+_WHOLE = "metadata/"
 
 
 class NpzSource(Source[Episode]):
@@ -140,7 +141,8 @@ def _reset_warnings(resets: int) -> list[str]:
 
 def _read(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise FormatError(f"{path}: expected a NumPy archive (.npz), found a single array")
             return {name: archive[name] for name in archive.files}
@@ -175,7 +177,7 @@ def _sorted_out(
             scalars[name] = {"dtype": rows.dtype.name if rows.dtype.kind != "U" else "str", "value": rows.item()}
         elif rows.dtype.kind not in _STORABLE or rows.size == 0:
             left_out.append(f"{name!r}, whose dtype {rows.dtype} or shape {rows.shape} cannot be stored")
-        elif len(rows) == count:
+        elif len(rows) == count and not name.startswith(_WHOLE):
             columns[name] = _flat(name, rows)
         else:
             extras[name] = rows

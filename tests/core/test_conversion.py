@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 
 import numpy as np
@@ -12,6 +13,7 @@ from rlbuffers.episode import Transitions
 from rlbuffers.errors import BufferExistsError, BufferNotFoundError, CorruptDataError, FormatError, SpecError
 from rlbuffers.sources.base import IdentityDecoder, Source
 from rlbuffers.sources.rlu_atari_tfrecord import RLUAtariSource
+from rlbuffers.tally import Tally
 
 VECTORS = make(Recipe("episodes", (3, 1, 700, 2)))
 BLACK, WHITE = np.zeros((84, 84), np.uint8), np.full((84, 84), 255, np.uint8)
@@ -29,6 +31,10 @@ class RowsSource(Source):
         self.observed = 0
 
     @property
+    def where(self):
+        return "rows"
+
+    @property
     def spec(self):
         return self._made.spec
 
@@ -43,8 +49,16 @@ class RowsSource(Source):
     def observe(self, rows):
         self.observed += len(rows)
 
+    def tally(self):
+        return tally_of(self._made)
+
     def metadata(self):
         return {"source": {"format": "rows"}, **self._facts}
+
+
+def tally_of(made):
+    rewards = made.table["rewards"].astype(np.float64)
+    return Tally(len(made.bounds) or None, len(rewards), float(rewards.sum()))
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +77,12 @@ def test_everything_a_source_yields_is_in_the_buffer(store, new_path, made):
         assert_same_rows(buffer[:], made.table)
         assert report.fingerprint == buffer.fingerprint
     assert source.observed == len(made)
-    assert (report.path, report.transitions, report.episodes) == (path, len(made), len(made.bounds))
+    assert report.path == path
+    assert report.read == tally_of(made)
+    assert report.written.transitions == report.transitions == len(made)
+    assert report.written.episodes == (len(made.bounds) or None)
+    assert report.written.reward_sum == pytest.approx(report.read.reward_sum)
     assert report.whole_episodes == len(made.bounds)
-    assert report.reward_sum == pytest.approx(made.table["rewards"].astype(np.float64).sum())
     assert report.source_bytes == 0
     assert report.buffer_bytes > 0
     assert report.seconds > 0
@@ -134,7 +151,7 @@ def test_an_interruption_leaves_nothing(large_shard, tmp_path, workers, error):
 
 
 def test_a_shard_without_records_makes_no_buffer(tmp_path):
-    with pytest.raises(SpecError, match="no transitions"):
+    with pytest.raises(FormatError, match="shard: expected transitions, found none"):
         rlbuffers.convert(RLUAtariSource(write_shard(tmp_path / "shard", []), "Pong"), tmp_path / "x.hdf5")
     assert [entry.name for entry in tmp_path.iterdir()] == ["shard"]
 
@@ -167,10 +184,62 @@ def test_sums_of_rewards_that_cancel_are_no_damage(new_path, scale):
         # Numbers of very different sizes, each followed by its opposite somewhere later.
         half = scale * np.exp(np.random.default_rng(number).normal(size=250) * 8)
         episode.columns["rewards"][:] = np.concatenate([half, -half[::-1]])
-    rlbuffers.convert(RowsSource(made), new_path("memory"))
+    source = RowsSource(made)
+    source.tally = lambda: Tally(
+        8, 4000, sum(float(piece.columns["rewards"].astype(float).sum()) for piece in made.pieces)
+    )
+    rlbuffers.convert(source, new_path("memory"))
 
 
-def test_rewards_that_come_back_different_are_damage(new_path, monkeypatch):
-    monkeypatch.setattr("rlbuffers.conversion.total_reward", lambda rewards: 1.0 + float(rewards.sum()))
-    with pytest.raises(CorruptDataError, match="rewards sum to"):
-        rlbuffers.convert(RowsSource(VECTORS), new_path("memory"))
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reward_sum": 1e3}, "rewards sum to"),
+        ({"transitions": 707}, "706 transitions were written of 707 read"),
+        ({"episodes": 3}, "4 episodes were written of 3 read"),
+    ],
+)
+def test_what_was_read_and_is_not_there_is_damage(store, new_path, change, message):
+    source = RowsSource(VECTORS)
+    source.tally = lambda: dataclasses.replace(tally_of(VECTORS), **change)
+    path = new_path(store)
+    with pytest.raises(CorruptDataError, match=message):
+        rlbuffers.convert(source, path)
+    with pytest.raises(BufferNotFoundError):
+        rlbuffers.open(path)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_rewards_that_are_not_finite_are_refused(tmp_path, bad):
+    made = make(Recipe("episodes", (3, 5)))
+    made.pieces[1].columns["rewards"][2] = bad
+    with pytest.raises(FormatError, match=f"rows: expected finite rewards, found {bad} in row 5"):
+        rlbuffers.convert(RowsSource(made), tmp_path / "x.hdf5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_that_do_not_fit_are_blamed_on_the_source(tmp_path):
+    made = make(Recipe("episodes", (3,)))
+    broken = dataclasses.replace(made.pieces[0], columns={**made.pieces[0].columns, "actions": np.zeros(4, np.int64)})
+    with pytest.raises(FormatError, match="rows: column 'actions': expected 3 rows like 'rewards', got 4"):
+        rlbuffers.convert(RowsSource(dataclasses.replace(made, pieces=[broken])), tmp_path / "x.hdf5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_extras_of_a_source_are_in_the_buffer(store, new_path):
+    weights = {"policy/w": np.arange(12.0).reshape(4, 3), "policy/b": np.arange(3, dtype=np.int32)}
+    spec = rlbuffers.BufferSpec(
+        "episodes",
+        VECTORS.spec.columns,
+        extras=[rlbuffers.ColumnSpec(name, rows.dtype, rows.shape[1:]) for name, rows in weights.items()],
+    )
+    source = RowsSource(dataclasses.replace(VECTORS, spec=spec))
+    source.extras = lambda: weights
+    path = new_path(store)
+    rlbuffers.convert(source, path)
+    with rlbuffers.open(path) as buffer:
+        assert_same_rows({name: buffer.extra(name) for name in buffer.spec.extras}, weights)
+        assert_same_rows(buffer[:], VECTORS.table)
+        with pytest.raises(SpecError, match="there is no extra 'w'; the buffer has policy/b, policy/w"):
+            buffer.extra("w")
+    assert rlbuffers.validate(path).ok

@@ -60,11 +60,11 @@ def test_an_episode_without_steps_is_refused():
     [
         (VECTORS, {}, "observations"),
         (VECTORS, {"frames": np.zeros((5, 3), np.float32)}, "observations"),
-        (VECTORS, {"observations": np.zeros((4, 3), np.float32)}, "expected 5 rows for 4 steps"),
+        (VECTORS, {"observations": np.zeros((3, 3), np.float32)}, "expected 5 rows for 4 steps"),
         (VECTORS, {"observations": np.zeros((6, 3), np.float32)}, "expected 5 rows for 4 steps"),
         (VECTORS, {"observations": np.zeros((5, 2), np.float32)}, r"shape \(3,\)"),
         (VECTORS, {"observations": np.zeros((5, 3), np.float64)}, "dtype float32"),
-        (IMAGES, {"frames": np.zeros((6, 3, 4), np.uint8)}, "expected 7 rows for 4 steps"),
+        (IMAGES, {"frames": np.zeros((5, 3, 4), np.uint8)}, "expected 7 rows for 4 steps"),
         (IMAGES, {"frames": np.zeros((7, 4, 3), np.uint8)}, r"shape \(3, 4\)"),
         (IMAGES, {"observations": np.zeros((5, 3, 3, 4), np.uint8)}, "observations"),
     ],
@@ -73,6 +73,27 @@ def test_observations_that_do_not_fit_are_refused(made, observations, message):
     (episode,) = made.pieces
     with pytest.raises(SpecError, match=message):
         dataclasses.replace(episode, observations=observations).rows_of(made.spec)
+
+
+@pytest.mark.parametrize("made", [VECTORS, IMAGES])
+def test_zeros_stand_where_the_last_observation_is_not_known(made):
+    (episode,) = made.pieces
+    ((name, values),) = episode.observations.items()
+    complete = episode.rows_of(made.spec)
+    cut = dataclasses.replace(episode, observations={name: values[:-1]}).rows_of(made.spec)
+    assert (complete["episodes/final_known"].tolist(), cut["episodes/final_known"].tolist()) == ([True], [False])
+    last = "frames" if made.spec.stack else "episodes/final_observations"
+    np.testing.assert_array_equal(cut[last][-1], np.zeros_like(values[0]))
+    np.testing.assert_array_equal(complete[last][-1], values[-1])
+
+
+def test_all_observation_columns_know_the_last_one_or_none_does():
+    plain = [ColumnSpec("actions", np.int64), ColumnSpec("rewards", np.float32)]
+    spec = BufferSpec("episodes", [ColumnSpec(f"observations/{key}", np.float32) for key in "ab"] + plain)
+    columns = {"actions": np.zeros(3, np.int64), "rewards": np.zeros(3, np.float32)}
+    observations = {"observations/a": np.zeros(4, np.float32), "observations/b": np.zeros(3, np.float32)}
+    with pytest.raises(SpecError, match="without it in every observation column"):
+        Episode(columns, observations).rows_of(spec)
 
 
 @pytest.mark.parametrize(("value", "stored"), [(7, 7), (np.int32(7), 7), (np.array([7]), 7), (True, 1)])

@@ -178,6 +178,7 @@ def test_stacked_images_are_stored_as_single_frames():
     spec = BufferSpec("episodes", [IMAGES, ACTIONS, REWARDS], stack=4)
     assert {name: (array.dtype.name, array.row_shape, array.rows) for name, array in stored_arrays(spec).items()} == {
         "actions": ("int64", (), "transitions"),
+        "episodes/final_known": ("bool", (), "episodes"),
         "episodes/lengths": ("int64", (), "episodes"),
         "episodes/returns": ("float64", (), "episodes"),
         "episodes/starts": ("int64", (), "episodes"),

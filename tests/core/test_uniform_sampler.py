@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
@@ -85,3 +86,39 @@ def test_a_batch_of_nothing_is_refused(buffers, batch_size):
 def test_a_column_that_does_not_exist_is_refused_at_once(buffers):
     with pytest.raises(SpecError, match="no column 'returns'"):
         UniformSampler(buffers[0], 2, np.random.default_rng(0), ["returns"])
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("stack", [0, 3])
+def test_rows_with_nothing_to_bootstrap_from_are_never_drawn(new_path, store, stack):
+    """Episodes 0, 2 and 3 lack their last observation; the end of episode 2 is terminal, so that it does not matter."""
+    made = make(Recipe("episodes", (3, 4, 2, 5), stack=stack))
+    for number, episode in enumerate(made.pieces):
+        episode.columns["terminals"][-1] = number == 2
+    pieces = [
+        dataclasses.replace(episode, observations={name: rows[:-1] for name, rows in episode.observations.items()})
+        if number in (0, 2, 3)
+        else episode
+        for number, episode in enumerate(made.pieces)
+    ]
+    path = write(new_path(store), dataclasses.replace(made, pieces=pieces))
+    with rlbuffers.open(path) as buffer:
+        assert buffer.rows_without_next.tolist() == [2, 8, 13]
+        drawn = np.concatenate([batch["rewards"] for batch in itertools.islice(buffer.sampler(64, seed=0), 40)])
+        assert set(drawn.tolist()) == set(np.delete(made.table["rewards"], [2, 13]).tolist())
+        counts = np.unique(drawn, return_counts=True)[1]
+        assert counts.min() > 0.7 * len(drawn) / 12  # 12 rows, 2,560 draws: more than four standard deviations
+        last = buffer.rows([2, 8, 13])["next_observations"]
+        assert not (last[:, -1] if stack else last).any()
+        for number, known in enumerate([False, True, False, False]):
+            observed = buffer.episode(number)["observations"]
+            assert len(observed) == len(made.pieces[number]) + known
+
+
+def test_a_buffer_without_a_row_to_draw_is_refused(new_path):
+    made = make(Recipe("episodes", (1,)))
+    made.pieces[0].columns["terminals"][:] = False
+    episode = dataclasses.replace(made.pieces[0], observations={"observations": np.zeros((1, 3), np.float32)})
+    path = write(new_path("memory"), dataclasses.replace(made, pieces=[episode]))
+    with pytest.raises(UsageError, match="no transition is terminal or has a next observation"):
+        rlbuffers.open(path).sampler(1)

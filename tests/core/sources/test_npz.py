@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+
+import rlbuffers
+from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
+from rlbuffers.sources.npz import NpzSource
+
+STEPS = 7
+
+
+def columns(**change):
+    """Seven steps: a terminal after row 1, a timeout after row 4, and an end that no flag marks."""
+    rng = np.random.default_rng(0)
+    made = {
+        "observations": rng.normal(size=(STEPS, 3)).astype(np.float32),
+        "actions": rng.integers(0, 4, STEPS),
+        "rewards": rng.normal(size=STEPS),
+        "terminals": np.arange(STEPS) == 1,
+        "timeouts": np.arange(STEPS) == 4,
+    }
+    return {name: rows for name, rows in {**made, **change}.items() if rows is not None}
+
+
+def converted(folder, arrays, new_path):
+    np.savez(folder / "x.npz", **arrays)
+    path = new_path("hdf5")
+    rlbuffers.convert(NpzSource(folder / "x.npz"), path)
+    return rlbuffers.open(path)
+
+
+def test_columns_are_kept_and_cut_at_the_flags(tmp_path, new_path):
+    given = columns(**{"infos/qpos": np.arange(STEPS * 2.0).reshape(STEPS, 2)})
+    with converted(tmp_path, given, new_path) as buffer:
+        rows = buffer[:]
+        for name, values in given.items():
+            np.testing.assert_array_equal(rows[name], values)
+            assert rows[name].dtype == values.dtype
+        assert buffer.arrays["episodes/lengths"].all().tolist() == [2, 3, 2]
+        assert buffer.arrays["episodes/whole"].all().tolist() == [True, True, False]
+        assert buffer.rows_without_next.tolist() == [1, 4, 6]
+
+
+def test_next_observations_give_the_last_one_of_each_episode(tmp_path, new_path):
+    given = columns()
+    following = np.concatenate([given["observations"][1:], np.zeros((1, 3), np.float32)])
+    following[[1, 4, 6]] = [[1.0] * 3, [2.0] * 3, [3.0] * 3]
+    with converted(tmp_path, {**given, "next_observations": following}, new_path) as buffer:
+        np.testing.assert_array_equal(buffer[:]["next_observations"], following)
+        assert len(buffer.rows_without_next) == 0
+
+
+def test_a_reset_without_a_flag_cuts_and_warns(tmp_path, new_path):
+    given = columns()
+    following = np.concatenate([given["observations"][1:], np.ones((1, 3), np.float32)])
+    following[2] += 1.0
+    with converted(tmp_path, {**given, "next_observations": following}, new_path) as buffer:
+        np.testing.assert_array_equal(buffer[:]["next_observations"], following)
+        assert buffer.arrays["episodes/lengths"].all().tolist() == [2, 1, 2, 2]
+        assert buffer.metadata["warnings"][0].startswith("After 1 rows without a flag")
+
+
+@pytest.mark.parametrize("flag", ["terminals", "timeouts"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "int64"])
+def test_flags_and_rewards_may_have_other_forms(tmp_path, new_path, flag, dtype):
+    given = columns()
+    other = {**given, flag: given[flag].astype(dtype)[:, None], "rewards": given["rewards"][:, None]}
+    with converted(tmp_path, given, new_path) as expected, converted(tmp_path, other, new_path) as found:
+        assert found.fingerprint == expected.fingerprint
+
+
+def test_arrays_of_the_whole_are_extras_and_scalars(tmp_path, new_path):
+    more = {"metadata/policy/w": np.eye(STEPS), "metadata/iteration": np.int32(5), "metadata/algorithm": np.array("SAC")}
+    with converted(tmp_path, columns(**more, empty=np.zeros((0, 2))), new_path) as buffer:
+        np.testing.assert_array_equal(buffer.extra("metadata/policy/w"), np.eye(STEPS))
+        assert buffer.metadata["scalars"] == {
+            "metadata/iteration": {"dtype": "int32", "value": 5},
+            "metadata/algorithm": {"dtype": "str", "value": "SAC"},
+        }
+        assert buffer.metadata["left_out"] == ["'empty', whose dtype float64 or shape (0, 2) cannot be stored"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rewards": None}, "expected arrays rewards; found actions, observations, terminals, timeouts"),
+        ({"observations": None}, "expected arrays observations; found"),
+        ({"terminals": None, "actions": None}, "expected arrays actions, terminals"),
+        ({"actions": np.zeros(6)}, "expected 7 rows in 'actions', like 'rewards'; found 6 rows"),
+        ({"timeouts": np.array(True)}, "expected 7 rows in 'timeouts', like 'rewards'; found a scalar"),
+    ],
+)
+def test_what_is_missing_or_uneven_is_named(tmp_path, change, message):
+    np.savez(tmp_path / "x.npz", **columns(**change))
+    with pytest.raises(FormatError, match=rf"x\.npz: {message}"):
+        NpzSource(tmp_path / "x.npz")
+
+
+def test_a_file_cut_short_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", **columns())
+    content = (tmp_path / "x.npz").read_bytes()
+    (tmp_path / "x.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(CorruptDataError, match="not a whole NumPy archive"):
+        NpzSource(tmp_path / "x.npz")
+
+
+def test_other_files_are_refused(tmp_path):
+    single = io.BytesIO()
+    np.save(single, np.zeros(3))
+    for content in (b"text", pickle.dumps({"observations": 1}), single.getvalue()):
+        (tmp_path / "x.npz").write_bytes(content)
+        with pytest.raises(FormatError, match="expected a NumPy archive"):
+            NpzSource(tmp_path / "x.npz")
+    with pytest.raises(BufferNotFoundError, match="there is no such file"):
+        NpzSource(tmp_path / "nothing.npz")
+
+
+def test_objects_are_never_loaded(tmp_path):
+    np.savez(tmp_path / "x.npz", **columns(infos=np.array([{}] * STEPS, object)))
+    with pytest.raises(FormatError, match="of numbers"):
+        NpzSource(tmp_path / "x.npz")
