@@ -1,6 +1,7 @@
 # make demo   install what running needs and do the main job on the data in the repository
 # make test   install what testing needs, then lint, types and all tests
-# make peers  an environment with the libraries that benchmarks compare with
+# make peers  an environment with the libraries that benchmarks and test-peers compare with
+# make test-peers   let these libraries read what is exported, and compare
 # make help   this list
 PYTHON ?= python3.11
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test lint types tests peers clean
+.PHONY: help demo test lint types tests peers test-peers clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -41,10 +42,14 @@ tests: $(VENV)/.dev
 	$(BIN)/pytest -n 2 -q
 
 peers: .venv-peers/.done
-.venv-peers/.done: benchmarks/peers/requirements.txt
+.venv-peers/.done: benchmarks/peers/requirements.txt $(INPUTS)
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
+
+test-peers: .venv-peers/.done
+	.venv-peers/bin/python -m pytest -q -p no:cacheprovider tests/peers
 
 clean:
 	rm -rf $(VENV) .venv-peers demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

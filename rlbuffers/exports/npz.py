@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.exports.base import Export, block_rows
+from rlbuffers.exports.flat_arrays import flat_names, lost_in_flat_arrays
 from rlbuffers.schema import REWARDS
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
@@ -27,7 +28,7 @@ class NpzExport(Export):
     def write(self, path: Path, on_progress: Callable[[int], None]) -> None:
         """Write column by column, in blocks of rows."""
         buffer = self.buffer
-        names = buffer.spec.batch_names
+        names = flat_names(buffer)
         step = block_rows(buffer)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for number, name in enumerate(names):
@@ -54,8 +55,8 @@ class NpzExport(Export):
         return Tally(None, len(rewards), total_reward(rewards))
 
     def left_out(self) -> Sequence[str]:
-        """See base class."""
-        return []
+        """Name what flat arrays do not tell."""
+        return lost_in_flat_arrays(self.buffer)
 
 
 def _write_header(member: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

@@ -164,6 +164,8 @@ def _sorted_out(
         missing = [*([] if observed else [OBSERVATIONS]), *missing]
         raise FormatError(f"{where}: expected arrays {', '.join(missing)}; found {', '.join(sorted(arrays)) or 'none'}")
     count = len(np.atleast_1d(arrays[REWARDS]))
+    if count == 0:
+        raise FormatError(f"{where}: expected transitions, found none")
     needed = {*observed, ACTIONS, REWARDS, TERMINALS, TIMEOUTS, *(next_name(name) for name in observed)}
     columns: dict[str, Array] = {}
     extras: dict[str, Array] = {}

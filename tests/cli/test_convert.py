@@ -57,8 +57,8 @@ def test_a_shard_becomes_a_buffer(convert, tmp_path, truth, game, store):
         fingerprint = opened.fingerprint
     facts = facts_of(result.output)
     assert facts["buffer"] == str(buffer)
-    assert facts["transitions"] == "300"
-    assert facts["sum of rewards"] == f"{truth['rewards'].sum():g}, in the source and in the buffer"
+    counted = f"300 transitions, rewards sum to {truth['rewards'].sum():,.10g}"
+    assert (facts["in"], facts["out"]) == (counted, counted)
     assert facts["fingerprint"] == fingerprint
     assert facts["discounts equal to zero"] == "0"
     assert facts["frames oldest first"] == "1"
@@ -96,7 +96,7 @@ def test_a_limit_is_told(convert, tmp_path):
     result = convert("--limit", 7)
     assert result.exit_code == 0
     facts = facts_of(result.output)
-    assert facts["transitions"] == "7"
+    assert facts["out"].startswith("7 transitions, ")
     assert facts["left out 1"] == "records after the first 7, if there are more (--limit)"
     with rlbuffers.open(tmp_path / "buffers" / "Breakout" / f"{NAME}.hdf5") as buffer:
         assert len(buffer) == 7

@@ -1,0 +1,70 @@
+"""`rlbuffers convert npz`, and what every subcommand of `convert` shares."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import rlbuffers
+
+
+def archive(path, count=5):
+    np.savez(
+        path,
+        observations=np.arange(count * 2.0).reshape(count, 2),
+        actions=np.zeros(count, np.int64),
+        rewards=np.arange(count, dtype=np.float32),
+        terminals=np.arange(count) == count - 1,
+    )
+    return path
+
+
+def names_in(folder):
+    return sorted(str(entry.relative_to(folder)) for entry in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("store", ["hdf5", "zarr"])
+def test_several_archives_become_one_buffer(run, tmp_path, store):
+    paths = [archive(tmp_path / f"{number}.npz", number + 2) for number in range(3)]
+    output = tmp_path / f"all.{store}"
+    result = run("convert", "npz", *paths, "-o", output)
+    assert (result.exit_code, result.stderr) == (0, "")
+    words = " ".join(result.stdout.split())
+    assert "in 3 episodes, 9 transitions, rewards sum to 10" in words
+    assert "out 3 episodes, 9 transitions, rewards sum to 10" in words
+    with rlbuffers.open(output) as buffer:
+        assert [part["name"] for part in buffer.metadata["source"]["parts"]] == [str(path) for path in paths]
+
+
+def test_the_buffer_has_a_place_of_its_own_unless_told(run, tmp_path):
+    path = archive(tmp_path / "x.npz")
+    assert run("convert", "npz", path, "--buffer-dir", tmp_path / "b", "--format", "zarr").exit_code == 0
+    with rlbuffers.open(tmp_path / "b" / "npz" / "x.zarr") as buffer:
+        assert len(buffer) == 5
+
+
+def test_the_name_and_the_format_must_agree(run, tmp_path):
+    result = run("convert", "npz", archive(tmp_path / "x.npz"), "-o", tmp_path / "y.hdf5", "--format", "zarr")
+    assert result.exit_code == 2
+    assert "the name says hdf5, --format says zarr" in result.stderr
+    assert names_in(tmp_path) == ["x.npz"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"no archive", "expected a NumPy archive"), (b"PK\x03\x04", "not a whole NumPy archive")],
+)
+def test_wrong_files_get_one_line_and_leave_nothing(run, tmp_path, content, message):
+    (tmp_path / "x.npz").write_bytes(content)
+    result = run("convert", "npz", tmp_path / "x.npz", "-o", tmp_path / "x.hdf5")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert f"x.npz: {message}" in result.stderr
+    assert names_in(tmp_path) == ["x.npz"]
+
+
+def test_no_transitions_get_one_line(run, tmp_path):
+    result = run("convert", "npz", archive(tmp_path / "x.npz", 0), "-o", tmp_path / "x.hdf5")
+    assert result.exit_code == 1
+    assert "x.npz" in result.stderr
+    assert names_in(tmp_path) == ["x.npz"]
