@@ -40,7 +40,7 @@ def render_card(metadata: Mapping[str, Any], name: str) -> str:
         "## Columns",
         _columns(metadata["spec"]),
         "## Statistics",
-        _facts({**metadata["counts"], **_scalars(metadata["statistics"])}),
+        _facts({**metadata["counts"], **_without_lists(metadata["statistics"])}),
     ]
     titles = {
         "environment": "Environment",
@@ -100,10 +100,12 @@ def _columns(spec: Mapping[str, Any]) -> str:
         lines.append(f"| `{name}` | {column['dtype']} | {tuple(column['shape'])} | {space} |")
     for name, column in spec["episode_columns"].items():
         lines.append(f"| `episodes/{name}` | {column['dtype']} | {tuple(column['shape'])} | once an episode |")
+    for name, column in spec["extras"].items():
+        lines.append(f"| `extras/{name}` | {column['dtype']} | {tuple(column['shape'])} | of the whole buffer |")
     return "\n".join(lines)
 
 
-def _scalars(statistics: Mapping[str, Any]) -> dict[str, Any]:
+def _without_lists(statistics: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out elementwise lists: the metadata have them, a page has no use for them."""
     found: dict[str, Any] = {}
     for name, value in statistics.items():

@@ -153,15 +153,16 @@ def _timeouts_plausible(buffer: Buffer) -> Iterator[Finding]:
     inside = _inside_episodes(buffer, timeouts)
     if inside:
         yield Finding("timeouts-plausible", "warning", f"{inside:,} timeouts stand before the end of an episode")
-    cut = int((~buffer.arrays[EPISODE_WHOLE].all()).sum())
+    whole = buffer.arrays[EPISODE_WHOLE].all()
+    cut = int((~whole).sum())
     if cut:
-        yield Finding("timeouts-plausible", "note", f"{cut:,} episodes were cut by the end of the recording")
+        yield Finding("timeouts-plausible", "note", f"{cut:,} episodes were not recorded from beginning to end")
     last = _episode_ends(buffer)
     ended = (
         timeouts[last] | buffer.arrays[TERMINALS].all()[last] if TERMINALS in buffer.spec.columns else timeouts[last]
     )
-    if not ended.all():
-        count = int((~ended).sum())
+    if not (ended | ~whole).all():
+        count = int((~ended & whole).sum())
         yield Finding("timeouts-plausible", "warning", f"{count:,} episodes end with neither terminal nor timeout")
 
 

@@ -51,6 +51,14 @@ def _print_page(buffer: Buffer) -> None:
         [name, spec.batch_column(name).dtype.name, str(spec.batch_column(name).shape), _origin(buffer, name)]
         for name in spec.batch_names
     ]
+    rows += [
+        [f"episodes/{name}", column.dtype.name, str(column.shape), "once an episode"]
+        for name, column in spec.episode_columns.items()
+    ]
+    rows += [
+        [f"extras/{name}", column.dtype.name, str(buffer.extra(name).shape), "of the whole buffer"]
+        for name, column in spec.extras.items()
+    ]
     console.print(rows_table("Columns", ["name", "dtype", "shape", "values"], rows))
     console.print()
     console.print(facts_table("Statistics", _statistics(metadata["statistics"])))
@@ -63,6 +71,10 @@ def _print_page(buffer: Buffer) -> None:
         "RAM with every stack stored apart": size_text(sizes.stacked_bytes),
     }
     console.print(facts_table("Sizes", shown))
+    if metadata.get("scalars"):
+        console.print()
+        scalars = {name: scalar["value"] for name, scalar in metadata["scalars"].items()}
+        console.print(facts_table("Scalars", scalars))
     for section in ("environment", "behavior_policy", "source", "measurements", "written_by"):
         if metadata.get(section):
             console.print()

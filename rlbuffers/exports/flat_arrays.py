@@ -43,5 +43,5 @@ def lost_in_flat_arrays(buffer: Buffer) -> list[str]:
             found.append(f"where {unmarked:,} episodes end that were cut with neither terminal nor timeout")
         told = int((~buffer.arrays[EPISODE_WHOLE].all() & (flags[TERMINALS] | flags[TIMEOUTS])).sum())
         if told:
-            found.append(f"that {told:,} episodes were cut by the end of the recording (episodes/whole)")
+            found.append(f"that {told:,} episodes were not recorded from beginning to end (episodes/whole)")
     return found

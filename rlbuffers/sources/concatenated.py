@@ -133,7 +133,8 @@ class ConcatenatedSource(Source[_Piece]):
             }
         }
         for name in _SAME:
-            merged[name] = _where_equal([facts.get(name) for facts in known])
+            if all(name in facts for facts in known):
+                merged[name] = _where_equal([facts[name] for facts in known])
         for name in _LISTS:
             merged[name] = _labelled(
                 [(part.where, facts.get(name, [])) for part, facts in zip(self._parts, known, strict=True)]

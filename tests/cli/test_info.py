@@ -164,3 +164,28 @@ def test_the_buffer_must_be_named(run):
     result = run("info")
     assert result.exit_code == 2
     assert "Missing argument 'BUFFER'" in result.stderr
+
+
+def test_what_stands_beside_the_rows_is_listed(run, tmp_path):
+    spec = rlbuffers.BufferSpec(
+        "episodes",
+        [
+            rlbuffers.ColumnSpec("observations", np.float32),
+            rlbuffers.ColumnSpec("actions", np.int64),
+            rlbuffers.ColumnSpec("rewards", np.float32),
+        ],
+        episode_columns=[rlbuffers.ColumnSpec("seeds", np.int64)],
+        extras=[rlbuffers.ColumnSpec("policy/w", np.float64, (3,))],
+    )
+    facts = {"scalars": {"iteration": {"dtype": "int32", "value": 7}}}
+    with rlbuffers.create(tmp_path / "x.hdf5", spec, facts) as writer:
+        columns = {"actions": np.zeros(1, np.int64), "rewards": np.zeros(1, np.float32)}
+        writer.append_episode(
+            rlbuffers.Episode(columns, {"observations": np.zeros(1, np.float32)}, {"seeds": 1}, whole=False)
+        )
+        writer.append_extra("policy/w", np.zeros((4, 3)))
+    lines = [" ".join(line.split()) for line in run("info", tmp_path / "x.hdf5").stdout.splitlines()]
+    assert "episodes/seeds int64 () once an episode" in lines
+    assert "extras/policy/w float64 (4, 3) of the whole buffer" in lines
+    assert "iteration 7" in lines
+    assert "final observations unknown 1" in lines

@@ -283,7 +283,7 @@ def test_episodes_that_were_cut_or_ended_twice_are_noted(new_path):
     report = report_of(with_flags(ENDS, [9], whole=False), new_path)
     assert findings(report, "timeouts-plausible") == [
         ("note", "1 transitions are terminal and timeout at once"),
-        ("note", "4 episodes were cut by the end of the recording"),
+        ("note", "4 episodes were not recorded from beginning to end"),
     ]
 
 

@@ -48,7 +48,7 @@ def test_card_has_its_sections(card):
 
 def test_cell_text_cannot_break_the_table():
     metadata = {
-        "spec": {"layout": "transitions", "order": "time", "columns": {}, "episode_columns": {}},
+        "spec": {"layout": "transitions", "order": "time", "columns": {}, "episode_columns": {}, "extras": {}},
         "counts": {"transitions": 1},
         "statistics": {},
         "fingerprint": "f",
