@@ -25,7 +25,7 @@ from rlbuffers.errors import FormatError, RlbuffersError, SpecError
 from rlbuffers.metadata import written_by
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import FRAMES, REWARDS
-from rlbuffers.sources.base import Decoder, Rows, Source
+from rlbuffers.sources.base import Decoder, IdentityDecoder, Rows, Source
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally, require_equal
 from rlbuffers.writer import BufferWriter
@@ -126,7 +126,9 @@ def convert(
     try:
         encoder = writer.encoder_of(FRAMES) if source.spec.stack else None
         work = _Work(source.decoder, encoder)
-        for rows in _worked(work, source.pieces(), workers):
+        # Handing finished rows to another process costs more than writing them.
+        useful_workers = 0 if isinstance(source.decoder, IdentityDecoder) else workers
+        for rows in _worked(work, source.pieces(), useful_workers):
             source.observe(rows)
             _append(writer, rows, source.where)
             if on_progress is not None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.schema import BufferSpec, ColumnSpec
-from rlbuffers.sources.base import Decoder, Rows, Source
+from rlbuffers.sources.base import Decoder, IdentityDecoder, Rows, Source
 from rlbuffers.tally import Tally
 
 __all__ = ["ConcatenatedSource"]
@@ -37,7 +37,7 @@ class _Decoder:
         return self.decoders[piece.part](piece.content)
 
 
-class ConcatenatedSource(Source[_Piece]):
+class ConcatenatedSource(Source[Any]):
     """The rows of all parts in order; the metadata name each part and its rows.
 
     Parameters
@@ -73,16 +73,18 @@ class ConcatenatedSource(Source[_Piece]):
         return self._spec
 
     @property
-    def decoder(self) -> _Decoder:
-        """Asks the part's own."""
-        return _Decoder([part.decoder for part in self._parts])
+    def decoder(self) -> Decoder[Any]:
+        """Asks the part's own, if there is anything to decode."""
+        decoders = [part.decoder for part in self._parts]
+        return IdentityDecoder() if _decode_nothing(decoders) else _Decoder(decoders)
 
-    def pieces(self) -> Iterator[_Piece]:
+    def pieces(self) -> Iterator[Any]:
         """Yield the pieces of each part."""
+        finished = _decode_nothing([part.decoder for part in self._parts])
         for number, part in enumerate(self._parts):
             for content in part.pieces():
                 self._sent.append(number)
-                yield _Piece(number, content)
+                yield content if finished else _Piece(number, content)
 
     def observe(self, rows: Rows) -> None:
         """Show rows, which come back in order, to the part they come from."""
@@ -152,6 +154,10 @@ class ConcatenatedSource(Source[_Piece]):
     def done(self) -> int:
         """Units of work finished in all parts."""
         return sum(part.done for part in self._parts)
+
+
+def _decode_nothing(decoders: Sequence[Decoder[Any]]) -> bool:
+    return all(isinstance(decoder, IdentityDecoder) for decoder in decoders)
 
 
 def _common_spec(parts: Sequence[Source[Any]]) -> BufferSpec:

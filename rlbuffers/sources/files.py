@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError
 
-__all__ = ["file_facts", "in_natural_order", "require_file"]
+__all__ = ["file_facts", "files_in", "in_natural_order", "require_file"]
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -43,3 +43,22 @@ def in_natural_order(paths: Iterable[Path]) -> list[Path]:
             (part.isdigit(), int(part) if part.isdigit() else 0, part) for part in _DIGITS.split(str(path))
         ],
     )
+
+
+def files_in(paths: Sequence[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    """Replace each directory by the files in it that have one of the suffixes, in natural order.
+
+    Raises
+    ------
+    BufferNotFoundError
+        If a directory has no such file.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = (
+            in_natural_order(file for file in path.iterdir() if file.suffix in suffixes) if path.is_dir() else [path]
+        )
+        if not inside:
+            raise BufferNotFoundError(f"{path}: there is no {' or '.join(suffixes)} file in this directory")
+        found += inside
+    return found

@@ -1,22 +1,177 @@
 """Flat arrays of consecutive steps, cut into episodes where flags say so.
 
 D4RL files and all that imitates them hold one array a column, and row i + 1 follows row i unless an
-episode ends at i. :func:`cut_episodes` is what they have in common.
+episode ends at i. What they have in common is here: telling columns from the rest
+(:func:`sort_arrays`) and cutting (:func:`cut_episodes`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from rlbuffers.episode import Episode
-from rlbuffers.schema import TERMINALS, TIMEOUTS, is_observation, next_name
+from rlbuffers.errors import FormatError
+from rlbuffers.schema import (
+    ACTIONS,
+    OBSERVATIONS,
+    REWARDS,
+    TERMINALS,
+    TIMEOUTS,
+    is_observation,
+    next_name,
+)
 
-__all__ = ["cut_episodes", "episode_bounds", "unmarked_resets"]
+__all__ = [
+    "SortedArrays",
+    "cut_episodes",
+    "episode_bounds",
+    "flat_column",
+    "reset_warnings",
+    "scalar_facts",
+    "sort_arrays",
+    "unmarked_resets",
+]
 
 Array = np.ndarray[Any, Any]
+_FLAGS = (TERMINALS, TIMEOUTS)
+_STORABLE = "biuf"
+_MAX_ITEM_BYTES = 8
+# Arrays in this folder belong to the whole, even one that happens to have as many rows as the columns.
+_WHOLE = "metadata/"
+
+
+class SizedArray(Protocol):
+    """What is asked of an array before it is read."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of an item."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of all axes."""
+
+
+@dataclass(frozen=True)
+class SortedArrays:
+    """Names by what they are, each kind in the order in which it was given.
+
+    Parameters
+    ----------
+    columns : list of str
+        One row a step.
+    extras : list of str
+        Arrays of another length, or of the folder ``metadata``: they belong to the data as a whole.
+    scalars : list of str
+        Single numbers and texts.
+    left_out : list of str
+        Sentences about arrays that cannot be stored.
+    """
+
+    columns: list[str]
+    extras: list[str]
+    scalars: list[str]
+    left_out: list[str]
+
+
+def sort_arrays(arrays: Mapping[str, SizedArray], where: str) -> SortedArrays:
+    """Tell columns from arrays and scalars of the whole, and check what must be there.
+
+    Parameters
+    ----------
+    arrays : mapping of name to array
+        Under the names of the schema; only dtypes and shapes are looked at.
+    where : str
+        What is read, for messages.
+
+    Raises
+    ------
+    FormatError
+        If observations, actions, rewards or terminals are missing or empty, or one of these, of the
+        timeouts or of the next observations has another number of rows than the rewards.
+    """
+    observed = [name for name in arrays if is_observation(name)]
+    missing = [name for name in (ACTIONS, REWARDS, TERMINALS) if name not in arrays]
+    if missing or not observed:
+        missing = [*([] if observed else [OBSERVATIONS]), *missing]
+        raise FormatError(f"{where}: expected arrays {', '.join(missing)}; found {', '.join(sorted(arrays)) or 'none'}")
+    count = arrays[REWARDS].shape[0] if arrays[REWARDS].shape else 1
+    if count == 0:
+        raise FormatError(f"{where}: expected transitions, found none")
+    needed = {*observed, ACTIONS, REWARDS, *_FLAGS, *(next_name(name) for name in observed)}
+    found = SortedArrays([], [], [], [])
+    for name, array in arrays.items():
+        dtype, shape = array.dtype, array.shape
+        if name in needed and (not shape or shape[0] != count):
+            rows = f"{shape[0]:,} rows" if shape else "a scalar"
+            raise FormatError(f"{where}: expected {count:,} rows in {name!r}, like 'rewards'; found {rows}")
+        if not shape and dtype.kind in _STORABLE + "USO":
+            found.scalars.append(name)
+        elif dtype.kind not in _STORABLE or dtype.itemsize > _MAX_ITEM_BYTES or math.prod(shape) == 0:
+            found.left_out.append(f"{name!r}, whose dtype {dtype} or shape {shape} cannot be stored")
+        elif shape[0] == count and not name.startswith(_WHOLE):
+            found.columns.append(name)
+        else:
+            found.extras.append(name)
+    return found
+
+
+def flat_column(name: str, rows: Array, where: str) -> Array:
+    """Return rewards and flags of shape (N,), flags as bool; everything else as it is.
+
+    Raises
+    ------
+    FormatError
+        If these are several numbers a row, or a flag is NaN, which is neither yes nor no.
+    """
+    if name in (REWARDS, *_FLAGS) and rows.ndim != 1:
+        if rows.shape[1:] != (1,):
+            raise FormatError(f"{where}: expected one number a row in {name!r}, found rows of shape {rows.shape[1:]}")
+        rows = rows[:, 0]
+    if name not in _FLAGS:
+        return rows
+    if rows.dtype.kind == "f" and np.isnan(rows).any():
+        raise FormatError(f"{where}: expected flags in {name!r}, found NaN in row {int(np.isnan(rows).argmax()):,}")
+    flags: Array = rows != 0
+    return flags
+
+
+def scalar_facts(scalars: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Describe numbers and texts for the metadata's ``scalars``, which are JSON.
+
+    Parameters
+    ----------
+    scalars : mapping of name to numpy scalar, 0-d array, bytes or str
+        Bytes must be ASCII, and numbers finite; there is no word for others.
+
+    Returns
+    -------
+    facts : dict
+        Name to ``{"dtype": ..., "value": ...}``.
+    left_out : list of str
+        A sentence for each of which nothing can be said.
+    """
+    facts = {name: _scalar_fact(np.asarray(scalar)) for name, scalar in scalars.items()}
+    left_out = [f"{name!r}, whose value cannot be stored" for name, fact in facts.items() if fact is None]
+    return {name: fact for name, fact in facts.items() if fact is not None}, left_out
+
+
+def _scalar_fact(scalar: Array) -> dict[str, Any] | None:
+    if scalar.size != 1:
+        return None
+    item = scalar.item()
+    if isinstance(item, bytes):
+        dtype = scalar.dtype.str[1:] if scalar.dtype.kind == "S" else "str"
+        return {"dtype": dtype, "value": item.decode("ascii")} if item.isascii() else None
+    if isinstance(item, str):
+        return {"dtype": "str", "value": item}
+    storable = scalar.dtype.kind in _STORABLE and scalar.dtype.itemsize <= _MAX_ITEM_BYTES
+    return {"dtype": scalar.dtype.name, "value": item} if storable and math.isfinite(item) else None
 
 
 def episode_bounds(ends: Array) -> list[tuple[int, int]]:
@@ -42,10 +197,20 @@ def unmarked_resets(columns: Mapping[str, Array], ends: Array) -> Array:
         if is_observation(name) and next_name(name) in columns:
             here, following = columns[name][1:], columns[next_name(name)][:-1]
             different = (here != following) & ~((here != here) & (following != following))
-            found[:-1] |= different.reshape(len(different), -1).any(axis=1)
+            found[:-1] |= different.any(axis=tuple(range(1, different.ndim)))
     found &= ~ends
     found[-1:] = False
     return found
+
+
+def reset_warnings(resets: int) -> list[str]:
+    """Say what was done about unmarked resets, if there are any."""
+    if not resets:
+        return []
+    return [
+        f"After {resets:,} rows without a flag the next observation is not the following row's: play was reset "
+        "there. The episode is cut, with neither terminal nor timeout, and episodes/whole is False."
+    ]
 
 
 def cut_episodes(

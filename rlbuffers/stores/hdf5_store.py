@@ -23,7 +23,7 @@ from rlbuffers.stores.base import ChunkTable, StoredArray, StoreReader, StoreWri
 from rlbuffers.stores.codecs import Codec, ZlibCodec
 from rlbuffers.stores.hdf5_views import LIBRARY_VERSIONS, add_views, check_views, protect_views
 
-__all__ = ["HDF5Reader", "HDF5Writer"]
+__all__ = ["HDF5Reader", "HDF5Writer", "plain_disk_errors"]
 
 _ATTRIBUTE = "rlbuffers"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -56,7 +56,7 @@ class HDF5Writer(StoreWriter):
 
     def write_chunks(self, name: str, chunks: Sequence[bytes]) -> None:
         """See base class."""
-        with _plain_disk_errors(self._path):
+        with plain_disk_errors(self._path):
             dataset = self._file[name]
             chunk_rows = dataset.chunks[0]
             first = self._num_chunks[name]
@@ -68,7 +68,7 @@ class HDF5Writer(StoreWriter):
 
     def finish(self, lengths: Mapping[str, int], metadata: str, views: Sequence[View]) -> None:
         """See base class."""
-        with _plain_disk_errors(self._path):
+        with plain_disk_errors(self._path):
             for name, length in lengths.items():
                 self._file[name].resize(length, axis=0)
             add_views(self._file, views)
@@ -87,7 +87,7 @@ class HDF5Writer(StoreWriter):
 
 
 @contextmanager
-def _plain_disk_errors(path: Path) -> Iterator[None]:
+def plain_disk_errors(path: Path) -> Iterator[None]:
     """Turn HDF5's account of a full disk, a paragraph of either of two types, into an ordinary OSError."""
     try:
         yield

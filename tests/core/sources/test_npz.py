@@ -74,7 +74,11 @@ def test_flags_and_rewards_may_have_other_forms(tmp_path, new_path, flag, dtype)
 
 
 def test_arrays_of_the_whole_are_extras_and_scalars(tmp_path, new_path):
-    more = {"metadata/policy/w": np.eye(STEPS), "metadata/iteration": np.int32(5), "metadata/algorithm": np.array("SAC")}
+    more = {
+        "metadata/policy/w": np.eye(STEPS),
+        "metadata/iteration": np.int32(5),
+        "metadata/algorithm": np.array("SAC"),
+    }
     with converted(tmp_path, columns(**more, empty=np.zeros((0, 2))), new_path) as buffer:
         np.testing.assert_array_equal(buffer.extra("metadata/policy/w"), np.eye(STEPS))
         assert buffer.metadata["scalars"] == {

@@ -1,0 +1,92 @@
+"""`rlbuffers convert d4rl`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rlbuffers.paths import DEFAULT_DATASET_DIR
+from rlbuffers_cli.conversions import output_options, output_path, run_conversion
+from rlbuffers_cli.downloads import download_unless_there
+
+if TYPE_CHECKING:
+    from rlbuffers.sources.d4rl_datasets import D4RLDataset
+
+__all__ = ["command"]
+
+_D4RL_CACHE = "~/.d4rl/datasets"
+
+
+@click.command("d4rl")
+@click.argument("dataset_id", metavar="[DATASET]", required=False)
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="An HDF5 file; may be given several times. DATASET then says what it is.",
+)
+@click.option(
+    "--view",
+    type=click.Choice(["episodes", "qlearning"]),
+    default="episodes",
+    show_default=True,
+    help="Everything as episodes, or the transitions that D4RL's qlearning_dataset gives.",
+)
+@click.option(
+    "--dataset-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_DATASET_DIR / "d4rl",
+    show_default=True,
+    help="Where files are, and are downloaded to.",
+)
+@output_options
+def command(
+    dataset_id: str | None,
+    files: tuple[Path, ...],
+    view: str,
+    dataset_dir: Path,
+    output: Path | None,
+    buffer_dir: Path,
+    format_name: str | None,
+    overwrite: bool,
+    workers: int,
+) -> None:
+    """D4RL's HDF5 files: gym, AntMaze, Maze2D, Adroit, kitchen and the others.
+
+    DATASET is an id such as halfcheetah-medium-v2. Its file is used if it is in --dataset-dir or where D4RL itself
+    keeps it ($D4RL_DATASET_DIR or ~/.d4rl/datasets), and downloaded otherwise.
+    """
+    from rlbuffers.errors import UsageError
+    from rlbuffers.sources.d4rl_datasets import dataset_of_file, find_dataset
+    from rlbuffers.sources.d4rl_hdf5 import D4RLSource
+    from rlbuffers.sources.d4rl_qlearning import D4RLQLearningSource
+
+    if dataset_id is None and not files:
+        raise UsageError("name a dataset of D4RL, such as halfcheetah-medium-v2, or files by --file")
+    dataset = find_dataset(dataset_id) if dataset_id is not None else None
+    title = dataset.id if dataset else files[0].stem
+    name = title if view == "episodes" else f"{title}-{view}"
+    target = output_path(Path("d4rl") / name, output, buffer_dir, format_name, overwrite=overwrite)
+    if dataset is not None and not files:
+        files = (_fetched(dataset, dataset_dir.expanduser()),)
+    source = D4RLSource if view == "episodes" else D4RLQLearningSource
+    sources = [source(path, dataset or dataset_of_file(path.name)) for path in files]
+    # The rows are finished as they are read: sending them to other processes and back only costs time.
+    run_conversion(sources, target, overwrite=overwrite, workers=0, title=title)
+
+
+def _fetched(dataset: D4RLDataset, folder: Path) -> Path:
+    """Return where the file of a dataset is; downloads it if it is nowhere."""
+    path = folder / dataset.path
+    theirs = Path(os.environ.get("D4RL_DATASET_DIR") or _D4RL_CACHE).expanduser() / dataset.file_name
+    if not path.exists() and theirs.exists():
+        return theirs
+    # Sizes without a hash were recorded years ago: another upload is told of, not refused.
+    download_unless_there(
+        dataset.url, path, num_bytes=dataset.num_bytes if dataset.sha256 else None, sha256=dataset.sha256
+    )
+    return path

@@ -1,0 +1,72 @@
+"""Opening HDF5 files that may be damaged, cut short, or something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
+from rlbuffers.sources.files import require_file
+
+__all__ = ["check_size", "opened_hdf5"]
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# Deflate makes at most 1,032 bytes of one.
+_MAX_EXPANSION = 1100
+_UNSUSPICIOUS_BYTES = 1 << 20
+_MAX_CHUNK_BYTES = 1 << 30
+
+
+@contextmanager
+def opened_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open a file for reading, and translate what h5py raises on a damaged one inside the block.
+
+    Raises
+    ------
+    BufferNotFoundError
+        If there is no such file.
+    FormatError
+        If it is not HDF5.
+    CorruptDataError
+        If it is damaged or cut short.
+    """
+    with require_file(path).open("rb") as file:
+        if file.read(len(_SIGNATURE)) != _SIGNATURE:
+            raise FormatError(f"{path}: expected an HDF5 file; its first bytes are not HDF5's signature")
+    try:
+        with h5py.File(path, "r", locking=False) as hdf5:
+            yield hdf5
+    except RlbuffersError:
+        raise
+    except (OSError, RuntimeError, KeyError) as error:
+        reason = str(error).strip("'\"").splitlines()[0] if str(error) else repr(error)
+        raise CorruptDataError(
+            f"{path}: damaged or cut short; the HDF5 library says: {reason}. Fetch the file again"
+        ) from error
+
+
+def check_size(array: h5py.Dataset, path: Path) -> None:
+    """Refuse sizes that the stored bytes cannot have been made of, before anything is allocated.
+
+    Raises
+    ------
+    CorruptDataError
+        If the dataset announces more than its stored bytes can hold.
+    FormatError
+        If its content stands in other files, or one of its chunks would fill the memory.
+    """
+    if array.is_virtual or array.external:
+        raise FormatError(f"{path}: {array.name!r}: its content stands in other places, which is not followed")
+    stored = array.id.get_storage_size()
+    if array.nbytes > stored * _MAX_EXPANSION + _UNSUSPICIOUS_BYTES:
+        raise CorruptDataError(
+            f"{path}: {array.name!r} announces {array.nbytes:,} bytes, of which {stored:,} compressed ones are stored; "
+            "the file is damaged or was never filled"
+        )
+    chunk_bytes = array.dtype.itemsize * int(np.prod(array.chunks or 0, dtype=object))
+    if chunk_bytes > _MAX_CHUNK_BYTES:
+        raise FormatError(f"{path}: {array.name!r} has chunks of {chunk_bytes:,} bytes; too large to read")
