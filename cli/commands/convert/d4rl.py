@@ -76,7 +76,7 @@ def command(
     source = D4RLSource if view == "episodes" else D4RLQLearningSource
     sources = [source(path, dataset or dataset_of_file(path.name)) for path in files]
     # The rows are finished as they are read: sending them to other processes and back only costs time.
-    run_conversion(sources, target, overwrite=overwrite, workers=0, title=title)
+    run_conversion(sources, target, overwrite=overwrite, workers=workers, title=title)
 
 
 def _fetched(dataset: D4RLDataset, folder: Path) -> Path:
