@@ -126,9 +126,8 @@ def convert(
     try:
         encoder = writer.encoder_of(FRAMES) if source.spec.stack else None
         work = _Work(source.decoder, encoder)
-        # Handing finished rows to another process costs more than writing them.
-        useful_workers = 0 if isinstance(source.decoder, IdentityDecoder) else workers
-        for rows in _worked(work, source.pieces(), useful_workers):
+        useful_workers, most_under_way = _help_for(source, workers)
+        for rows in _worked(work, source.pieces(), useful_workers, most_under_way):
             source.observe(rows)
             _append(writer, rows, source.where)
             if on_progress is not None:
@@ -209,7 +208,19 @@ class _Work:
         return dataclasses.replace(rows, windows=self.encoder.encode(frames))
 
 
-def _worked(work: _Work, pieces: Iterator[Piece], workers: int) -> Iterator[Rows]:
+def _help_for(source: Source[Any], workers: int) -> tuple[int, int]:
+    """Tell how many processes are worth having, and how many pieces may be under way.
+
+    Handing finished rows, or decoded frames that the writer has yet to encode, to another process
+    costs more than the work itself. Whole episodes are large, so only a few may wait.
+    """
+    episodes = source.spec.layout == "episodes"
+    if isinstance(source.decoder, IdentityDecoder) or (episodes and source.spec.stack):
+        return 0, 0
+    return workers, _PIECES_PER_WORKER * workers if episodes else _MAX_PIECES_UNDER_WAY
+
+
+def _worked(work: _Work, pieces: Iterator[Piece], workers: int, most_under_way: int) -> Iterator[Rows]:
     """Apply `work` to every piece, in order, in other processes and in this one.
 
     This process works too whenever the others have enough to do, which is also what keeps it busy
@@ -231,7 +242,7 @@ def _worked(work: _Work, pieces: Iterator[Piece], workers: int) -> Iterator[Rows
                 under_way.append(pool.submit(work, piece))
             else:
                 under_way.append(_finished(work(piece)))
-            while under_way and (under_way[0].done() or len(under_way) > _MAX_PIECES_UNDER_WAY):
+            while under_way and (under_way[0].done() or len(under_way) > most_under_way):
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()

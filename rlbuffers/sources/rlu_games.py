@@ -7,10 +7,20 @@ Gulcehre et al., "RL Unplugged: A Suite of Benchmarks for Offline Reinforcement 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 
 from rlbuffers.errors import UsageError
 
-__all__ = ["ATARI_GAMES", "NUM_RUNS", "NUM_SHARDS", "check_game", "shard_name", "shard_url"]
+__all__ = [
+    "ATARI_GAMES",
+    "NUM_RUNS",
+    "NUM_SHARDS",
+    "check_game",
+    "episodes_shard_name",
+    "episodes_shard_url",
+    "shard_name",
+    "shard_url",
+]
 
 # Game to the size of its minimal action set, which the data's environments used (read from ale-py 0.12).
 ATARI_GAMES = {
@@ -65,9 +75,12 @@ ATARI_GAMES = {
 NUM_RUNS = 5
 NUM_SHARDS = 100
 _BUCKET = "http://storage.googleapis.com/rl_unplugged/atari"
+_NUM_EPISODE_SHARDS = 50
+# These games' runs were published with one checkpoint less.
+_SHORT_GAMES = {"Carnival": 49, "Gravitar": 49, "StarGunner": 49}
 
 
-def check_game(game: str) -> str:
+def check_game(game: str, games: Mapping[str, int] = ATARI_GAMES, suite: str = "RL Unplugged") -> str:
     """Return `game` if it is one of the suite.
 
     Raises
@@ -75,12 +88,12 @@ def check_game(game: str) -> str:
     UsageError
         If it is not; names the nearest match.
     """
-    if game in ATARI_GAMES:
+    if game in games:
         return game
-    lowered = {name.lower(): name for name in ATARI_GAMES}
+    lowered = {name.lower(): name for name in games}
     near = difflib.get_close_matches(game.lower(), lowered, n=1)
-    hint = f"did you mean {lowered[near[0]]}?" if near else f"choose one of {', '.join(ATARI_GAMES)}"
-    raise UsageError(f"{game!r} is not one of the {len(ATARI_GAMES)} Atari games of RL Unplugged; {hint}")
+    hint = f"did you mean {lowered[near[0]]}?" if near else f"choose one of {', '.join(games)}"
+    raise UsageError(f"{game!r} is not one of the {len(games)} Atari games of {suite}; {hint}")
 
 
 def shard_name(run_id: int, shard_id: int) -> str:
@@ -91,13 +104,34 @@ def shard_name(run_id: int, shard_id: int) -> str:
     UsageError
         If there is no such run (1 to 5) or shard (0 to 99).
     """
-    if not 1 <= run_id <= NUM_RUNS:
-        raise UsageError(f"run id {run_id}: expected 1 to {NUM_RUNS}")
-    if not 0 <= shard_id < NUM_SHARDS:
-        raise UsageError(f"shard id {shard_id}: expected 0 to {NUM_SHARDS - 1}")
-    return f"run_{run_id}-{shard_id:05d}-of-{NUM_SHARDS:05d}"
+    return _name(run_id, shard_id, NUM_SHARDS)
 
 
 def shard_url(game: str, run_id: int, shard_id: int) -> str:
     """Return where a shard of raw Atari transitions is published."""
     return f"{_BUCKET}/{check_game(game)}/{shard_name(run_id, shard_id)}"
+
+
+def episodes_shard_name(game: str, run_id: int, shard_id: int) -> str:
+    """Return the file name of a shard of whole episodes, such as ``run_1-00001-of-00050``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such game, run (1 to 5) or shard (0 to 49; 0 to 48 for three games).
+    """
+    num_shards = _SHORT_GAMES.get(check_game(game), _NUM_EPISODE_SHARDS)
+    return _name(run_id, shard_id, num_shards)
+
+
+def episodes_shard_url(game: str, run_id: int, shard_id: int) -> str:
+    """Return where a shard of whole Atari episodes is published."""
+    return f"{_BUCKET}_episodes_ordered/{check_game(game)}/{episodes_shard_name(game, run_id, shard_id)}"
+
+
+def _name(run_id: int, shard_id: int, num_shards: int) -> str:
+    if not 1 <= run_id <= NUM_RUNS:
+        raise UsageError(f"run id {run_id}: expected 1 to {NUM_RUNS}")
+    if not 0 <= shard_id < num_shards:
+        raise UsageError(f"shard id {shard_id}: expected 0 to {num_shards - 1}")
+    return f"run_{run_id}-{shard_id:05d}-of-{num_shards:05d}"

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rlbuffers.paths import DEFAULT_DATASET_DIR
 from rlbuffers_cli.conversions import output_options, output_path, run_conversion
 from rlbuffers_cli.downloads import download_unless_there
+from rlbuffers_cli.rl_unplugged_shards import SUITES, Request, find_shards
+
+if TYPE_CHECKING:
+    from rlbuffers.sources.base import Source
 
 __all__ = ["command"]
 
 
 @click.command("rl-unplugged")
-@click.option("--task", required=True, metavar="GAME", help="Name of the game, such as Breakout.")
-@click.option("--run-id", type=int, default=1, show_default=True, help="Training run, 1 to 5.")
-@click.option("--shard-id", type=int, default=0, show_default=True, help="Shard of the run, 0 to 99.")
+@click.option("--task", required=True, metavar="TASK", help="Name of the game or task, such as Breakout.")
+@click.option("--suite", type=click.Choice(list(SUITES)), default="atari", show_default=True, help="Part of the data.")
+@click.option(
+    "--layout",
+    type=click.Choice(["transitions", "episodes"]),
+    show_default="what the suite has, transitions first",
+    help="Shuffled pieces, or whole episodes in order.",
+)
+@click.option(
+    "--shard-id", "shard_ids", type=int, multiple=True, show_default="0", help="Number of the shard; may be repeated."
+)
+@click.option(
+    "--file",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Read this shard instead of one in DATASET_DIR; may be repeated.",
+)
 @click.option(
     "--dataset-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -24,31 +44,56 @@ __all__ = ["command"]
     show_default=True,
     help="Where shards are, and are downloaded to.",
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Convert only the first N transitions.")
+@click.option("--run-id", type=int, show_default="1", help="atari: training run, 1 to 5.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="transitions: convert only the first N of each shard."
+)
+@click.option("--stack", type=click.IntRange(min=1), show_default="4", help="atari episodes: frames in an observation.")
+@click.option(
+    "--last-row",
+    type=click.Choice(["auto", "transition", "observation"]),
+    show_default="auto",
+    help="atari episodes, dmlab: what the last row of an episode is.",
+)
+@click.option("--challenge", type=click.Choice(["none", "easy"]), show_default="none", help="rwrl: the challenge.")
+@click.option(
+    "--difficulty",
+    type=click.Choice(["1", "5", "20", "40", "100"]),
+    show_default="100",
+    help="rwrl: percentage of the data.",
+)
 @output_options
 def command(
-    task: str,
-    run_id: int,
-    shard_id: int,
+    suite: str,
+    layout: str | None,
+    shard_ids: tuple[int, ...],
+    files: tuple[Path, ...],
     dataset_dir: Path,
-    limit: int | None,
     output: Path | None,
     buffer_dir: Path,
     format_name: str | None,
     overwrite: bool,
     workers: int,
+    **options: Any,
 ) -> None:
-    """RL Unplugged Atari: shuffled transitions of stacked frames.
+    """RL Unplugged: Atari, control suite, locomotion, RWRL, DM Lab and bsuite.
 
-    Uses the shard in DATASET_DIR/GAME if it is there, and downloads it otherwise.
+    Uses the shard in DATASET_DIR if it is there, and downloads it otherwise. Several shards become one buffer. DM Lab
+    tasks are named with their run, as rooms_watermaze/training_0, and bsuite's with their noise, as catch/0_0.1.
     """
-    from rlbuffers.sources.rlu_atari_tfrecord import RLUAtariSource
-    from rlbuffers.sources.rlu_games import check_game, shard_name, shard_url
+    from rlbuffers.errors import UsageError
+    from rlbuffers.sources.files import require_file
 
-    game, name, url = check_game(task), shard_name(run_id, shard_id), shard_url(task, run_id, shard_id)
-    target = output_path(Path(game) / name, output, buffer_dir, format_name, overwrite=overwrite)
-    shard = dataset_dir.expanduser() / game / name
-    download_unless_there(url, shard)
-    facts = {"dataset": "rl_unplugged/atari", "run_id": run_id, "shard_id": shard_id, "published_at": url}
-    source = RLUAtariSource(shard, game, facts=facts, limit=limit)
-    run_conversion([source], target, overwrite=overwrite, workers=workers, title=game)
+    if shard_ids and files:
+        raise UsageError("--file and --shard-id exclude each other: a file is one shard")
+    shards = find_shards(suite, layout, Request(**options))
+    numbers = shard_ids or (0,)
+    names = [path.name for path in files] or [shards.name(number) for number in numbers]
+    more = f"+{len(names) - 1}" if len(names) > 1 else ""
+    target = output_path(shards.folder / f"{names[0]}{more}", output, buffer_dir, format_name, overwrite=overwrite)
+    sources: list[Source[Any]] = [shards.open(require_file(path), shards.facts) for path in files]
+    for number, name in () if files else zip(numbers, names, strict=True):
+        path, url = dataset_dir.expanduser() / shards.folder / name, shards.url(number)
+        download_unless_there(url, path)
+        sources.append(shards.open(path, {**shards.facts, "shard_id": number, "published_at": url}))
+    run_conversion(sources, target, overwrite=overwrite, workers=workers, title=shards.title)

@@ -1,0 +1,221 @@
+"""Which shards of RL Unplugged a command line names, where they are, and which source reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlbuffers.errors import UsageError
+
+if TYPE_CHECKING:
+    from rlbuffers.sources.base import Source
+    from rlbuffers.sources.rlu_tasks import ShardSet
+
+__all__ = ["SUITES", "Request", "Shards", "find_shards"]
+
+Open = Callable[[Path, Mapping[str, Any]], "Source[Any]"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `rlbuffers convert rl-unplugged` that not every suite has; None or empty if not given."""
+
+    task: str
+    run_id: int | None = None
+    limit: int | None = None
+    stack: int | None = None
+    last_row: str | None = None
+    challenge: str | None = None
+    difficulty: str | None = None
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards of one data set.
+
+    Parameters
+    ----------
+    title : str
+        What the progress bar says.
+    folder : Path
+        Where shards stand below the folder of datasets, and buffers below that of buffers.
+    name, url : callable
+        Give a shard's file name and address by its number.
+    open : callable
+        Makes a source of a file and of facts about it.
+    facts : mapping
+        What is known of all shards.
+    """
+
+    title: str
+    folder: Path
+    name: Callable[[int], str]
+    url: Callable[[int], str]
+    open: Open
+    facts: Mapping[str, Any]
+
+
+def find_shards(suite: str, layout: str | None, request: Request) -> Shards:
+    """Return the shards that the options name.
+
+    Raises
+    ------
+    UsageError
+        If the suite has no such layout, task or option; says which there are.
+    """
+    layouts = SUITES[suite]
+    chosen = layout or next(iter(layouts))
+    if chosen not in layouts:
+        raise UsageError(f"--layout {chosen} does not fit --suite {suite}, which has {' and '.join(layouts)} only")
+    builder, options = layouts[chosen]
+    for name in ("run_id", "limit", "stack", "last_row", "challenge", "difficulty"):
+        if getattr(request, name) is not None and name not in options:
+            raise UsageError(f"--{name.replace('_', '-')} does not fit --suite {suite} --layout {chosen}; leave it out")
+    return builder(request)
+
+
+def _atari_transitions(request: Request) -> Shards:
+    from rlbuffers.sources.rlu_atari_tfrecord import RLUAtariSource
+    from rlbuffers.sources.rlu_games import check_game, shard_name, shard_url
+
+    game, run = check_game(request.task), _run_id(request)
+    return Shards(
+        title=game,
+        folder=Path(game),
+        name=lambda shard: shard_name(run, shard),
+        url=lambda shard: shard_url(game, run, shard),
+        open=lambda path, facts: RLUAtariSource(path, game, facts=dict(facts), limit=request.limit),
+        facts={"dataset": "rl_unplugged/atari", "run_id": run},
+    )
+
+
+def _atari_episodes(request: Request) -> Shards:
+    from rlbuffers.sources.rlu_atari_episodes import RLUAtariEpisodesSource
+    from rlbuffers.sources.rlu_games import check_game, episodes_shard_name, episodes_shard_url
+
+    game, run = check_game(request.task), _run_id(request)
+    stack, last_row = request.stack or 4, request.last_row or "auto"
+    return Shards(
+        title=game,
+        folder=Path("atari_episodes_ordered") / game,
+        name=lambda shard: episodes_shard_name(game, run, shard),
+        url=lambda shard: episodes_shard_url(game, run, shard),
+        open=lambda path, facts: RLUAtariEpisodesSource(path, game, stack=stack, last_row=last_row, facts=dict(facts)),
+        facts={"dataset": "rl_unplugged/atari_episodes_ordered", "run_id": run},
+    )
+
+
+def _run_id(request: Request) -> int:
+    return 1 if request.run_id is None else request.run_id
+
+
+def _control_transitions(request: Request) -> Shards:
+    from rlbuffers.sources.rlu_pairs import RLUPairsSource
+    from rlbuffers.sources.rlu_tasks import CONTROL_SUITE_TASKS, check_task, control_suite_shards
+
+    task = check_task(request.task, CONTROL_SUITE_TASKS, "control-suite")
+    return _published(
+        control_suite_shards(task), lambda path, facts: RLUPairsSource(path, task, facts=facts, limit=request.limit)
+    )
+
+
+def _control_episodes(request: Request) -> Shards:
+    from rlbuffers.sources.rlu_control_episodes import RLUControlEpisodesSource
+    from rlbuffers.sources.rlu_tasks import CONTROL_SUITE_TASKS, check_task, control_suite_shards
+
+    task = check_task(request.task, CONTROL_SUITE_TASKS, "control-suite")
+    return _published(
+        control_suite_shards(task, episodes=True),
+        lambda path, facts: RLUControlEpisodesSource(path, task, facts=facts),
+    )
+
+
+def _locomotion_transitions(request: Request) -> Shards:
+    from rlbuffers.sources.rlu_pairs import RLUPairsSource
+    from rlbuffers.sources.rlu_tasks import LOCOMOTION_TASKS, check_task, locomotion_shards
+    from rlbuffers.sources.rlu_windows import RLUWindowsSource
+
+    task = check_task(request.task, LOCOMOTION_TASKS, "locomotion")
+    if task.sequences == "seq2":
+        return _published(
+            locomotion_shards(task), lambda path, facts: RLUPairsSource(path, task, facts=facts, limit=request.limit)
+        )
+    if request.limit is not None:
+        raise UsageError(f"--limit counts transitions, and {task.name} is published in windows of 40 steps only")
+    return _published(locomotion_shards(task), lambda path, facts: RLUWindowsSource(path, task, facts=facts))
+
+
+def _locomotion_episodes(request: Request) -> Shards:
+    from rlbuffers.sources.rlu_control_episodes import RLUControlEpisodesSource
+    from rlbuffers.sources.rlu_tasks import LOCOMOTION_TASKS, check_task, locomotion_shards
+
+    task = check_task(request.task, LOCOMOTION_TASKS, "locomotion")
+    return _published(
+        locomotion_shards(task, episodes=True), lambda path, facts: RLUControlEpisodesSource(path, task, facts=facts)
+    )
+
+
+def _rwrl_episodes(request: Request) -> Shards:
+    from rlbuffers.sources.rlu_rwrl import RLURwrlSource
+    from rlbuffers.sources.rlu_tasks import RWRL_TASKS, check_task, rwrl_shards
+
+    task = check_task(request.task, RWRL_TASKS, "rwrl")
+    challenge, percent = request.challenge or "none", int(request.difficulty or 100)
+    return _published(
+        rwrl_shards(task, challenge, percent),
+        lambda path, facts: RLURwrlSource(path, task, facts=facts),
+        {"combined_challenge": challenge, "percent": percent},
+    )
+
+
+def _dmlab_episodes(request: Request) -> Shards:
+    from rlbuffers.sources.rlu_dmlab import LastRow, RLUDmlabSource
+    from rlbuffers.sources.rlu_tasks import DMLAB_TASKS, check_task, dmlab_shards
+
+    task = check_task(request.task, DMLAB_TASKS, "dmlab")
+    last_row: LastRow = "transition" if request.last_row == "transition" else "observation"
+    return _published(
+        dmlab_shards(task), lambda path, facts: RLUDmlabSource(path, task, last_row=last_row, facts=facts)
+    )
+
+
+def _bsuite_transitions(request: Request) -> Shards:
+    from rlbuffers.sources.rlu_pairs import RLUPairsSource
+    from rlbuffers.sources.rlu_sequences import LastStepEnds
+    from rlbuffers.sources.rlu_tasks import bsuite_shards, check_bsuite_task
+
+    task = check_bsuite_task(request.task)
+    return _published(
+        bsuite_shards(task),
+        lambda path, facts: RLUPairsSource(path, task, LastStepEnds(), facts=facts, limit=request.limit),
+    )
+
+
+def _published(shards: ShardSet, open_shard: Open, facts: Mapping[str, Any] | None = None) -> Shards:
+    """Describe shards whose local folders are those of the bucket."""
+    folder = Path(shards.folder)
+    return Shards(
+        title=str(folder),
+        folder=folder,
+        name=shards.name,
+        url=shards.url,
+        open=open_shard,
+        facts={"dataset": f"rl_unplugged/{shards.folder}", **(facts or {})},
+    )
+
+
+_Builder = Callable[[Request], Shards]
+# Suite to its layouts, the default first: what finds the shards, and the options that it understands.
+SUITES: Mapping[str, Mapping[str, tuple[_Builder, Sequence[str]]]] = {
+    "atari": {
+        "transitions": (_atari_transitions, ("run_id", "limit")),
+        "episodes": (_atari_episodes, ("run_id", "stack", "last_row")),
+    },
+    "control-suite": {"transitions": (_control_transitions, ("limit",)), "episodes": (_control_episodes, ())},
+    "locomotion": {"transitions": (_locomotion_transitions, ("limit",)), "episodes": (_locomotion_episodes, ())},
+    "rwrl": {"episodes": (_rwrl_episodes, ("challenge", "difficulty"))},
+    "dmlab": {"episodes": (_dmlab_episodes, ("last_row",))},
+    "bsuite": {"transitions": (_bsuite_transitions, ("limit",))},
+}
