@@ -1,0 +1,343 @@
+"""RLDS datasets that TensorFlow Datasets prepared, read without TensorFlow.
+
+An Example is an episode: arrays under ``steps/`` with a row a step, and facts of the episode beside
+them. What the last row of an episode holds is decided in ``rlds_endings.py``, what becomes of each
+feature in ``rlds_columns.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlbuffers.decoding.example_file import read_examples
+from rlbuffers.decoding.example_values import FeatureValues
+from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, SpecError
+from rlbuffers.optional import require
+from rlbuffers.schema import REWARDS, BufferSpec, ColumnSpec
+from rlbuffers.sources.base import Source
+from rlbuffers.sources.d4rl_datasets import all_datasets
+from rlbuffers.sources.d4rl_facts import known_facts
+from rlbuffers.sources.flat_columns import scalar_facts
+from rlbuffers.sources.rlds_columns import STEPS, RawEpisode, RLDSDecoder, make_plan
+from rlbuffers.sources.rlds_endings import (
+    FINAL_KNOWN,
+    RLBUFFERS,
+    WHOLE,
+    Ending,
+    Endings,
+    LastRow,
+    builder_of,
+    position_of_last_key,
+)
+from rlbuffers.sources.rlds_measurements import Measurements, scalar_text
+from rlbuffers.sources.tfds_directory import DatasetInfo, Shard, read_info
+from rlbuffers.sources.tfds_features import Leaf, read_features, read_json
+from rlbuffers.tally import Tally
+
+__all__ = ["METADATA_FILE", "RLDSSource"]
+
+Array = np.ndarray[Any, Any]
+Features = Mapping[str, FeatureValues]
+METADATA_FILE = "metadata.json"
+# Enough to see whether the observations that were appended to episodes are all the same.
+_FIRST_EXAMPLES = 8
+# What frames a record in a TFRecord file.
+_MIN_RECORD_BYTES = 16
+_D4RL_NAMES = (
+    (re.compile(r"d4rl_(?:mujoco|adroit)_(\w+)/(v\d)-([\w-]+)"), r"\1-\3-\2"),
+    (re.compile(r"d4rl_antmaze/([\w-]+)"), r"antmaze-\1"),
+)
+
+
+class RLDSSource(Source[RawEpisode]):
+    """The episodes of one split, or of all, in the order in which they are stored.
+
+    Parameters
+    ----------
+    directory : Path
+        Of a prepared version, with ``dataset_info.json``, ``features.json`` and TFRecord shards.
+    split : str, optional
+        Name of a split, or ``all``; by default the only one, or ``train``.
+    last_row : {"auto", "observation", "transition"}
+        Whether the last row of an episode holds only an observation, as RLDS says, or a transition.
+        ``auto`` follows RLDS except for builders that are known to do otherwise.
+    action : str, optional
+        Field of a dict of actions that becomes ``actions``; the others are columns ``action/FIELD``.
+
+    Raises
+    ------
+    BufferNotFoundError, FormatError, CorruptDataError
+        If there is no such dataset, or it is not RLDS; says what was expected.
+    UnsupportedError
+        If its shards are not TFRecord.
+    UsageError
+        If there is no such split or action; lists the choices.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        split: str | None = None,
+        last_row: LastRow = "auto",
+        action: str | None = None,
+    ) -> None:
+        self.directory = directory
+        self._info = read_info(directory)
+        self._splits = self._info.select(split, str(directory))
+        self._shards = [shard for name in self._splits for shard in self._info.splits[name]]
+        if not sum(shard.length for shard in self._shards):
+            raise FormatError(f"{directory}: expected episodes, found none in split {', '.join(self._splits)}")
+        for shard in self._shards:
+            _require_whole(shard)
+        self._own = _own_facts(directory)
+        self._builder = builder_of(self._info) if self._own is None else RLBUFFERS
+        self._done = 0
+        self._files: list[dict[str, Any]] = []
+        self._measured = Measurements()
+
+        first = self._first_examples()
+        leaves = [_sized(leaf, first[0], str(directory)) for leaf in read_features(directory)]
+        steps = [leaf for leaf in leaves if leaf.path[0] == STEPS]
+        facts = [leaf for leaf in leaves if leaf.path[0] != STEPS]
+        self._whole_file = {leaf: first[0].get(leaf.key) for leaf in facts if self._builder.whole_file}
+        facts = [leaf for leaf in facts if not self._builder.whole_file]
+        self._texts = {leaf.key for leaf in facts if leaf.unreadable == "text"}
+        self._plan = make_plan(
+            steps + [leaf for leaf in facts if leaf.key not in self._texts],
+            action=action,
+            exact_flags=self._own is not None,
+            skip=set() if self._own is None else {FINAL_KNOWN, WHOLE, *self._own.get("derived", ())},
+            where=str(directory),
+        )
+        self._endings = Endings(self._builder, last_row, steps)
+        self._endings.compare(first)
+        self._last_row = last_row
+        self._extras, self._scalars, self._left_out = _belonging_to_all(self._whole_file, str(directory))
+        self._spec = self._make_spec()
+
+    def _first_examples(self) -> list[Features]:
+        found: list[Features] = []
+        for shard in self._shards:
+            for features, _ in read_examples(shard.path):
+                found.append(features)
+                if len(found) == _FIRST_EXAMPLES:
+                    return found
+        return found
+
+    def _make_spec(self) -> BufferSpec:
+        try:
+            return BufferSpec(
+                layout="episodes",
+                columns=self._plan.column_specs((self._own or {}).get("spaces", {})),
+                episode_columns=[
+                    ColumnSpec(name, leaf.array_dtype, leaf.row_shape) for name, leaf in self._plan.facts.items()
+                ],
+                extras=[ColumnSpec(name, rows.dtype, rows.shape[1:]) for name, rows in self._extras.items()],
+            )
+        except (SpecError, TypeError) as error:
+            raise FormatError(f"{self.directory}: {error}") from error
+
+    @property
+    def where(self) -> str:
+        """The dataset's directory."""
+        return str(self.directory)
+
+    @property
+    def spec(self) -> BufferSpec:
+        """Episodes, with every feature that is an array of numbers."""
+        return self._spec
+
+    @property
+    def decoder(self) -> RLDSDecoder:
+        """Unpacks tensors and images."""
+        return RLDSDecoder(self._plan)
+
+    def pieces(self) -> Iterator[RawEpisode]:
+        """Yield the episodes of all shards."""
+        needed = self._plan.keys
+        for split in self._splits:
+            shards = self._info.splits[split]
+            count = sum(shard.length for shard in shards)
+            last = position_of_last_key(split, count, shuffled=self._info.shuffled) if self._builder.whole_file else -1
+            position = 0
+            for shard in shards:
+                for features, where in self._read(shard):
+                    ending = self._endings.of(features, source_last=position == last, where=where)
+                    position += 1
+                    self._look_at(features, ending, where)
+                    if ending.transitions:
+                        kept = {key: values for key, values in features.items() if key in needed}
+                        yield RawEpisode(kept, ending, where)
+
+    def _read(self, shard: Shard) -> Iterator[tuple[Features, str]]:
+        """Yield the Examples of one shard, and note what the file is."""
+        digest = hashlib.sha256()
+        found = 0
+
+        def on_read(piece: bytes) -> None:
+            digest.update(piece)
+            self._done += len(piece)
+
+        for example in read_examples(shard.path, on_read):
+            yield example
+            found += 1
+        if found != shard.length:
+            raise _incomplete(shard, f"{found:,}")
+        size = shard.path.stat().st_size
+        self._files.append({"name": shard.path.name, "bytes": size, "sha256": digest.hexdigest()})
+
+    def _look_at(self, features: Features, ending: Ending, where: str) -> None:
+        """Measure what only the raw episode can tell."""
+        for leaf, values in self._whole_file.items():
+            if not _equal(features.get(leaf.key), values):
+                raise FormatError(f"{where}: expected {leaf.key!r} to be the same in every episode; it changes here")
+        reward = self._plan.columns[REWARDS]
+        rewards = reward.rows(features.get(reward.key), ending.rows, where).reshape(ending.rows)
+        self._measured.add(features, ending, rewards, self._builder.return_feature)
+        self._measured.add_texts({key: features.get(key) for key in self._texts})
+
+    def extras(self) -> Mapping[str, Array]:
+        """Return what belongs to the dataset as a whole."""
+        return self._extras
+
+    def tally(self) -> Tally:
+        """Count the rows of the Examples as they were read."""
+        return Tally(self._measured.episodes, self._measured.transitions, self._measured.reward_sum)
+
+    def metadata(self) -> dict[str, Any]:
+        """Describe the dataset, what its last rows are, and what was left out."""
+        known = known_facts(all_datasets().get(_d4rl_id(self._info)))
+        own = self._own or {}
+        texts, untold = scalar_facts(self._measured.texts())
+        changing = [f"{key!r}, a text that differs between episodes" for key in sorted(self._measured.changing_texts)]
+        environment = dict(own.get("environment") or known["environment"])
+        if self._measured.counts["episodes_with_inner_terminals"]:
+            environment["terminals_end_episodes"] = False
+        return {
+            "environment": environment,
+            "behavior_policy": dict(own.get("behavior_policy") or known["behavior_policy"]),
+            "source": {
+                "format": "tfds",
+                **known["source"],
+                "name": self._info.name,
+                **({"config": self._info.config} if self._info.config else {}),
+                "version": self._info.version,
+                "splits": self._splits,
+                "last_row": self._last_row,
+                "files": self._files,
+            },
+            "measurements": self._measured.to_json(),
+            "warnings": self._measured.warnings(),
+            "left_out": [*self._plan.left_out, *changing, *untold, *self._left_out, *self._measured.left_out()],
+            "scalars": {**self._scalars, **texts, **own.get("scalars", {})},
+            "license": self._info.license or known["license"],
+            "citation": self._info.citation or known["citation"],
+            "notes": [*known["notes"], *self._dtype_notes()],
+        }
+
+    def _dtype_notes(self) -> list[str]:
+        named = {**self._plan.observations, **self._plan.columns, **self._plan.facts}
+        narrow = [name for name, leaf in named.items() if np.dtype(leaf.dtype) != leaf.array_dtype]
+        if not narrow:
+            return []
+        return [f"features.json says float64 of {', '.join(sorted(narrow))}; the files hold float32, and so do these."]
+
+    @property
+    def total(self) -> int:
+        """Size of the shards in bytes."""
+        return sum(shard.path.stat().st_size for shard in self._shards)
+
+    @property
+    def done(self) -> int:
+        """Bytes read so far."""
+        return self._done
+
+
+def _require_whole(shard: Shard) -> None:
+    """Refuse a file that is missing or too small for its records, before their number is relied upon."""
+    if not shard.path.is_file():
+        raise BufferNotFoundError(f"{shard.path}: there is no such file; copy or prepare the dataset again")
+    if shard.path.stat().st_size < shard.length * _MIN_RECORD_BYTES:
+        raise _incomplete(shard, "fewer")
+
+
+def _incomplete(shard: Shard, found: str) -> CorruptDataError:
+    return CorruptDataError(
+        f"{shard.path}: dataset_info.json says {shard.length:,} episodes, the file holds {found}; "
+        "copy or prepare the dataset again"
+    )
+
+
+def _own_facts(directory: Path) -> dict[str, Any] | None:
+    """Return what our export wrote beside the dataset, or None if it is not of our making."""
+    path = directory / METADATA_FILE
+    if not path.is_file():
+        return None
+    facts: Any = read_json(path).get("rlbuffers")
+    if facts is None:
+        return None
+    kinds = {"environment": dict, "behavior_policy": dict, "scalars": dict, "spaces": dict, "derived": list}
+    wrong = not isinstance(facts, dict) or any(
+        not isinstance(facts.get(key, kind()), kind) for key, kind in kinds.items()
+    )
+    if wrong or not all(isinstance(key, str) for key in facts.get("derived", [])):
+        raise FormatError(f"{path}: expected the facts that rlbuffers writes under 'rlbuffers'")
+    return dict(facts)
+
+
+def _sized(leaf: Leaf, features: Features, where: str) -> Leaf:
+    """Give images whose size features.json leaves open the size of the first one."""
+    files = features.get(leaf.key)
+    if leaf.kind != "image" or None not in leaf.shape[:2] or not isinstance(files, list) or not files:
+        return leaf
+    image_module = require("PIL.Image", extra="tfds", purpose="Decoding images")
+    try:
+        with image_module.open(io.BytesIO(files[0]), formats=("PNG", "JPEG")) as image:
+            return leaf.with_shape((image.height, image.width, leaf.shape[2] or len(image.getbands())))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CorruptDataError(f"{where}: {leaf.key!r}: the first image is damaged: {error}") from error
+
+
+def _belonging_to_all(
+    values: Mapping[Leaf, FeatureValues | None], where: str
+) -> tuple[dict[str, Array], dict[str, Any], list[str]]:
+    """Sort what belongs to a whole dataset into arrays, facts about scalars, and what cannot be stored."""
+    arrays: dict[str, Array] = {}
+    scalars: dict[str, Any] = {}
+    left_out = []
+    for leaf, stored in values.items():
+        name = f"metadata/{leaf.key}"
+        if leaf.unreadable == "text" and isinstance(stored, list) and len(stored) == 1:
+            scalars[name] = scalar_text(stored[0])
+        elif leaf.unreadable is not None:
+            left_out.append(f"{leaf.key!r}, which is {leaf.unreadable}")
+        else:
+            array = leaf.rows(stored, 1, where)[0]
+            (arrays if array.ndim else scalars)[name] = array
+    facts, untold = scalar_facts(scalars)
+    return arrays, facts, left_out + untold
+
+
+def _equal(values: FeatureValues | None, others: FeatureValues | None) -> bool:
+    if values is None or others is None:
+        return values is others
+    if isinstance(values, np.ndarray) and isinstance(others, np.ndarray):
+        return values.tobytes() == others.tobytes()
+    return isinstance(values, list) and isinstance(others, list) and values == others
+
+
+def _d4rl_id(info: DatasetInfo) -> str:
+    """Return D4RL's name of a dataset that TFDS built from it; empty for others."""
+    for pattern, template in _D4RL_NAMES:
+        match = pattern.fullmatch(f"{info.name}/{info.config}")
+        if match:
+            return match.expand(template).replace("-mixed-", "-medium-replay-")
+    return ""
