@@ -10,15 +10,16 @@ from rlbuffers.errors import MissingDependencyError
 __all__ = ["require"]
 
 
-def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+def require(module: str, *, extra: str | None, purpose: str) -> ModuleType:
     """Import an optional module, or say which extra brings it.
 
     Parameters
     ----------
     module : str
         Name of the module to import, such as ``"ale_py"``.
-    extra : str
-        The extra of rlbuffers that installs it, such as ``"atari"``.
+    extra : str or None
+        The extra of rlbuffers that installs it, such as ``"atari"``; None where it is installed by its own name, as
+        the libraries are that buffers are handed to.
     purpose : str
         What needs it, as the beginning of a sentence: ``"Playing Atari games"``.
 
@@ -30,6 +31,6 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"{purpose} needs {error.name or module}. Install it with: pip install 'rlbuffers[{extra}]'"
-        ) from error
+        missing = error.name or module
+        wanted = f"'rlbuffers[{extra}]'" if extra else missing.partition(".")[0]
+        raise MissingDependencyError(f"{purpose} needs {missing}. Install it with: pip install {wanted}") from error

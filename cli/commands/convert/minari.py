@@ -1,0 +1,35 @@
+"""`rlbuffers convert minari`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rlbuffers_cli.conversions import output_options, output_path, run_conversion
+
+__all__ = ["command"]
+
+
+@click.command("minari")
+@click.argument("datasets", metavar="ID_OR_DIR...", nargs=-1, required=True)
+@output_options
+def command(
+    datasets: tuple[str, ...],
+    output: Path | None,
+    buffer_dir: Path,
+    format_name: str | None,
+    overwrite: bool,
+    workers: int,
+) -> None:
+    """Minari datasets, HDF5 or Arrow.
+
+    An id such as D4RL/pen/human-v2 is looked for where Minari keeps datasets ($MINARI_DATASETS_PATH or
+    ~/.minari/datasets) and downloaded by the minari package if it is not there. Several datasets become one buffer.
+    """
+    from rlbuffers.sources.minari_dataset import MinariSource, dataset_folder
+
+    default = Path("minari") / Path(datasets[0]).expanduser().name
+    target = output_path(default, output, buffer_dir, format_name, overwrite=overwrite)
+    sources = [MinariSource(dataset_folder(name)) for name in datasets]
+    run_conversion(sources, target, overwrite=overwrite, workers=workers, title=default.name)
