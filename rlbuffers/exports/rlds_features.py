@@ -13,7 +13,7 @@ from rlbuffers.decoding.example_values import FeatureValues
 from rlbuffers.decoding.png_writer import PNG_CHANNELS, encode_pngs
 from rlbuffers.errors import UnsupportedError
 from rlbuffers.schema import ColumnSpec
-from rlbuffers.sources.tfds_features import Leaf
+from rlbuffers.sources.tfds.features import Leaf
 
 __all__ = ["column_leaf", "features_json", "packed_rows"]
 

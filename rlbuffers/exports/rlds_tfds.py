@@ -44,7 +44,7 @@ from rlbuffers.schema import (
     ColumnSpec,
     final_name,
 )
-from rlbuffers.sources.tfds_features import FEATURES_FILE, Leaf, read_features
+from rlbuffers.sources.tfds.features import FEATURES_FILE, Leaf, read_features
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 

@@ -77,7 +77,7 @@ def dataset_folder(name: str) -> Path:
     minari = require("minari", extra="minari", purpose=f"Downloading {name}")
     try:
         minari.download_dataset(name)
-    except Exception as error:  # noqa: BLE001 - whatever its hosts raise; there is nothing to go on with
+    except Exception as error:
         raise BufferNotFoundError(f"{name}: minari cannot download it ({error})") from error
     return datasets_root() / name / "data"
 

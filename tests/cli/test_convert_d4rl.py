@@ -13,7 +13,7 @@ import pytest
 from truth import DATA, assert_is_truth, load_truth
 
 import rlbuffers
-from rlbuffers.sources.d4rl_datasets import find_dataset
+from rlbuffers.sources.d4rl.datasets import find_dataset
 
 MINI = DATA / "d4rl" / "mini"
 FILES = sorted(MINI.rglob("*.hdf5"))
@@ -32,7 +32,7 @@ def site(tmp_path, monkeypatch):
     folder.mkdir()
     handler = functools.partial(QuietHandler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        monkeypatch.setattr("rlbuffers.sources.d4rl_datasets._BASE_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr("rlbuffers.sources.d4rl.datasets._BASE_URL", f"http://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield folder
@@ -130,7 +130,7 @@ def test_a_download_with_another_hash_is_refused(convert, tmp_path, site):
 
 
 def test_no_network_is_one_line(convert, tmp_path, monkeypatch, closed_port):
-    monkeypatch.setattr("rlbuffers.sources.d4rl_datasets._BASE_URL", f"http://127.0.0.1:{closed_port}")
+    monkeypatch.setattr("rlbuffers.sources.d4rl.datasets._BASE_URL", f"http://127.0.0.1:{closed_port}")
     result = convert("pen-human-v1")
     assert result.exit_code == 1
     assert f"put it at {tmp_path}/ours/hand_dapg_v1/pen-human-v1.hdf5" in result.stderr

@@ -123,7 +123,7 @@ def buffers(tmp_path_factory):
 
 
 def assert_no_next_episode_is_looked_into(path):
-    """Where an episode ends by a time limit, or by nothing, the next observation is not the next episode's first one."""
+    """At a time limit, or where the recording stopped, the next observation is not the next episode's first one."""
     with rlbuffers.open(path) as buffer:
         if buffer.spec.layout != "episodes":
             return

@@ -5,6 +5,8 @@ import json
 import pkgutil
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -81,3 +83,16 @@ def test_every_module_says_what_is_public(name):
     assert len(public) == len(set(public))
     for public_name in public:
         assert hasattr(module, public_name)
+
+
+def test_every_package_is_installed():
+    """The folder `cli` is installed under another name, so packages are listed by hand."""
+    root = Path(__file__).parents[2]
+    listed = set(tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    folders = {"rlbuffers": "rlbuffers", "rlbuffers_train": "rlbuffers_train", "cli": "rlbuffers_cli"}
+    found = {
+        ".".join([package, *path.parent.relative_to(root / folder).parts])
+        for folder, package in folders.items()
+        for path in (root / folder).rglob("__init__.py")
+    }
+    assert listed == found

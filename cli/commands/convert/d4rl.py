@@ -13,7 +13,7 @@ from rlbuffers_cli.conversions import output_options, output_path, run_conversio
 from rlbuffers_cli.downloads import download_unless_there
 
 if TYPE_CHECKING:
-    from rlbuffers.sources.d4rl_datasets import D4RLDataset
+    from rlbuffers.sources.d4rl.datasets import D4RLDataset
 
 __all__ = ["command"]
 
@@ -61,9 +61,9 @@ def command(
     keeps it ($D4RL_DATASET_DIR or ~/.d4rl/datasets), and downloaded otherwise.
     """
     from rlbuffers.errors import UsageError
-    from rlbuffers.sources.d4rl_datasets import dataset_of_file, find_dataset
-    from rlbuffers.sources.d4rl_hdf5 import D4RLSource
-    from rlbuffers.sources.d4rl_qlearning import D4RLQLearningSource
+    from rlbuffers.sources.d4rl.datasets import dataset_of_file, find_dataset
+    from rlbuffers.sources.d4rl.hdf5 import D4RLSource
+    from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
 
     if dataset_id is None and not files:
         raise UsageError("name a dataset of D4RL, such as halfcheetah-medium-v2, or files by --file")

@@ -48,7 +48,7 @@ def command(
     DIR is the folder replay_logs of a run, or the run's. Its checkpoints become one buffer, in order; episodes
     that go on from one to the next are whole.
     """
-    from rlbuffers.sources.dopamine_logs import DopamineSource
+    from rlbuffers.sources.dopamine.logs import DopamineSource
 
     source = DopamineSource(folder, list(checkpoints) or None, stack=stack, game=game, step_limit=step_limit)
     parts = [part for part in (source.game, source.run_id) if part is not None]

@@ -10,7 +10,7 @@ import click
 from rlbuffers_cli.conversions import output_options, output_path, run_conversion
 
 if TYPE_CHECKING:
-    from rlbuffers.sources.rlds_endings import LastRow
+    from rlbuffers.sources.tfds.endings import LastRow
 
 __all__ = ["command"]
 
@@ -53,8 +53,8 @@ def command(
     downloaded and prepared by tensorflow-datasets.
     """
     from rlbuffers.errors import UsageError
-    from rlbuffers.sources.rlds_tfds import RLDSSource
-    from rlbuffers.sources.tfds_directory import default_data_dir, find_version_dir, prepared_dir, read_info
+    from rlbuffers.sources.tfds.directory import default_data_dir, find_version_dir, prepared_dir, read_info
+    from rlbuffers.sources.tfds.rlds import RLDSSource
 
     if (dataset is None) == (directory is None):
         raise UsageError("name a dataset, such as d4rl_mujoco_halfcheetah/v2-medium, or give a prepared one with --dir")

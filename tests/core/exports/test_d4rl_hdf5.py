@@ -12,8 +12,8 @@ import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.errors import UnsupportedError
 from rlbuffers.exporting import export
-from rlbuffers.sources.d4rl_datasets import dataset_of_file
-from rlbuffers.sources.d4rl_hdf5 import D4RLSource
+from rlbuffers.sources.d4rl.datasets import dataset_of_file
+from rlbuffers.sources.d4rl.hdf5 import D4RLSource
 
 MINI = DATA / "d4rl" / "mini"
 

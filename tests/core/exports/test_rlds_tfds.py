@@ -18,7 +18,7 @@ from rlbuffers.decoding.example_writer import framed_record, serialize_example
 from rlbuffers.errors import CorruptDataError, UnsupportedError
 from rlbuffers.exporting import export
 from rlbuffers.schema import EPISODE_FINAL_KNOWN, EPISODE_LENGTHS, EPISODE_WHOLE, NEXT_OBSERVATIONS
-from rlbuffers.sources.rlds_tfds import RLDSSource
+from rlbuffers.sources.tfds.rlds import RLDSSource
 
 KINDS = ("terminal", "timeout", "both", "neither", "inner terminals", "stopped")
 LENGTHS = st.sampled_from([1, 1, 2, 3, 7, 40])

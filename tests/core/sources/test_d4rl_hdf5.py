@@ -9,9 +9,9 @@ from truth import DATA, load_truth
 
 import rlbuffers
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
-from rlbuffers.sources.d4rl_datasets import all_datasets, find_dataset
-from rlbuffers.sources.d4rl_facts import file_warnings, known_facts
-from rlbuffers.sources.d4rl_hdf5 import D4RLSource, rebuilt_timeouts
+from rlbuffers.sources.d4rl.datasets import all_datasets, find_dataset
+from rlbuffers.sources.d4rl.facts import file_warnings, known_facts
+from rlbuffers.sources.d4rl.hdf5 import D4RLSource, rebuilt_timeouts
 
 MINI = DATA / "d4rl" / "mini"
 STEPS = 9
@@ -373,7 +373,7 @@ def test_blocks_and_chunks_make_no_difference(new_path, monkeypatch, name, block
     path = MINI / f"{name}.hdf5"
     prints = []
     for size in (16 << 20, block_bytes):
-        monkeypatch.setattr("rlbuffers.sources.d4rl_hdf5._BLOCK_BYTES", size)
+        monkeypatch.setattr("rlbuffers.sources.d4rl.hdf5._BLOCK_BYTES", size)
         monkeypatch.setattr("rlbuffers.sources.hdf5_columns._BAND_BYTES", size)
         prints.append(rlbuffers.convert(D4RLSource(path), new_path("memory")).fingerprint)
     assert prints[0] == prints[1]

@@ -11,8 +11,8 @@ from truth import DATA
 
 import rlbuffers
 from rlbuffers.errors import FormatError, UsageError
-from rlbuffers.sources.d4rl_datasets import dataset_of_file, find_dataset
-from rlbuffers.sources.d4rl_qlearning import D4RLQLearningSource, counted_timeouts
+from rlbuffers.sources.d4rl.datasets import dataset_of_file, find_dataset
+from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource, counted_timeouts
 
 MINI = DATA / "d4rl" / "mini"
 
@@ -58,7 +58,7 @@ def assert_same(target, expected):
 @pytest.mark.parametrize("block_bytes", [16 << 20, 1, 2000])
 @pytest.mark.parametrize("path", sorted(MINI.rglob("*.hdf5")), ids=lambda path: path.stem[:20])
 def test_every_fixture_gives_what_d4rl_gives(new_path, monkeypatch, path, block_bytes):
-    monkeypatch.setattr("rlbuffers.sources.d4rl_qlearning._BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("rlbuffers.sources.d4rl.qlearning._BLOCK_BYTES", block_bytes)
     dataset = dataset_of_file(path.name)
     target = new_path("memory")
     report = rlbuffers.convert(D4RLQLearningSource(path, dataset), target)

@@ -14,8 +14,8 @@ from truth import DATA
 
 import rlbuffers
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, UsageError
-from rlbuffers.sources.dopamine_cuts import Cut, find_episodes
-from rlbuffers.sources.dopamine_logs import DopamineSource
+from rlbuffers.sources.dopamine.cuts import Cut, find_episodes
+from rlbuffers.sources.dopamine.logs import DopamineSource
 
 LOGS = DATA / "dopamine" / "Breakout" / "1" / "replay_logs"
 
@@ -346,7 +346,7 @@ def dumped_rows(ring, capacity):
 
 def test_a_long_log_without_terminals_is_refused(folder, new_path, monkeypatch):
     write_checkpoint(folder, 0, rows_of([1] * 10))
-    monkeypatch.setattr("rlbuffers.sources.dopamine_logs.MAX_EPISODE_BYTES", 9 * SIZE[0] * SIZE[1])
+    monkeypatch.setattr("rlbuffers.sources.dopamine.logs.MAX_EPISODE_BYTES", 9 * SIZE[0] * SIZE[1])
     with pytest.raises(FormatError, match="begins in checkpoint 0 has 10 steps, expected at most 9"):
         converted(folder, new_path)
 

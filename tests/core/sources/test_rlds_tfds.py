@@ -25,9 +25,9 @@ from rlbuffers.errors import (
     UnsupportedError,
     UsageError,
 )
-from rlbuffers.sources.rlds_endings import position_of_last_key
-from rlbuffers.sources.rlds_tfds import RLDSSource
-from rlbuffers.sources.tfds_directory import default_data_dir, find_version_dir, prepared_dir
+from rlbuffers.sources.tfds.directory import default_data_dir, find_version_dir, prepared_dir
+from rlbuffers.sources.tfds.endings import position_of_last_key
+from rlbuffers.sources.tfds.rlds import RLDSSource
 
 TFDS = DATA / "tfds"
 HOPPER_V0 = TFDS / "d4rl_mujoco_hopper" / "v0-medium"

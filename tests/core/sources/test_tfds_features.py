@@ -10,7 +10,7 @@ import wire
 from truth import DATA
 
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
-from rlbuffers.sources.tfds_features import Leaf, read_features
+from rlbuffers.sources.tfds.features import Leaf, read_features
 
 
 def leaves_of(tmp_path, tree):

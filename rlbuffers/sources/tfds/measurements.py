@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.decoding.example_values import FeatureValues
-from rlbuffers.sources.rlds_endings import Ending
+from rlbuffers.sources.tfds.endings import Ending
 from rlbuffers.stats import total_reward
 
 __all__ = ["Measurements", "scalar_text"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.sources.d4rl_datasets import D4RLDataset
+from rlbuffers.sources.d4rl.datasets import D4RLDataset
 
 __all__ = ["file_warnings", "known_facts", "policy_notes"]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, DownloadError, FormatError, UnsupportedError, UsageError
 from rlbuffers.optional import require
-from rlbuffers.sources.tfds_features import read_json
+from rlbuffers.sources.tfds.features import read_json
 
 __all__ = ["INFO_FILE", "DatasetInfo", "Shard", "default_data_dir", "find_version_dir", "prepared_dir", "read_info"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rlbuffers.errors import UsageError
-from rlbuffers.sources.d4rl_checksums import NUM_BYTES, SHA256
+from rlbuffers.sources.d4rl.checksums import NUM_BYTES, SHA256
 
 __all__ = ["D4RLDataset", "all_datasets", "dataset_of_file", "find_dataset"]
 

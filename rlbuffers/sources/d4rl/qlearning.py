@@ -26,9 +26,9 @@ from rlbuffers.schema import (
     ColumnSpec,
 )
 from rlbuffers.sources.base import IdentityDecoder, Source
-from rlbuffers.sources.d4rl_datasets import D4RLDataset
-from rlbuffers.sources.d4rl_facts import file_warnings, known_facts
-from rlbuffers.sources.d4rl_hdf5 import IGNORED_GROUP
+from rlbuffers.sources.d4rl.datasets import D4RLDataset
+from rlbuffers.sources.d4rl.facts import file_warnings, known_facts
+from rlbuffers.sources.d4rl.hdf5 import IGNORED_GROUP
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.hdf5_columns import HDF5Columns
 from rlbuffers.stats import total_reward

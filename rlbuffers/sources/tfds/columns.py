@@ -24,8 +24,8 @@ from rlbuffers.schema import (
     TIMEOUTS,
     ColumnSpec,
 )
-from rlbuffers.sources.rlds_endings import Ending
-from rlbuffers.sources.tfds_features import Leaf
+from rlbuffers.sources.tfds.endings import Ending
+from rlbuffers.sources.tfds.features import Leaf
 
 __all__ = ["DISCOUNTS", "STEPS", "Plan", "RLDSDecoder", "RawEpisode", "make_plan"]
 

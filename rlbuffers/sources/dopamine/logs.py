@@ -23,9 +23,9 @@ from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.schema import ACTIONS, FRAMES, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import IdentityDecoder, Source
-from rlbuffers.sources.dopamine_checkpoints import Checkpoint, find_checkpoints
-from rlbuffers.sources.dopamine_cuts import Cut, CutCounts
-from rlbuffers.sources.dopamine_rows import Chain, ChainRows, find_chains
+from rlbuffers.sources.dopamine.checkpoints import Checkpoint, find_checkpoints
+from rlbuffers.sources.dopamine.cuts import Cut, CutCounts
+from rlbuffers.sources.dopamine.rows import Chain, ChainRows, find_chains
 from rlbuffers.sources.dqn_runs import (
     BEHAVIOR,
     CITATION,

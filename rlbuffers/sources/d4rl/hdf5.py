@@ -32,8 +32,8 @@ from rlbuffers.schema import (
     next_name,
 )
 from rlbuffers.sources.base import IdentityDecoder, Source
-from rlbuffers.sources.d4rl_datasets import D4RLDataset
-from rlbuffers.sources.d4rl_facts import file_warnings, known_facts, policy_notes
+from rlbuffers.sources.d4rl.datasets import D4RLDataset
+from rlbuffers.sources.d4rl.facts import file_warnings, known_facts, policy_notes
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.flat_columns import cut_episodes, episode_bounds, reset_warnings, unmarked_resets
 from rlbuffers.sources.hdf5_columns import HDF5Columns

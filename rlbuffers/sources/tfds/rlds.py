@@ -22,11 +22,12 @@ from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError,
 from rlbuffers.optional import require
 from rlbuffers.schema import REWARDS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import Source
-from rlbuffers.sources.d4rl_datasets import all_datasets
-from rlbuffers.sources.d4rl_facts import known_facts
+from rlbuffers.sources.d4rl.datasets import all_datasets
+from rlbuffers.sources.d4rl.facts import known_facts
 from rlbuffers.sources.flat_columns import scalar_facts
-from rlbuffers.sources.rlds_columns import STEPS, RawEpisode, RLDSDecoder, make_plan
-from rlbuffers.sources.rlds_endings import (
+from rlbuffers.sources.tfds.columns import STEPS, RawEpisode, RLDSDecoder, make_plan
+from rlbuffers.sources.tfds.directory import DatasetInfo, Shard, read_info
+from rlbuffers.sources.tfds.endings import (
     FINAL_KNOWN,
     RLBUFFERS,
     WHOLE,
@@ -36,9 +37,8 @@ from rlbuffers.sources.rlds_endings import (
     builder_of,
     position_of_last_key,
 )
-from rlbuffers.sources.rlds_measurements import Measurements, scalar_text
-from rlbuffers.sources.tfds_directory import DatasetInfo, Shard, read_info
-from rlbuffers.sources.tfds_features import Leaf, read_features, read_json
+from rlbuffers.sources.tfds.features import Leaf, read_features, read_json
+from rlbuffers.sources.tfds.measurements import Measurements, scalar_text
 from rlbuffers.tally import Tally
 
 __all__ = ["METADATA_FILE", "RLDSSource"]

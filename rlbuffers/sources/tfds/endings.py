@@ -18,8 +18,8 @@ import numpy as np
 
 from rlbuffers.decoding.example_values import FeatureValues
 from rlbuffers.errors import FormatError
-from rlbuffers.sources.tfds_directory import DatasetInfo
-from rlbuffers.sources.tfds_features import Leaf
+from rlbuffers.sources.tfds.directory import DatasetInfo
+from rlbuffers.sources.tfds.features import Leaf
 
 __all__ = [
     "BUILDERS",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.decoding.npy_stream import NpyStream
-from rlbuffers.sources.dopamine_checkpoints import Checkpoint, Columns, Segment, Survey, read_columns, survey
+from rlbuffers.sources.dopamine.checkpoints import Checkpoint, Columns, Segment, Survey, read_columns, survey
 from rlbuffers.stats import total_reward
 
 __all__ = ["Chain", "ChainRows", "find_chains"]

@@ -1,0 +1,1 @@
+"""RLDS datasets prepared by TensorFlow Datasets."""
