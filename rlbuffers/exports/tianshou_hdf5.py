@@ -18,8 +18,8 @@ from rlbuffers.exports.hdf5_arrays import write_rows
 from rlbuffers.exports.tianshou_layout import TianshouArray, TianshouLayout
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ColumnSpec
-from rlbuffers.sources.tianshou_dump import KIND, ROWS
-from rlbuffers.sources.tianshou_file import BEGINS
+from rlbuffers.sources.tianshou.dump import KIND, ROWS
+from rlbuffers.sources.tianshou.file import BEGINS
 from rlbuffers.stats import total_reward
 from rlbuffers.stores.hdf5_store import plain_disk_errors
 from rlbuffers.tally import Tally

@@ -15,7 +15,7 @@ from truth import DATA
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.exporting import export
-from rlbuffers.sources.tianshou_hdf5 import TianshouSource
+from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -29,7 +29,7 @@ def command(
     ReplayBuffer, VectorReplayBuffer and their prioritized and cached kin, of Tianshou 0.3 to 2. A directory stands for
     the .hdf5 and .h5 files in it. Several files become one buffer. Pickles are refused.
     """
-    from rlbuffers.sources.tianshou_hdf5 import TianshouSource
+    from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 
     target = output_path(Path("tianshou") / paths[0].stem, output, buffer_dir, format_name, overwrite=overwrite)
     files = [file for path in paths for file in _files_of(path)]

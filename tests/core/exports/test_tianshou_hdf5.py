@@ -13,7 +13,7 @@ from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.errors import UnsupportedError
 from rlbuffers.exporting import export
 from rlbuffers.schema import next_name
-from rlbuffers.sources.tianshou_hdf5 import TianshouSource
+from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 
 ENDS = ("terminal", "timeout", "both", "neither")
 

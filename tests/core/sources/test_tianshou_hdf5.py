@@ -12,9 +12,9 @@ from tianshou_files import Step, episodes_of, kept, play, put, save
 
 import rlbuffers
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
-from rlbuffers.sources import tianshou_file
-from rlbuffers.sources.tianshou_hdf5 import TianshouSource
-from rlbuffers.sources.tianshou_ring import Ring, single_ring, vector_rings
+from rlbuffers.sources.tianshou import file as tianshou_file
+from rlbuffers.sources.tianshou.hdf5 import TianshouSource
+from rlbuffers.sources.tianshou.ring import Ring, single_ring, vector_rings
 
 
 def converted(path, new_path):

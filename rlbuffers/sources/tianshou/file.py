@@ -30,7 +30,7 @@ from rlbuffers.schema import (
 from rlbuffers.sources.files import require_file
 from rlbuffers.sources.flat_columns import flat_column
 from rlbuffers.sources.hdf5_files import check_size, opened_hdf5
-from rlbuffers.sources.tianshou_dump import (
+from rlbuffers.sources.tianshou.dump import (
     ARRAYS,
     ROWS,
     datasets_of,
@@ -40,7 +40,7 @@ from rlbuffers.sources.tianshou_dump import (
     refuse_pickles,
     whole_number,
 )
-from rlbuffers.sources.tianshou_ring import Ring, single_ring, vector_rings
+from rlbuffers.sources.tianshou.ring import Ring, single_ring, vector_rings
 
 __all__ = ["BEGINS", "DONE", "TianshouFile"]
 
