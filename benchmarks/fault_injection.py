@@ -36,7 +36,7 @@ from click.testing import CliRunner
 
 import rlbuffers
 from rlbuffers.errors import RlbuffersError
-from rlbuffers.sources.rlu_atari_tfrecord import RLUAtariSource
+from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
 from rlbuffers_cli.console import console, rows_table
 from rlbuffers_cli.main import cli
 

@@ -11,7 +11,7 @@ from rlbuffers.errors import UsageError
 
 if TYPE_CHECKING:
     from rlbuffers.sources.base import Source
-    from rlbuffers.sources.rlu_tasks import ShardSet
+    from rlbuffers.sources.rl_unplugged.tasks import ShardSet
 
 __all__ = ["SUITES", "Request", "Shards", "find_shards"]
 
@@ -77,8 +77,8 @@ def find_shards(suite: str, layout: str | None, request: Request) -> Shards:
 
 
 def _atari_transitions(request: Request) -> Shards:
-    from rlbuffers.sources.rlu_atari_tfrecord import RLUAtariSource
-    from rlbuffers.sources.rlu_games import check_game, shard_name, shard_url
+    from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
+    from rlbuffers.sources.rl_unplugged.games import check_game, shard_name, shard_url
 
     game, run = check_game(request.task), _run_id(request)
     return Shards(
@@ -92,8 +92,8 @@ def _atari_transitions(request: Request) -> Shards:
 
 
 def _atari_episodes(request: Request) -> Shards:
-    from rlbuffers.sources.rlu_atari_episodes import RLUAtariEpisodesSource
-    from rlbuffers.sources.rlu_games import check_game, episodes_shard_name, episodes_shard_url
+    from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
+    from rlbuffers.sources.rl_unplugged.games import check_game, episodes_shard_name, episodes_shard_url
 
     game, run = check_game(request.task), _run_id(request)
     stack, last_row = request.stack or 4, request.last_row or "auto"
@@ -112,8 +112,8 @@ def _run_id(request: Request) -> int:
 
 
 def _control_transitions(request: Request) -> Shards:
-    from rlbuffers.sources.rlu_pairs import RLUPairsSource
-    from rlbuffers.sources.rlu_tasks import CONTROL_SUITE_TASKS, check_task, control_suite_shards
+    from rlbuffers.sources.rl_unplugged.pairs import RLUPairsSource
+    from rlbuffers.sources.rl_unplugged.tasks import CONTROL_SUITE_TASKS, check_task, control_suite_shards
 
     task = check_task(request.task, CONTROL_SUITE_TASKS, "control-suite")
     return _published(
@@ -122,8 +122,8 @@ def _control_transitions(request: Request) -> Shards:
 
 
 def _control_episodes(request: Request) -> Shards:
-    from rlbuffers.sources.rlu_control_episodes import RLUControlEpisodesSource
-    from rlbuffers.sources.rlu_tasks import CONTROL_SUITE_TASKS, check_task, control_suite_shards
+    from rlbuffers.sources.rl_unplugged.control_episodes import RLUControlEpisodesSource
+    from rlbuffers.sources.rl_unplugged.tasks import CONTROL_SUITE_TASKS, check_task, control_suite_shards
 
     task = check_task(request.task, CONTROL_SUITE_TASKS, "control-suite")
     return _published(
@@ -133,9 +133,9 @@ def _control_episodes(request: Request) -> Shards:
 
 
 def _locomotion_transitions(request: Request) -> Shards:
-    from rlbuffers.sources.rlu_pairs import RLUPairsSource
-    from rlbuffers.sources.rlu_tasks import LOCOMOTION_TASKS, check_task, locomotion_shards
-    from rlbuffers.sources.rlu_windows import RLUWindowsSource
+    from rlbuffers.sources.rl_unplugged.pairs import RLUPairsSource
+    from rlbuffers.sources.rl_unplugged.tasks import LOCOMOTION_TASKS, check_task, locomotion_shards
+    from rlbuffers.sources.rl_unplugged.windows import RLUWindowsSource
 
     task = check_task(request.task, LOCOMOTION_TASKS, "locomotion")
     if task.sequences == "seq2":
@@ -148,8 +148,8 @@ def _locomotion_transitions(request: Request) -> Shards:
 
 
 def _locomotion_episodes(request: Request) -> Shards:
-    from rlbuffers.sources.rlu_control_episodes import RLUControlEpisodesSource
-    from rlbuffers.sources.rlu_tasks import LOCOMOTION_TASKS, check_task, locomotion_shards
+    from rlbuffers.sources.rl_unplugged.control_episodes import RLUControlEpisodesSource
+    from rlbuffers.sources.rl_unplugged.tasks import LOCOMOTION_TASKS, check_task, locomotion_shards
 
     task = check_task(request.task, LOCOMOTION_TASKS, "locomotion")
     return _published(
@@ -158,8 +158,8 @@ def _locomotion_episodes(request: Request) -> Shards:
 
 
 def _rwrl_episodes(request: Request) -> Shards:
-    from rlbuffers.sources.rlu_rwrl import RLURwrlSource
-    from rlbuffers.sources.rlu_tasks import RWRL_TASKS, check_task, rwrl_shards
+    from rlbuffers.sources.rl_unplugged.rwrl import RLURwrlSource
+    from rlbuffers.sources.rl_unplugged.tasks import RWRL_TASKS, check_task, rwrl_shards
 
     task = check_task(request.task, RWRL_TASKS, "rwrl")
     challenge, percent = request.challenge or "none", int(request.difficulty or 100)
@@ -171,8 +171,8 @@ def _rwrl_episodes(request: Request) -> Shards:
 
 
 def _dmlab_episodes(request: Request) -> Shards:
-    from rlbuffers.sources.rlu_dmlab import LastRow, RLUDmlabSource
-    from rlbuffers.sources.rlu_tasks import DMLAB_TASKS, check_task, dmlab_shards
+    from rlbuffers.sources.rl_unplugged.dmlab import LastRow, RLUDmlabSource
+    from rlbuffers.sources.rl_unplugged.tasks import DMLAB_TASKS, check_task, dmlab_shards
 
     task = check_task(request.task, DMLAB_TASKS, "dmlab")
     last_row: LastRow = "transition" if request.last_row == "transition" else "observation"
@@ -182,9 +182,9 @@ def _dmlab_episodes(request: Request) -> Shards:
 
 
 def _bsuite_transitions(request: Request) -> Shards:
-    from rlbuffers.sources.rlu_pairs import RLUPairsSource
-    from rlbuffers.sources.rlu_sequences import LastStepEnds
-    from rlbuffers.sources.rlu_tasks import bsuite_shards, check_bsuite_task
+    from rlbuffers.sources.rl_unplugged.pairs import RLUPairsSource
+    from rlbuffers.sources.rl_unplugged.sequences import LastStepEnds
+    from rlbuffers.sources.rl_unplugged.tasks import bsuite_shards, check_bsuite_task
 
     task = check_bsuite_task(request.task)
     return _published(

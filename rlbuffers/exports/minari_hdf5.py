@@ -22,7 +22,7 @@ from rlbuffers.errors import UnsupportedError, UsageError
 from rlbuffers.exports.base import Export
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, ColumnSpec, is_observation
-from rlbuffers.sources.minari_dataset import DATASET_ID, NO_SEED, RESET_INFOS, SEEDS, datasets_root
+from rlbuffers.sources.minari.dataset import DATASET_ID, NO_SEED, RESET_INFOS, SEEDS, datasets_root
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -182,8 +182,8 @@ class _Lost:
     def sentences(self) -> Iterator[str]:
         if self.transitions:
             yield (
-                f"the last transition of {self.transitions:,} episodes without a terminal, as what was observed after it is "
-                f"not known (rewards of {self.reward_sum:,.6g}); they are marked truncated one step earlier"
+                f"the last transition of {self.transitions:,} episodes without a terminal, as what it led to "
+                f"is not known (rewards of {self.reward_sum:,.6g}); they are marked truncated one step earlier"
             )
         if self.episodes:
             yield f"{self.episodes:,} episodes that consist of such a transition alone"
@@ -282,5 +282,6 @@ def _limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:
 def _bound(bound: Any, absent: Any, shape: tuple[int, ...]) -> Any:
     """Fill a bound's gaps, and give it the shape of a value."""
     values = np.array(bound, dtype=object)
-    filled = np.where(np.equal(values, None), absent, values)
+    given = np.array([value is not None for value in values.ravel()], bool).reshape(values.shape)
+    filled = np.where(given, values, absent)
     return np.broadcast_to(filled, shape).tolist()

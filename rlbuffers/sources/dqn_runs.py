@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlbuffers.sources.rlu_games import ATARI_GAMES
+from rlbuffers.sources.rl_unplugged.games import ATARI_GAMES
 
 __all__ = [
     "BEHAVIOR",

@@ -152,7 +152,7 @@ def test_the_game_must_be_named(run):
 
 
 def test_a_missing_shard_without_a_network_is_one_line(convert, tmp_path, monkeypatch, closed_port):
-    monkeypatch.setattr("rlbuffers.sources.rlu_games._BUCKET", f"http://127.0.0.1:{closed_port}/atari")
+    monkeypatch.setattr("rlbuffers.sources.rl_unplugged.games._BUCKET", f"http://127.0.0.1:{closed_port}/atari")
     shards = tmp_path / "shards"
     result = convert("--dataset-dir", shards, "--run-id", 2)
     assert result.exit_code == 1

@@ -12,7 +12,7 @@ import rlbuffers
 from rlbuffers.episode import Transitions
 from rlbuffers.errors import BufferExistsError, BufferNotFoundError, CorruptDataError, FormatError, SpecError
 from rlbuffers.sources.base import IdentityDecoder, Source
-from rlbuffers.sources.rlu_atari_tfrecord import RLUAtariSource
+from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
 from rlbuffers.tally import Tally
 
 VECTORS = make(Recipe("episodes", (3, 1, 700, 2)))

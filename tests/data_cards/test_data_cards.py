@@ -6,7 +6,7 @@ import pytest
 
 import rlbuffers
 from rlbuffers.card import render_card
-from rlbuffers.sources.rlu_atari_tfrecord import RLUAtariSource
+from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
 
 ROOT = Path(__file__).parents[2]
 CARDS = ROOT / "data_cards"

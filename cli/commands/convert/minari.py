@@ -27,7 +27,7 @@ def command(
     An id such as D4RL/pen/human-v2 is looked for where Minari keeps datasets ($MINARI_DATASETS_PATH or
     ~/.minari/datasets) and downloaded by the minari package if it is not there. Several datasets become one buffer.
     """
-    from rlbuffers.sources.minari_dataset import MinariSource, dataset_folder
+    from rlbuffers.sources.minari.dataset import MinariSource, dataset_folder
 
     default = Path("minari") / Path(datasets[0]).expanduser().name
     target = output_path(default, output, buffer_dir, format_name, overwrite=overwrite)

@@ -34,7 +34,7 @@ from rlbuffers.sources.dqn_runs import (
     STEP_LIMIT,
     environment_facts,
 )
-from rlbuffers.sources.rlu_games import check_game
+from rlbuffers.sources.rl_unplugged.games import check_game
 from rlbuffers.tally import Tally
 
 __all__ = ["DopamineSource"]

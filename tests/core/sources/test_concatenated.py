@@ -7,7 +7,7 @@ import rlbuffers
 from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.sources.concatenated import ConcatenatedSource
 from rlbuffers.sources.npz import NpzSource
-from rlbuffers.sources.rlu_atari_tfrecord import RLUAtariSource
+from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
 
 
 def archive(path, lengths, *, width=3, **more):

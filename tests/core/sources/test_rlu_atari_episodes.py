@@ -11,8 +11,8 @@ from wire import png, transition, write_shard
 import rlbuffers
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, UsageError
 from rlbuffers.sources.concatenated import ConcatenatedSource
-from rlbuffers.sources.rlu_atari_episodes import RLUAtariEpisodesSource
-from rlbuffers.sources.rlu_games import episodes_shard_name, episodes_shard_url
+from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
+from rlbuffers.sources.rl_unplugged.games import episodes_shard_name, episodes_shard_url
 
 SHARDS = DATA / "rl_unplugged" / "atari_episodes_ordered" / "Pong"
 STORES = ("hdf5", "zarr")
@@ -182,7 +182,7 @@ def test_a_forced_reading_against_the_evidence_warns(converted):
 
 
 def test_the_size_of_a_checkpoint_is_evidence_too():
-    from rlbuffers.sources.rlu_last_row import LastRowEvidence
+    from rlbuffers.sources.rl_unplugged.last_row import LastRowEvidence
 
     assert LastRowEvidence(episodes=500, rows=1_000_100).size_fits == "transition"
     assert LastRowEvidence(episodes=500, rows=1_000_480).size_fits == "observation"

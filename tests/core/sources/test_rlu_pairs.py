@@ -11,8 +11,8 @@ from wire import delimited, entry, feature, write_shard
 
 import rlbuffers
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
-from rlbuffers.sources.rlu_pairs import RLUPairsSource
-from rlbuffers.sources.rlu_tasks import CONTROL_SUITE_TASKS, LOCOMOTION_TASKS
+from rlbuffers.sources.rl_unplugged.pairs import RLUPairsSource
+from rlbuffers.sources.rl_unplugged.tasks import CONTROL_SUITE_TASKS, LOCOMOTION_TASKS
 
 CHEETAH = CONTROL_SUITE_TASKS["cheetah_run"]
 CAMERA = 64 * 64 * 3
@@ -238,7 +238,7 @@ def test_batches_make_no_difference(tmp_path, new_path, monkeypatch):
     shard = write_shard(tmp_path / "shard", [pair(t) for t in range(7)] + [encoded(control_rows(9, 1))])
     fingerprints = []
     for count in (1, 3, 4096):
-        monkeypatch.setattr("rlbuffers.sources.rlu_pairs._MAX_BATCH_RECORDS", count)
+        monkeypatch.setattr("rlbuffers.sources.rl_unplugged.pairs._MAX_BATCH_RECORDS", count)
         fingerprints.append(rlbuffers.convert(RLUPairsSource(shard, CHEETAH), new_path("memory")).fingerprint)
     assert len(set(fingerprints)) == 1
 

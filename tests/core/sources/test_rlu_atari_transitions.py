@@ -10,8 +10,8 @@ from wire import PNG_SIGNATURE, delimited, entry, example, feature, png, transit
 
 import rlbuffers
 from rlbuffers.errors import CorruptDataError, FormatError, UsageError
-from rlbuffers.sources.rlu_atari_tfrecord import BATCH_RECORDS, RLUAtariSource
-from rlbuffers.sources.rlu_games import ATARI_GAMES, shard_name, shard_url
+from rlbuffers.sources.rl_unplugged.atari_transitions import BATCH_RECORDS, RLUAtariSource
+from rlbuffers.sources.rl_unplugged.games import ATARI_GAMES, shard_name, shard_url
 
 SIZE = (84, 84)
 DTYPES = {

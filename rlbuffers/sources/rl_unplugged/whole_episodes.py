@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.schema import ACTIONS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
-from rlbuffers.sources.rlu_rows import STEP_TYPES, RowsLayout
-from rlbuffers.sources.rlu_shards import Record, ShardSource
-from rlbuffers.sources.rlu_tasks import KnownTask
+from rlbuffers.sources.rl_unplugged.rows import STEP_TYPES, RowsLayout
+from rlbuffers.sources.rl_unplugged.shards import Record, ShardSource
+from rlbuffers.sources.rl_unplugged.tasks import KnownTask
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from rlbuffers.schema import ACTIONS, REWARDS, TERMINALS, TIMEOUTS, ColumnSpec
-from rlbuffers.sources.rlu_rows import (
+from rlbuffers.sources.rl_unplugged.rows import (
     CAMERA_SHAPE,
     DISCOUNTS,
     LAST_STEP,
@@ -30,8 +30,8 @@ from rlbuffers.sources.rlu_rows import (
     lay_out,
     raw_images,
 )
-from rlbuffers.sources.rlu_shards import Record, ShardSource
-from rlbuffers.sources.rlu_tasks import KnownTask
+from rlbuffers.sources.rl_unplugged.shards import Record, ShardSource
+from rlbuffers.sources.rl_unplugged.tasks import KnownTask
 
 __all__ = [
     "AFTER_LAST",

@@ -5,7 +5,7 @@ with one PNG, action, clipped and unclipped reward and discount a step, and ``ch
 ``episode_idx`` and two returns once. An episode is terminal if its last discount is 0.
 
 The shard is read twice: first everything but the pictures, which tells how the last rows are to be
-read (``rlu_last_row.py``) and what must come out; then the episodes, one by one. Memory is bounded
+read (``last_row.py``) and what must come out; then the episodes, one by one. Memory is bounded
 by the longest episode: 7 KB a frame in each process that decodes, a few times that in the one that writes.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from rlbuffers.errors import UsageError
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.dqn_runs import BEHAVIOR, SIZE, environment_facts
-from rlbuffers.sources.rlu_atari_records import (
+from rlbuffers.sources.rl_unplugged.atari_records import (
     CLIPPED_RETURN,
     CLIPPED_REWARDS,
     DISCOUNTS,
@@ -32,10 +32,10 @@ from rlbuffers.sources.rlu_atari_records import (
     EpisodeRecord,
     checked_features,
 )
-from rlbuffers.sources.rlu_games import ATARI_GAMES, check_game
-from rlbuffers.sources.rlu_last_row import LAST_ROW_READINGS, LastRow, LastRowEvidence
-from rlbuffers.sources.rlu_shards import Record, RecordShard, ShardSource
-from rlbuffers.sources.rlu_tasks import KnownTask
+from rlbuffers.sources.rl_unplugged.games import ATARI_GAMES, check_game
+from rlbuffers.sources.rl_unplugged.last_row import LAST_ROW_READINGS, LastRow, LastRowEvidence
+from rlbuffers.sources.rl_unplugged.shards import Record, RecordShard, ShardSource
+from rlbuffers.sources.rl_unplugged.tasks import KnownTask
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 

@@ -4,7 +4,7 @@ Format: ``rlu_control_suite.py`` and ``rlu_locomotion.py`` of tensorflow/dataset
 ``tf.train.Example`` of one episode; every list is its T + 1 rows of one feature. ``reward[t]`` and
 ``discount[t]`` came together with ``observation[t]``: they are the outcome of ``action[t - 1]``, and
 index 0 is a placeholder. ``action[t]`` is taken at ``observation[t]``, so the last one is a placeholder.
-The same steps in the shuffled files (``rlu_pairs.py``) are departure-aligned.
+The same steps in the shuffled files (``pairs.py``) are departure-aligned.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.schema import ACTIONS, REWARDS, TERMINALS, TIMEOUTS, is_observation
-from rlbuffers.sources.rlu_rows import (
+from rlbuffers.sources.rl_unplugged.rows import (
     CAMERA_SHAPE,
     DISCOUNTS,
     LAST_STEP,
@@ -29,9 +29,9 @@ from rlbuffers.sources.rlu_rows import (
     lay_out,
     raw_images,
 )
-from rlbuffers.sources.rlu_shards import Record
-from rlbuffers.sources.rlu_tasks import KnownTask
-from rlbuffers.sources.rlu_whole_episodes import WholeEpisodesSource
+from rlbuffers.sources.rl_unplugged.shards import Record
+from rlbuffers.sources.rl_unplugged.tasks import KnownTask
+from rlbuffers.sources.rl_unplugged.whole_episodes import WholeEpisodesSource
 
 __all__ = ["EpisodeDecoder", "RLUControlEpisodesSource"]
 

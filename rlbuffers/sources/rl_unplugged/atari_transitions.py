@@ -28,7 +28,7 @@ from rlbuffers.decoding.tfrecord import RecordBatch, read_records
 from rlbuffers.episode import Transitions
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS, REWARDS, TERMINALS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import Rows, Source
-from rlbuffers.sources.rlu_games import ATARI_GAMES, check_game
+from rlbuffers.sources.rl_unplugged.games import ATARI_GAMES, check_game
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 

@@ -16,8 +16,8 @@ import numpy as np
 from rlbuffers.decoding.example_values import FeatureValues
 from rlbuffers.errors import FormatError
 from rlbuffers.schema import ACTIONS, REWARDS, ColumnSpec, is_observation
-from rlbuffers.sources.rlu_shards import Record
-from rlbuffers.sources.rlu_tasks import KnownTask
+from rlbuffers.sources.rl_unplugged.shards import Record
+from rlbuffers.sources.rl_unplugged.tasks import KnownTask
 
 __all__ = [
     "CAMERA_SHAPE",

@@ -32,9 +32,9 @@ from rlbuffers.schema import (
 )
 from rlbuffers.sources.base import IdentityDecoder, Source
 from rlbuffers.sources.files import file_facts
-from rlbuffers.sources.minari_arrow import ArrowPayload
-from rlbuffers.sources.minari_hdf5 import HDF5Payload
-from rlbuffers.sources.minari_spaces import Leaf, leaves_of, parse_space, space_of_column
+from rlbuffers.sources.minari.arrow import ArrowPayload
+from rlbuffers.sources.minari.hdf5 import HDF5Payload
+from rlbuffers.sources.minari.spaces import Leaf, leaves_of, parse_space, space_of_column
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -72,7 +72,8 @@ def dataset_folder(name: str) -> Path:
                 return candidate
     if not DATASET_ID.match(name) or Path(name).exists():
         raise BufferNotFoundError(
-            f"{name}: expected the folder of a Minari dataset (with data/metadata.json), or an id such as D4RL/pen/human-v2"
+            f"{name}: expected the folder of a Minari dataset (with data/metadata.json), or an id such as "
+            f"D4RL/pen/human-v2"
         )
     minari = require("minari", extra="minari", purpose=f"Downloading {name}")
     try:
@@ -219,7 +220,7 @@ class MinariSource(Source[Episode]):
         return NO_SEED if seed is None else int(seed)
 
     def _make_spec(self, first: Episode) -> BufferSpec:
-        named = {**first.columns, **{name: rows for name, rows in first.observations.items()}}
+        named = {**first.columns, **first.observations}
         try:
             columns = [self._column(name, rows) for name, rows in named.items()]
             facts = [

@@ -15,8 +15,8 @@ from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError
 from rlbuffers.schema import ACTIONS, FRAMES, REWARDS, TERMINALS, TIMEOUTS
 from rlbuffers.sources.dqn_runs import MAX_EPISODE_BYTES, SIZE
-from rlbuffers.sources.rlu_last_row import LastRow
-from rlbuffers.sources.rlu_shards import Record, parsed_records
+from rlbuffers.sources.rl_unplugged.last_row import LastRow
+from rlbuffers.sources.rl_unplugged.shards import Record, parsed_records
 
 __all__ = [
     "CLIPPED_RETURN",

@@ -15,7 +15,7 @@ from rlbuffers.decoding.tfrecord import RecordBatch, read_records
 from rlbuffers.errors import FormatError
 from rlbuffers.sources.base import Source
 from rlbuffers.sources.files import require_file
-from rlbuffers.sources.rlu_tasks import LICENSE, KnownTask
+from rlbuffers.sources.rl_unplugged.tasks import LICENSE, KnownTask
 
 __all__ = ["Record", "RecordShard", "ShardSource", "parsed_records"]
 

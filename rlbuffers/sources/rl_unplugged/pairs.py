@@ -1,6 +1,6 @@
 """RL Unplugged's shuffled pairs of steps: control suite and locomotion (seq2), and bsuite.
 
-A record of two steps is one transition, with the action after it; see ``rlu_sequences.py`` for the
+A record of two steps is one transition, with the action after it; see ``sequences.py`` for the
 format. The publisher's readers speak of "one or two" steps; a single one is left out and counted.
 """
 
@@ -20,7 +20,7 @@ from rlbuffers.episode import Transitions
 from rlbuffers.errors import FormatError
 from rlbuffers.schema import ACTIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation, next_name
 from rlbuffers.sources.base import Rows
-from rlbuffers.sources.rlu_rows import (
+from rlbuffers.sources.rl_unplugged.rows import (
     CAMERA_SHAPE,
     DISCOUNTS,
     FIRST_STEP,
@@ -29,7 +29,7 @@ from rlbuffers.sources.rlu_rows import (
     RowsLayout,
     raw_images,
 )
-from rlbuffers.sources.rlu_sequences import (
+from rlbuffers.sources.rl_unplugged.sequences import (
     AFTER_LAST,
     NEXT_ACTIONS,
     ONE_STEP,
@@ -40,8 +40,8 @@ from rlbuffers.sources.rlu_sequences import (
     rows_of,
     step_counts,
 )
-from rlbuffers.sources.rlu_shards import parsed_records
-from rlbuffers.sources.rlu_tasks import KnownTask
+from rlbuffers.sources.rl_unplugged.shards import parsed_records
+from rlbuffers.sources.rl_unplugged.tasks import KnownTask
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.schema import ACTIONS, REWARDS, TERMINALS, TIMEOUTS, is_observation
-from rlbuffers.sources.rlu_rows import CAMERA_SHAPE, DISCOUNTS, RowsLayout, lay_out
-from rlbuffers.sources.rlu_shards import Record
-from rlbuffers.sources.rlu_tasks import KnownTask
-from rlbuffers.sources.rlu_whole_episodes import WholeEpisodesSource
+from rlbuffers.sources.rl_unplugged.rows import CAMERA_SHAPE, DISCOUNTS, RowsLayout, lay_out
+from rlbuffers.sources.rl_unplugged.shards import Record
+from rlbuffers.sources.rl_unplugged.tasks import KnownTask
+from rlbuffers.sources.rl_unplugged.whole_episodes import WholeEpisodesSource
 
 __all__ = ["RLURwrlSource", "RwrlDecoder"]
 

@@ -2,7 +2,7 @@
 
 Gulcehre et al., "RL Unplugged: A Suite of Benchmarks for Offline Reinforcement Learning", NeurIPS
 2020, and "Regularized Behavior Value Estimation", 2021, for DM Lab and bsuite. The Atari games are in
-``rlu_games.py``.
+``games.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """RL Unplugged's shuffled windows of up to 40 steps (seq40), for agents with a memory.
 
-A record of L steps is L - 1 transitions in order; see ``rlu_sequences.py`` for the format.
+A record of L steps is L - 1 transitions in order; see ``sequences.py`` for the format.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.schema import ACTIONS, TERMINALS, TIMEOUTS, BufferSpec, is_observation
-from rlbuffers.sources.rlu_rows import DISCOUNTS, FIRST_STEP, LAST_STEP, STEP_TYPES, RowsLayout
-from rlbuffers.sources.rlu_sequences import (
+from rlbuffers.sources.rl_unplugged.rows import DISCOUNTS, FIRST_STEP, LAST_STEP, STEP_TYPES, RowsLayout
+from rlbuffers.sources.rl_unplugged.sequences import (
     NEXT_ACTIONS,
     ONE_STEP,
     RECORDS,
@@ -26,8 +26,8 @@ from rlbuffers.sources.rlu_sequences import (
     rows_of,
     step_counts,
 )
-from rlbuffers.sources.rlu_shards import Record
-from rlbuffers.sources.rlu_tasks import KnownTask
+from rlbuffers.sources.rl_unplugged.shards import Record
+from rlbuffers.sources.rl_unplugged.tasks import KnownTask
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 

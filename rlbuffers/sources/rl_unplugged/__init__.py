@@ -1,0 +1,1 @@
+"""RL Unplugged's shards of TFRecord files, one module for each of their layouts."""
