@@ -14,6 +14,7 @@ import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError, OutOfRangeError, SpecError, UnsupportedError, UsageError
 from rlbuffers.metadata import parse_metadata
+from rlbuffers.optional import require
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
@@ -25,6 +26,7 @@ from rlbuffers.schema import (
     OVERRIDE_OBSERVATIONS,
     OVERRIDE_ROWS,
     STACK_INDEX,
+    TERMINALS,
     BufferSpec,
     final_name,
     stored_arrays,
@@ -259,6 +261,23 @@ class Buffer:
         rows: Indices = (self._episode_starts + self._episode_lengths - 1)[unknown]
         return rows
 
+    @cached_property
+    def usable_rows(self) -> Indices:
+        """Rows that can be learned from: terminal ones, and those whose next observation is known; int64.
+
+        Raises
+        ------
+        UsageError
+            If there is none.
+        """
+        left_out = self.rows_without_next
+        if len(left_out) and TERMINALS in self.spec.columns:
+            left_out = left_out[~self._rows[TERMINALS].take(left_out)]
+        rows = np.delete(np.arange(len(self)), left_out)
+        if not len(rows):
+            raise UsageError(f"{self.path}: no transition is terminal or has a next observation")
+        return rows
+
     def extra(self, name: str) -> Array:
         """Return one of ``spec.extras``, an array that belongs to the buffer as a whole.
 
@@ -363,6 +382,7 @@ class Buffer:
 
     def to_torch_dataset(self) -> Any:
         """Return a map-style ``torch.utils.data.Dataset``; see `rlbuffers.adapters.torch_dataset`."""
+        require("torch", extra="train", purpose="to_torch_dataset()")
         return self._adapted("torch_dataset", "to_torch_dataset")
 
     def _adapted(self, module: str, function: str, *arguments: Any) -> Any:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from rlbuffers.reader import Buffer
 from rlbuffers.tally import Tally
 
-__all__ = ["BLOCK_BYTES", "Export", "block_rows"]
+__all__ = ["BLOCK_BYTES", "Export", "block_rows", "episode_blocks"]
+
+Array = np.ndarray[Any, Any]
 
 # Rows that are read from the buffer at a time; memory is bounded by a few of these.
 BLOCK_BYTES = 16 << 20
@@ -68,6 +73,16 @@ class Export(ABC):
     @abstractmethod
     def left_out(self) -> Sequence[str]:
         """Say what of the buffer the format cannot hold, a sentence each; called after `write`."""
+
+
+def episode_blocks(starts: Array, stops: Array, rows: int) -> Iterator[tuple[int, int]]:
+    """Yield runs of episodes (first, last), exclusive, of at most `rows` transitions, or of one episode."""
+    first = 0
+    while first < len(starts):
+        last = int(np.searchsorted(stops, starts[first] + rows, side="right"))
+        last = max(last, first + 1)
+        yield first, last
+        first = last
 
 
 def block_rows(buffer: Buffer) -> int:

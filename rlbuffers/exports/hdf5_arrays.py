@@ -21,6 +21,8 @@ from rlbuffers.stores.codecs import ZlibCodec
 __all__ = ["write_column", "write_rows", "write_scalar", "write_whole"]
 
 Array = np.ndarray[Any, Any]
+_MIN_CHUNK_BYTES = 2048
+_MAX_CHUNK_BYTES = 1 << 20
 
 
 def write_column(group: h5py.Group, name: str, buffer: Buffer, column: str, on_rows: Callable[[int], None]) -> None:
@@ -91,8 +93,19 @@ def _chunk_rows(column: ColumnSpec, buffer: Buffer) -> int:
 
 
 def write_whole(group: h5py.Group, name: str, array: Array) -> None:
-    """Write an array that fits into memory."""
-    group.create_dataset(name, data=array, compression="gzip" if array.size else None)
+    """Write an array that fits into memory; one of a few bytes as it is, since a chunk costs more than it saves."""
+    if array.nbytes < _MIN_CHUNK_BYTES:
+        group.create_dataset(name, data=array)
+        return
+    rows_per_chunk = min(max(_MAX_CHUNK_BYTES // max(array[:1].nbytes, 1), 1), len(array))
+    group.create_dataset(
+        name,
+        data=array,
+        chunks=(rows_per_chunk, *array.shape[1:]),
+        shuffle=array.dtype.itemsize > 1,
+        compression="gzip",
+        compression_opts=1,
+    )
 
 
 def write_scalar(group: h5py.Group, name: str, scalar: dict[str, Any]) -> None:

@@ -45,15 +45,6 @@ class EpisodeEnds:
         """Episode features that are written because some episode needs them."""
         return (*([] if self.final_known.all() else ["final_known"]), *([] if self._whole.all() else ["whole"]))
 
-    def blocks(self, rows: int) -> Iterator[tuple[int, int]]:
-        """Yield runs of episodes that have about `rows` transitions together, at least one episode each."""
-        first = 0
-        while first < len(self.starts):
-            last = int(np.searchsorted(self.stops, self.starts[first] + rows, side="right"))
-            last = max(last, first + 1)
-            yield first, last
-            first = last
-
     def has_appended_row(self, number: int) -> bool:
         """Whether a row follows the last transition."""
         return bool(self.final_known[number] or self._ends_terminal[number])

@@ -27,7 +27,8 @@ from rlbuffers.decoding.example_file import read_examples
 from rlbuffers.decoding.example_values import FeatureValues
 from rlbuffers.decoding.example_writer import serialize_example
 from rlbuffers.errors import UnsupportedError
-from rlbuffers.exports.base import Export, block_rows
+from rlbuffers.exports.base import Export, block_rows, episode_blocks
+from rlbuffers.exports.newest_frames import newest_frames, next_frames
 from rlbuffers.exports.rlds_ends import FLAGS, EpisodeEnds, with_row
 from rlbuffers.exports.rlds_features import column_leaf, features_json, packed_rows
 from rlbuffers.exports.tfds_shards import TFDSShards
@@ -35,10 +36,8 @@ from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     ACTIONS,
     EPISODES_GROUP,
-    FRAMES,
     OBSERVATIONS,
     REWARDS,
-    STACK_INDEX,
     TERMINALS,
     TIMEOUTS,
     ColumnSpec,
@@ -114,7 +113,7 @@ class RLDSExport(Export):
         """Write episode by episode; memory is bounded by a block of rows, or by an episode."""
         path.mkdir()
         with TFDSShards(path, self.name) as shards:
-            for first, last in self._episodes.blocks(block_rows(self.buffer)):
+            for first, last in episode_blocks(self._episodes.starts, self._episodes.stops, block_rows(self.buffer)):
                 for features in self._examples(first, last):
                     shards.add(serialize_example(features))
                 on_progress(int(self._episodes.stops[last - 1]))
@@ -176,11 +175,9 @@ class RLDSExport(Export):
         if not self.buffer.spec.stack:
             rows = self.buffer.rows(np.arange(start, stop), list(self._observed))
             return {name: (rows[name], arrays[final_name(name)].slice(first, last)) for name in self._observed}
-        places = arrays[STACK_INDEX].slice(start, stop)
-        newest = places[:, self.buffer.spec.stack - 1]
-        finals = places[self._episodes.stops[first:last] - 1 - start, self.buffer.spec.stack]
-        frames = arrays[FRAMES]
-        return {OBSERVATIONS: (frames.take(newest)[..., None], frames.take(finals)[..., None])}
+        frames = newest_frames(self.buffer, np.arange(start, stop))
+        finals = next_frames(self.buffer, self._episodes.stops[first:last] - 1)
+        return {OBSERVATIONS: (frames[..., None], finals[..., None])}
 
     def tally(self, path: Path) -> Tally:
         """Parse the shards again, every record."""

@@ -23,6 +23,7 @@ import numpy as np
 
 from rlbuffers.errors import UnsupportedError
 from rlbuffers.exports.base import block_rows
+from rlbuffers.exports.newest_frames import newest_frames
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     ACTIONS,
@@ -30,7 +31,6 @@ from rlbuffers.schema import (
     EPISODE_RETURNS,
     EPISODE_STARTS,
     EPISODE_WHOLE,
-    FRAMES,
     OBSERVATIONS,
     REWARDS,
     TERMINALS,
@@ -205,10 +205,7 @@ class TianshouLayout:
         return rows
 
     def _newest_frames(self, start: int, stop: int) -> Array:
-        """Return the last frame of each row's stack; docs/format.md says where it stands."""
-        rows = np.arange(start, stop)
-        depth = self._spec.stack
-        return self._buffer.arrays[FRAMES].take(rows + self._buffer.episode_of(rows) * depth + depth - 1)
+        return newest_frames(self._buffer, np.arange(start, stop))
 
     def _other_columns(self) -> list[str]:
         observed = self._spec.observation_names

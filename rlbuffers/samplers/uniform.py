@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlbuffers.errors import UsageError
-from rlbuffers.schema import TERMINALS
 
 if TYPE_CHECKING:
     from rlbuffers.reader import Buffer
@@ -58,16 +57,15 @@ class UniformSampler:
         self.batch_size = batch_size
         self.columns = columns
         self._generator = generator
-        self._left_out = _rows_to_leave_out(buffer)
-        self._num_drawn_from = len(buffer) - len(self._left_out)
-        if self._num_drawn_from == 0:
-            raise UsageError(f"{buffer.path}: no transition is terminal or has a next observation")
+        # Most buffers leave no row out, and then need no table of rows.
+        self._usable = buffer.usable_rows if len(buffer.rows_without_next) else None
+        self._num_drawn_from = len(buffer) if self._usable is None else len(self._usable)
 
     def sample(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the next batch: name to array, shape (batch_size, *row)."""
         rows = self._generator.integers(self._num_drawn_from, size=self.batch_size)
-        if len(self._left_out):  # step over the rows that are left out
-            rows += np.searchsorted(self._left_out - np.arange(len(self._left_out)), rows, side="right")
+        if self._usable is not None:
+            rows = self._usable[rows]
         return self.buffer.rows(rows, self.columns)
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
@@ -93,13 +91,6 @@ class UniformSampler:
         except (KeyError, TypeError, ValueError) as error:
             kind = type(self._generator.bit_generator).__name__
             raise UsageError(f"not the state of a sampler whose generator is a {kind}: {error!r}") from error
-
-
-def _rows_to_leave_out(buffer: Buffer) -> np.ndarray[Any, np.dtype[np.int64]]:
-    rows = buffer.rows_without_next
-    if not len(rows) or TERMINALS not in buffer.spec.columns:
-        return rows
-    return rows[~buffer.rows(rows, [TERMINALS])[TERMINALS]]
 
 
 def _as_list(value: Any) -> list[Any]:

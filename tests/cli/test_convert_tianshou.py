@@ -104,7 +104,7 @@ def test_a_directory_without_buffers_is_refused(run, tmp_path):
     (tmp_path / "runs").mkdir()
     result = run("convert", "tianshou", tmp_path / "runs", "-o", tmp_path / "x.hdf5")
     assert result.exit_code == 1
-    assert "runs: there are no .hdf5 or .h5 files in this directory" in " ".join(result.stderr.split())
+    assert "runs: there is no .hdf5 or .h5 file in this directory" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("wrong", ["pickle", "cut", "nan", "columns"])

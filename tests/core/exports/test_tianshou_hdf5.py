@@ -3,9 +3,10 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from endings import ENDS, buffer_of
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import Recipe, make, random_rows, recipes, write
+from reference import Recipe, make, recipes, write
 from tianshou_files import play, save
 
 import rlbuffers
@@ -14,8 +15,6 @@ from rlbuffers.errors import UnsupportedError
 from rlbuffers.exporting import export
 from rlbuffers.schema import next_name
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
-
-ENDS = ("terminal", "timeout", "both", "neither")
 
 
 def read(path):
@@ -78,43 +77,6 @@ def test_plain_h5py_finds_every_row(new_path, recipe):
         np.testing.assert_array_equal(rows[name.replace("infos/", "info/")], expected)
     assert report.written.transitions == len(made)
     assert once == any("last observation" in text for text in report.left_out)
-
-
-def buffer_of(path, lengths, kinds, *, known=True, stack=0, dtype="float32", facts=(), whole=None, columns=()):
-    """Write episodes of random rows that end as `kinds` say."""
-    rng = np.random.default_rng(3)
-    shape = (stack, 2, 3) if stack else (2,)
-    spec = BufferSpec(
-        "episodes",
-        [
-            ColumnSpec("observations", np.uint8 if stack else dtype, shape),
-            ColumnSpec("actions", np.float32, (2,)),
-            ColumnSpec("rewards", np.float64),
-            ColumnSpec("terminals", np.bool_),
-            ColumnSpec("timeouts", np.bool_),
-            *(ColumnSpec(name, np.int16) for name in columns),
-        ],
-        stack=stack,
-        episode_columns=[ColumnSpec(name, np.int64) for name in facts],
-    )
-    with rlbuffers.create(path, spec) as writer:
-        for number, (length, kind) in enumerate(zip(lengths, kinds, strict=True)):
-            last = np.arange(length) == length - 1
-            if stack:
-                frames = random_rows(rng, "uint8", (length + known, 2, 3))
-                observed = {"frames": np.concatenate([np.repeat(frames[:1], stack - 1, axis=0), frames])}
-            else:
-                observed = {"observations": random_rows(rng, dtype, (length + known, 2))}
-            rows = {
-                "actions": rng.normal(size=(length, 2)).astype(np.float32),
-                "rewards": rng.normal(size=length),
-                "terminals": last & (kind in ("terminal", "both")),
-                "timeouts": last & (kind in ("timeout", "both")),
-                **{name: np.arange(length, dtype=np.int16) for name in columns},
-            }
-            is_whole = kind != "neither" if whole is None else whole[number]
-            writer.append_episode(Episode(rows, observed, dict.fromkeys(facts, number), is_whole))
-    return path
 
 
 @given(
