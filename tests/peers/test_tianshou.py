@@ -15,6 +15,7 @@ from truth import DATA
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.exporting import export
+from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 
 with warnings.catch_warnings():
@@ -294,6 +295,31 @@ def test_independent_rows(new_path, stack):
         np.testing.assert_array_equal(batch.obs, made.table["observations"])
         np.testing.assert_array_equal(batch.obs_next, made.table["next_observations"])
         np.testing.assert_array_equal(batch.rew, made.table["rewards"])
+
+
+def test_the_file_of_its_rl_unplugged_examples(tmp_path):
+    """Tianshou's Atari examples read a file with the D4RL names, which `--to d4rl` writes."""
+    shard = DATA / "rl_unplugged" / "Pong" / "run_1-00001-of-00100"
+    rlbuffers.convert(RLUAtariSource(shard, "Pong"), tmp_path / "x.hdf5")
+    with rlbuffers.open(tmp_path / "x.hdf5") as buffer:
+        export(buffer, tmp_path / "y.hdf5", "d4rl")
+        with h5py.File(tmp_path / "y.hdf5") as file:
+            theirs = ReplayBuffer.from_data(
+                obs=file["observations"],
+                act=file["actions"],
+                rew=file["rewards"],
+                terminated=file["terminals"],
+                truncated=np.zeros(len(file["terminals"])),
+                done=file["terminals"],
+                obs_next=file["next_observations"],
+            )
+        rows = buffer[:]
+    assert rows["observations"].shape == (300, 4, 84, 84)
+    batch = theirs[np.arange(300)]
+    for name, found in (("observations", batch.obs), ("next_observations", batch.obs_next), ("actions", batch.act)):
+        np.testing.assert_array_equal(found, rows[name])
+    np.testing.assert_array_equal(batch.rew, rows["rewards"])
+    np.testing.assert_array_equal(batch.terminated, rows["terminals"])
 
 
 @pytest.mark.parametrize("stack", [0, 4])

@@ -1,7 +1,7 @@
 """Dopamine replay logs, such as the DQN Replay Dataset: gzipped ring buffers of single frames, in time order.
 
 Format: ``circular_replay_buffer.py`` of google/dopamine, dumped by ``logged_replay_buffer.py`` of
-google-research/batch_rl. ``dopamine_checkpoints.py`` knows the files, ``dopamine_cuts.py`` where
+google-research/batch_rl. ``checkpoints.py`` knows the files, ``cuts.py`` where
 episodes begin and end. What was seen after an episode's last action was never stored.
 
 The files are read twice: first all, for the places of episodes; then the frames again, an episode at

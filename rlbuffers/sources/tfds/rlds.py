@@ -1,8 +1,8 @@
 """RLDS datasets that TensorFlow Datasets prepared, read without TensorFlow.
 
 An Example is an episode: arrays under ``steps/`` with a row a step, and facts of the episode beside
-them. What the last row of an episode holds is decided in ``rlds_endings.py``, what becomes of each
-feature in ``rlds_columns.py``.
+them. What the last row of an episode holds is decided in ``endings.py``, what becomes of each
+feature in ``columns.py``.
 """
 
 from __future__ import annotations
