@@ -3,22 +3,26 @@
 ::
 
     import rlbuffers
+    from rlbuffers.sources import TianshouSource
 
-    rlbuffers.convert(source, "breakout.hdf5")
-    with rlbuffers.open("breakout.hdf5") as buffer:
+    rlbuffers.convert(TianshouSource("runs.hdf5"), "runs.zarr")
+    with rlbuffers.open("runs.zarr") as buffer:
         batch = buffer.sampler(batch_size=32, seed=0).sample()
+        rlbuffers.export(buffer, "runs.h5", "d3rlpy")
 
 Importing this package loads nothing heavy; each name below is loaded when it is first used.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rlbuffers.lazy import lazy_names
 
 if TYPE_CHECKING:
     from rlbuffers.conversion import convert
     from rlbuffers.episode import Episode, Transitions
+    from rlbuffers.exporting import export
     from rlbuffers.reader import Buffer
     from rlbuffers.reader import open_buffer as open
     from rlbuffers.schema import BufferSpec, ColumnSpec
@@ -37,30 +41,27 @@ __all__ = [
     "__version__",
     "convert",
     "create",
+    "export",
     "open",
     "validate",
 ]
 
-_HOMES = {
-    "Buffer": ("rlbuffers.reader", "Buffer"),
-    "BufferSpec": ("rlbuffers.schema", "BufferSpec"),
-    "BufferWriter": ("rlbuffers.writer", "BufferWriter"),
-    "ColumnSpec": ("rlbuffers.schema", "ColumnSpec"),
-    "Episode": ("rlbuffers.episode", "Episode"),
-    "Transitions": ("rlbuffers.episode", "Transitions"),
-    "convert": ("rlbuffers.conversion", "convert"),
-    "create": ("rlbuffers.writer", "create"),
-    "open": ("rlbuffers.reader", "open_buffer"),
-    "validate": ("rlbuffers.validation", "validate"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    try:
-        module, attribute = _HOMES[name]
-    except KeyError:
-        raise AttributeError(f"module 'rlbuffers' has no attribute {name!r}") from None
-    return getattr(importlib.import_module(module), attribute)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Buffer": "rlbuffers.reader:Buffer",
+        "BufferSpec": "rlbuffers.schema:BufferSpec",
+        "BufferWriter": "rlbuffers.writer:BufferWriter",
+        "ColumnSpec": "rlbuffers.schema:ColumnSpec",
+        "Episode": "rlbuffers.episode:Episode",
+        "Transitions": "rlbuffers.episode:Transitions",
+        "convert": "rlbuffers.conversion:convert",
+        "create": "rlbuffers.writer:create",
+        "export": "rlbuffers.exporting:export",
+        "open": "rlbuffers.reader:open_buffer",
+        "validate": "rlbuffers.validation:validate",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -1,10 +1,64 @@
-"""The source formats: a table of what can be read; one file each, see ``base.py`` for the contract."""
+"""The source formats: a table of what can be read, and the classes that read it.
+
+One file or package each; see ``base.py`` for the contract. The suites of RL Unplugged beyond Atari are in
+``rl_unplugged/``.
+"""
 
 from __future__ import annotations
 
-from rlbuffers.formats import Format
+from typing import TYPE_CHECKING
 
-__all__ = ["SOURCES"]
+from rlbuffers.formats import Format
+from rlbuffers.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rlbuffers.sources.concatenated import ConcatenatedSource
+    from rlbuffers.sources.d3rlpy.versions import d3rlpy_source
+    from rlbuffers.sources.d4rl.hdf5 import D4RLSource
+    from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
+    from rlbuffers.sources.dopamine.logs import DopamineSource
+    from rlbuffers.sources.minari.dataset import MinariSource
+    from rlbuffers.sources.npz import NpzSource
+    from rlbuffers.sources.reverb.checkpoint import ReverbSource
+    from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
+    from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
+    from rlbuffers.sources.tfds.rlds import RLDSSource
+    from rlbuffers.sources.tianshou.hdf5 import TianshouSource
+
+__all__ = [
+    "SOURCES",
+    "ConcatenatedSource",
+    "D4RLQLearningSource",
+    "D4RLSource",
+    "DopamineSource",
+    "MinariSource",
+    "NpzSource",
+    "RLDSSource",
+    "RLUAtariEpisodesSource",
+    "RLUAtariSource",
+    "ReverbSource",
+    "TianshouSource",
+    "d3rlpy_source",
+]
+
+_HERE = "rlbuffers.sources"
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "ConcatenatedSource": f"{_HERE}.concatenated:ConcatenatedSource",
+        "D4RLQLearningSource": f"{_HERE}.d4rl.qlearning:D4RLQLearningSource",
+        "D4RLSource": f"{_HERE}.d4rl.hdf5:D4RLSource",
+        "DopamineSource": f"{_HERE}.dopamine.logs:DopamineSource",
+        "MinariSource": f"{_HERE}.minari.dataset:MinariSource",
+        "NpzSource": f"{_HERE}.npz:NpzSource",
+        "RLDSSource": f"{_HERE}.tfds.rlds:RLDSSource",
+        "RLUAtariEpisodesSource": f"{_HERE}.rl_unplugged.atari_episodes:RLUAtariEpisodesSource",
+        "RLUAtariSource": f"{_HERE}.rl_unplugged.atari_transitions:RLUAtariSource",
+        "ReverbSource": f"{_HERE}.reverb.checkpoint:ReverbSource",
+        "TianshouSource": f"{_HERE}.tianshou.hdf5:TianshouSource",
+        "d3rlpy_source": f"{_HERE}.d3rlpy.versions:d3rlpy_source",
+    },
+)
 
 SOURCES = {
     "d4rl": Format("D4RL HDF5 files: gym, antmaze, maze2d, adroit, kitchen"),

@@ -42,7 +42,7 @@ class NpzSource(Source[Episode]):
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The archive. It is read into memory.
 
     Raises
@@ -51,8 +51,8 @@ class NpzSource(Source[Episode]):
         If there is no such file, or it is not such an archive; says what was expected.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = require_file(path)
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = require_file(Path(path))
         arrays = _read(path)
         self._raw_rewards = arrays.get(REWARDS)
         names = sort_arrays(arrays, str(path))

@@ -38,7 +38,7 @@ class MDPDatasetSource(Source[Episode]):
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The file.
 
     Raises
@@ -47,8 +47,8 @@ class MDPDatasetSource(Source[Episode]):
         If there is no such file, or it is not such a dump; says what was expected.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = Path(path)
         self._file = HDF5Columns(path)
         self._rewards_are_late = self._version() == 0
         self._terminals = self._file.column(TERMINALS)

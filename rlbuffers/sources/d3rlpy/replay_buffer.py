@@ -43,7 +43,7 @@ class D3rlpySource(Source[Episode]):
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The file.
 
     Raises
@@ -52,8 +52,8 @@ class D3rlpySource(Source[Episode]):
         If there is no such file, or it is not such a dump; says what was expected.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = Path(path)
         self._done = 0
         self._num_transitions = 0
         self._num_unknown = 0

@@ -57,7 +57,7 @@ class D4RLSource(Source[Episode]):
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The file.
     dataset : D4RLDataset, optional
         What it is, if that is known.
@@ -68,8 +68,8 @@ class D4RLSource(Source[Episode]):
         If there is no such file, or it is not such a file; says what was expected.
     """
 
-    def __init__(self, path: Path, dataset: D4RLDataset | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, dataset: D4RLDataset | None = None) -> None:
+        self.path = path = Path(path)
         self._dataset = dataset
         self._file = HDF5Columns(path, ignore=IGNORED_GROUP)
         self._following = {

@@ -47,7 +47,7 @@ class D4RLQLearningSource(Source[Transitions]):
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The file.
     dataset : D4RLDataset, optional
         What it is, if that is known; needed for a file without timeouts.
@@ -60,8 +60,8 @@ class D4RLQLearningSource(Source[Transitions]):
         If the file has no timeouts and nobody says what the environment's limit is.
     """
 
-    def __init__(self, path: Path, dataset: D4RLDataset | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, dataset: D4RLDataset | None = None) -> None:
+        self.path = path = Path(path)
         self._dataset = dataset
         self._file = HDF5Columns(path, ignore=IGNORED_GROUP)
         if OBSERVATIONS not in self._file.columns:

@@ -56,7 +56,7 @@ class DopamineSource(Source[Episode]):
 
     Parameters
     ----------
-    replay_logs : Path
+    replay_logs : str or Path
         The folder with the files, or the one that holds it as ``replay_logs``.
     checkpoint : int or sequence of int, optional
         Which checkpoints; all by default. Episodes that go on from one to the next are whole where
@@ -79,7 +79,7 @@ class DopamineSource(Source[Episode]):
 
     def __init__(
         self,
-        replay_logs: Path,
+        replay_logs: str | Path,
         checkpoint: int | Sequence[int] | None = None,
         *,
         stack: int = 4,
@@ -90,8 +90,8 @@ class DopamineSource(Source[Episode]):
         for name, value in (("stack", stack), ("step limit", step_limit)):
             if value < 1:
                 raise UsageError(f"{name} {value}: expected at least 1")
-        inner = replay_logs / _FOLDER
-        self.folder = inner if inner.is_dir() else replay_logs
+        inner = Path(replay_logs) / _FOLDER
+        self.folder = inner if inner.is_dir() else Path(replay_logs)
         self.run_id, named = _run_of(self.folder)
         self.game = check_game(game, DQN_REPLAY_GAMES, "DQN Replay") if game is not None else named
         numbers = [checkpoint] if isinstance(checkpoint, int) else checkpoint

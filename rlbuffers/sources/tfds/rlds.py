@@ -61,7 +61,7 @@ class RLDSSource(Source[RawEpisode]):
 
     Parameters
     ----------
-    directory : Path
+    directory : str or Path
         Of a prepared version, with ``dataset_info.json``, ``features.json`` and TFRecord shards.
     split : str, optional
         Name of a split, or ``all``; by default the only one, or ``train``.
@@ -83,13 +83,13 @@ class RLDSSource(Source[RawEpisode]):
 
     def __init__(
         self,
-        directory: Path,
+        directory: str | Path,
         *,
         split: str | None = None,
         last_row: LastRow = "auto",
         action: str | None = None,
     ) -> None:
-        self.directory = directory
+        self.directory = directory = Path(directory)
         self._info = read_info(directory)
         self._splits = self._info.select(split, str(directory))
         self._shards = [shard for name in self._splits for shard in self._info.splits[name]]

@@ -52,7 +52,7 @@ class TianshouSource(Source[Episode]):
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The file.
 
     Raises
@@ -61,8 +61,8 @@ class TianshouSource(Source[Episode]):
         If there is no such file, or it is not such a file; says what was expected.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = Path(path)
         self._file = TianshouFile(path)
         columns = self._file.columns
         self._observed = [name for name in columns if is_observation(name)]
