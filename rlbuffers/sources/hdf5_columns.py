@@ -18,7 +18,7 @@ import numpy as np
 from rlbuffers.errors import FormatError, SpecError
 from rlbuffers.schema import REWARDS, ColumnSpec
 from rlbuffers.sources.flat_columns import flat_column, scalar_facts, sort_arrays
-from rlbuffers.sources.hdf5_files import check_size, opened_hdf5
+from rlbuffers.sources.hdf5_files import check_size, datasets_of, opened_hdf5
 
 __all__ = ["HDF5Columns"]
 
@@ -62,7 +62,7 @@ class HDF5Columns:
         with opened_hdf5(self.path) as file:
             if _BUFFER_ATTRIBUTE in file.attrs:
                 raise FormatError(f"{path}: an rlbuffers buffer already; `rlbuffers export` writes it in other formats")
-            arrays, self.left_out = _arrays_of(file, ignore)
+            arrays, self.left_out = datasets_of(file, ignore)
             names = sort_arrays(arrays, str(path))
             for name in (*names.columns, *names.extras, *names.scalars):
                 check_size(arrays[name], path)
@@ -132,26 +132,6 @@ class _BandReader:
         joined = parts[0] if len(parts) == 1 else np.concatenate(parts)
         self._first, self._held = start, joined
         return joined[: stop - start]
-
-
-def _arrays_of(file: h5py.File, ignore: str) -> tuple[dict[str, h5py.Dataset], list[str]]:
-    arrays: dict[str, h5py.Dataset] = {}
-    left_out = []
-
-    def note(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset) or (ignore and name.startswith(f"{ignore}/")):
-            return
-        if item.shape is None:
-            left_out.append(f"{name!r}, which is empty")
-        elif item.is_virtual or item.external:
-            left_out.append(f"{name!r}, whose content stands in other places")
-        else:
-            arrays[name] = item
-
-    file.visititems(note)
-    if ignore and ignore in file:
-        left_out.append(f"the group '{ignore}/'")
-    return arrays, left_out
 
 
 def _column(name: str, array: h5py.Dataset, path: Path) -> ColumnSpec:

@@ -12,7 +12,7 @@ import numpy as np
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
 from rlbuffers.sources.files import require_file
 
-__all__ = ["check_size", "opened_hdf5"]
+__all__ = ["check_size", "datasets_of", "opened_hdf5"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Deflate makes at most 1,032 bytes of one.
@@ -47,6 +47,42 @@ def opened_hdf5(path: Path) -> Iterator[h5py.File]:
         raise CorruptDataError(
             f"{path}: damaged or cut short; the HDF5 library says: {reason}. Fetch the file again"
         ) from error
+
+
+def datasets_of(file: h5py.File, ignore: str = "") -> tuple[dict[str, h5py.Dataset], list[str]]:
+    """List the datasets whose content stands in the file itself.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The open file.
+    ignore : str, default ""
+        Name of a group at the root that is not looked into.
+
+    Returns
+    -------
+    datasets : dict
+        Datasets by their full names.
+    left_out : list of str
+        A sentence for each of the others.
+    """
+    datasets: dict[str, h5py.Dataset] = {}
+    left_out = []
+
+    def note(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if not isinstance(item, h5py.Dataset) or (ignore and name.startswith(f"{ignore}/")):
+            return
+        if item.shape is None:
+            left_out.append(f"{name!r}, which is empty")
+        elif item.is_virtual or item.external:
+            left_out.append(f"{name!r}, whose content stands in other places")
+        else:
+            datasets[name] = item
+
+    file.visititems(note)
+    if ignore and ignore in file:
+        left_out.append(f"the group '{ignore}/'")
+    return datasets, left_out
 
 
 def check_size(array: h5py.Dataset, path: Path) -> None:

@@ -20,7 +20,6 @@ __all__ = [
     "ARRAYS",
     "KIND",
     "ROWS",
-    "datasets_of",
     "kind_of",
     "numbers_of",
     "refuse_others",
@@ -75,25 +74,6 @@ def refuse_others(file: h5py.File, path: Path) -> None:
             "use `rlbuffers convert d4rl --file`"
         )
     raise FormatError(f"{path}: expected a file of Tianshou's save_hdf5, with a group '{ROWS}'; {hint}")
-
-
-def datasets_of(file: h5py.File) -> tuple[dict[str, h5py.Dataset], list[str]]:
-    """Return what stands in the file itself, by name, and a sentence for each data set that does not."""
-    found: dict[str, h5py.Dataset] = {}
-    left_out = []
-
-    def note(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset):
-            return
-        if item.shape is None:
-            left_out.append(f"{name!r}, which is empty")
-        elif item.is_virtual or item.external:
-            left_out.append(f"{name!r}, whose content stands in other places")
-        else:
-            found[name] = item
-
-    file.visititems(note)
-    return found, left_out
 
 
 def kind_of(array: h5py.Dataset) -> str:

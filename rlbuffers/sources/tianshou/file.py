@@ -29,11 +29,10 @@ from rlbuffers.schema import (
 )
 from rlbuffers.sources.files import require_file
 from rlbuffers.sources.flat_columns import flat_column
-from rlbuffers.sources.hdf5_files import check_size, opened_hdf5
+from rlbuffers.sources.hdf5_files import check_size, datasets_of, opened_hdf5
 from rlbuffers.sources.tianshou.dump import (
     ARRAYS,
     ROWS,
-    datasets_of,
     kind_of,
     numbers_of,
     refuse_others,
