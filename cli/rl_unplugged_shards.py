@@ -47,6 +47,8 @@ class Shards:
         Makes a source of a file and of facts about it.
     facts : mapping
         What is known of all shards.
+    stated : mapping
+        What is known of a file that the user names: nothing but what the user says.
     """
 
     title: str
@@ -55,6 +57,7 @@ class Shards:
     url: Callable[[int], str]
     open: Open
     facts: Mapping[str, Any]
+    stated: Mapping[str, Any]
 
 
 def find_shards(suite: str, layout: str | None, request: Request) -> Shards:
@@ -88,6 +91,7 @@ def _atari_transitions(request: Request) -> Shards:
         url=lambda shard: shard_url(game, run, shard),
         open=lambda path, facts: RLUAtariSource(path, game, facts=dict(facts), limit=request.limit),
         facts={"dataset": "rl_unplugged/atari", "run_id": run},
+        stated=_given(dataset="rl_unplugged/atari", run_id=request.run_id),
     )
 
 
@@ -104,7 +108,12 @@ def _atari_episodes(request: Request) -> Shards:
         url=lambda shard: episodes_shard_url(game, run, shard),
         open=lambda path, facts: RLUAtariEpisodesSource(path, game, stack=stack, last_row=last_row, facts=dict(facts)),
         facts={"dataset": "rl_unplugged/atari_episodes_ordered", "run_id": run},
+        stated=_given(dataset="rl_unplugged/atari_episodes_ordered", run_id=request.run_id),
     )
+
+
+def _given(**facts: Any) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _run_id(request: Request) -> int:
@@ -167,6 +176,11 @@ def _rwrl_episodes(request: Request) -> Shards:
         rwrl_shards(task, challenge, percent),
         lambda path, facts: RLURwrlSource(path, task, facts=facts),
         {"combined_challenge": challenge, "percent": percent},
+        _given(
+            dataset="rl_unplugged/rwrl",
+            combined_challenge=request.challenge,
+            percent=int(request.difficulty) if request.difficulty else None,
+        ),
     )
 
 
@@ -193,16 +207,23 @@ def _bsuite_transitions(request: Request) -> Shards:
     )
 
 
-def _published(shards: ShardSet, open_shard: Open, facts: Mapping[str, Any] | None = None) -> Shards:
-    """Describe shards whose local folders are those of the bucket."""
+def _published(
+    shards: ShardSet,
+    open_shard: Open,
+    more: Mapping[str, Any] | None = None,
+    stated: Mapping[str, Any] | None = None,
+) -> Shards:
+    """Describe shards whose local folders are those of the bucket; a file is one of them unless `stated` says less."""
     folder = Path(shards.folder)
+    facts = {"dataset": f"rl_unplugged/{shards.folder}", **(more or {})}
     return Shards(
         title=str(folder),
         folder=folder,
         name=shards.name,
         url=shards.url,
         open=open_shard,
-        facts={"dataset": f"rl_unplugged/{shards.folder}", **(facts or {})},
+        facts=facts,
+        stated=facts if stated is None else stated,
     )
 
 

@@ -91,7 +91,7 @@ def command(
     names = [path.name for path in files] or [shards.name(number) for number in numbers]
     more = f"+{len(names) - 1}" if len(names) > 1 else ""
     target = output_path(shards.folder / f"{names[0]}{more}", output, buffer_dir, format_name, overwrite=overwrite)
-    sources: list[Source[Any]] = [shards.open(require_file(path), shards.facts) for path in files]
+    sources: list[Source[Any]] = [shards.open(require_file(path), shards.stated) for path in files]
     for number, name in () if files else zip(numbers, names, strict=True):
         path, url = dataset_dir.expanduser() / shards.folder / name, shards.url(number)
         download_unless_there(url, path)
