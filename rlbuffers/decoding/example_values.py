@@ -6,25 +6,18 @@ For records that hold an episode each. Shards of small records of known shape go
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from rlbuffers.decoding.protobuf_wire import MAX_VARINT_BYTES, Content, MalformedError, fields, messages, text, uint64
 from rlbuffers.errors import CorruptDataError
 
 __all__ = ["FeatureValues", "parse_example"]
 
 Array = np.ndarray[Any, Any]
 FeatureValues = Array | list[bytes]
-_VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
-_FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
-_MAX_VARINT_BYTES = 10
-
-
-class _MalformedError(Exception):
-    """The bytes are no Protocol Buffers message of the expected kind."""
 
 
 def parse_example(record: bytes | memoryview, where: str) -> dict[str, FeatureValues]:
@@ -50,17 +43,17 @@ def parse_example(record: bytes | memoryview, where: str) -> dict[str, FeatureVa
     view = memoryview(record)
     features: dict[str, FeatureValues] = {}
     try:
-        for number, message in _messages(view):
+        for number, message in messages(view):
             if number != 1:
                 continue
-            for entry_number, entry in _messages(message):
+            for entry_number, entry in messages(message):
                 if entry_number != 1:
                     continue
                 name, values = _entry(entry)
                 if name in features:
                     raise CorruptDataError(f"{where}: feature {name!r} occurs twice")
                 features[name] = values
-    except (_MalformedError, IndexError, ValueError) as error:
+    except (MalformedError, ValueError) as error:
         if isinstance(error, CorruptDataError):
             raise
         raise CorruptDataError(f"{where}: not a well-formed tf.train.Example") from error
@@ -69,9 +62,9 @@ def parse_example(record: bytes | memoryview, where: str) -> dict[str, FeatureVa
 
 def _entry(entry: memoryview) -> tuple[str, FeatureValues]:
     name, values = "", _feature(memoryview(b""))
-    for number, content in _messages(entry):
+    for number, content in messages(entry):
         if number == 1:
-            name = bytes(content).decode()
+            name = text(content)
         elif number == 2:
             values = _feature(content)
     return name, values
@@ -79,9 +72,9 @@ def _entry(entry: memoryview) -> tuple[str, FeatureValues]:
 
 def _feature(feature: memoryview) -> FeatureValues:
     values: FeatureValues = []
-    for kind, content in _messages(feature):
+    for kind, content in messages(feature):
         if kind == _BYTES_LIST:
-            values = [bytes(item) for number, item in _messages(content) if number == 1]
+            values = [bytes(item) for number, item in messages(content) if number == 1]
         elif kind == _FLOAT_LIST:
             values = _numbers(content, _floats)
         elif kind == _INT64_LIST:
@@ -91,68 +84,30 @@ def _feature(feature: memoryview) -> FeatureValues:
 
 def _numbers(content: memoryview, unpack: Any) -> Array:
     """Join the packed and the single values of a list."""
-    parts = [unpack(item) for number, item in _fields(content) if number == 1]
+    parts = [unpack(item) for number, item in fields(content) if number == 1]
     joined: Array = np.concatenate(parts) if len(parts) != 1 and parts else (parts[0] if parts else unpack(b""))
     return joined
 
 
-def _floats(packed: bytes | memoryview) -> Array:
+def _floats(packed: Content) -> Array:
+    if isinstance(packed, int):
+        raise MalformedError
     return np.frombuffer(packed, "<f4").astype(np.float32)
 
 
-def _int64s(packed: bytes | memoryview) -> Array:
+def _int64s(packed: Content) -> Array:
     """Decode packed varints: seven bits a byte, least significant first, the high bit set but on the last."""
+    if isinstance(packed, int):
+        return np.array([uint64(packed)], np.uint64).view(np.int64)
     data = np.frombuffer(packed, np.uint8)
     last = data < 0x80
     if not len(data):
         return np.empty(0, np.int64)
     if not last[-1]:
-        raise _MalformedError
+        raise MalformedError
     starts = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
     places = np.arange(len(data)) - np.repeat(starts, np.diff(np.append(starts, len(data))))
-    if places.max() >= _MAX_VARINT_BYTES:
-        raise _MalformedError
+    if places.max() >= MAX_VARINT_BYTES:
+        raise MalformedError
     bits = (data & 0x7F).astype(np.uint64) << (places * 7).astype(np.uint64)
     return np.bitwise_or.reduceat(bits, starts).view(np.int64)
-
-
-def _messages(view: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield the length-delimited fields of a message; others would be of a later version and are passed over."""
-    for number, content, wire_type in _raw_fields(view):
-        if wire_type == _DELIMITED:
-            yield number, content
-
-
-def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
-    for number, content, _ in _raw_fields(view):
-        yield number, content
-
-
-def _raw_fields(view: memoryview) -> Iterator[tuple[int, memoryview, int]]:
-    position = 0
-    while position < len(view):
-        tag, position = _varint(view, position)
-        wire_type = tag & 7
-        start = position
-        if wire_type == _VARINT:
-            _, position = _varint(view, position)
-        elif wire_type == _DELIMITED:
-            length, start = _varint(view, position)
-            position = start + length
-        elif wire_type in _FIXED_BYTES:
-            position += _FIXED_BYTES[wire_type]
-        else:
-            raise _MalformedError
-        if position > len(view):
-            raise _MalformedError
-        yield tag >> 3, view[start:position], wire_type
-
-
-def _varint(view: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for place in range(_MAX_VARINT_BYTES):
-        byte = view[position + place]
-        value |= (byte & 0x7F) << (7 * place)
-        if byte < 0x80:
-            return value, position + place + 1
-    raise _MalformedError

@@ -1,0 +1,1 @@
+"""Reverb's checkpoints, and the tables of a running Reverb server."""
