@@ -24,7 +24,7 @@ def pair(t, kinds, discount=1.0, **changes):
         "action": np.array([t % 3, (t + 1) % 3]),
         "reward": np.array([t * 2, 0], np.float32),
         "discount": np.array([discount, 1.0], np.float32),
-        "step_type": np.array(kinds, np.float32),
+        "step_type": np.array(kinds, np.int64),
     }
     return encoded({**made, **changes})
 
