@@ -33,6 +33,6 @@ def to_minari(buffer: Buffer, dataset_id: str) -> Any:
     UsageError, BufferExistsError, UnsupportedError
         If the id is none, is taken, or the buffer holds no episodes.
     """
-    minari = require("minari", extra="minari", purpose="to_minari()")
+    minari = require("minari", extra=None, purpose="to_minari()")
     export(buffer, dataset_id, "minari")
     return minari.load_dataset(dataset_id)

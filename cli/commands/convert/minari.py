@@ -27,9 +27,10 @@ def command(
     An id such as D4RL/pen/human-v2 is looked for where Minari keeps datasets ($MINARI_DATASETS_PATH or
     ~/.minari/datasets) and downloaded by the minari package if it is not there. Several datasets become one buffer.
     """
-    from rlbuffers.sources.minari.dataset import MinariSource, dataset_folder
+    from rlbuffers.sources.minari.dataset import MinariSource
+    from rlbuffers.sources.minari.places import dataset_folder, dataset_name
 
-    default = Path("minari") / Path(datasets[0]).expanduser().name
+    default = Path("minari") / dataset_name(datasets[0])
     target = output_path(default, output, buffer_dir, format_name, overwrite=overwrite)
     sources = [MinariSource(dataset_folder(name)) for name in datasets]
     run_conversion(sources, target, overwrite=overwrite, workers=workers, title=default.name)

@@ -6,7 +6,9 @@ Actions, rewards and flags are padded to T + 1 rows; the last one of each is dro
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,27 @@ import numpy as np
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.optional import require
 from rlbuffers.sources.files import in_natural_order, require_file
+from rlbuffers.sources.minari.places import METADATA_FILE
+from rlbuffers.sources.minari.stored import Kind, Rows, Shapes, Stored
 
 __all__ = ["ArrowPayload"]
 
-Array = np.ndarray[Any, Any]
 _PADDED = ("actions", "rewards", "terminations", "truncations")
+_SUFFIXES = (".arrow", ".parquet")
 _PURPOSE = "Reading Minari datasets in Arrow or Parquet"
 
 
+@dataclass(frozen=True)
+class _Column:
+    """A column without others in it, and the shape of its rows if these are lists."""
+
+    values: Any
+    kind: Kind
+    shape: tuple[int, ...] = ()
+
+
 class ArrowPayload:
-    """Episodes by number. A context manager.
+    """Episodes by number, see `Payload`.
 
     Parameters
     ----------
@@ -34,9 +47,7 @@ class ArrowPayload:
 
     def __init__(self, folder: Path) -> None:
         self._folders = in_natural_order(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
-        self.files = [path for inner in self._folders for path in in_natural_order(inner.iterdir())]
-        self.num_episodes = len(self._folders)
-        self.attributes: Mapping[str, Any] = {}
+        self.files = [path for inner in self._folders for path in in_natural_order(inner.iterdir()) if path.is_file()]
         self._pyarrow = require("pyarrow", extra="minari", purpose=_PURPOSE)
 
     def __enter__(self) -> ArrowPayload:
@@ -45,42 +56,47 @@ class ArrowPayload:
     def __exit__(self, *raised: Any) -> None:
         """Nothing stays open."""
 
+    @property
+    def num_episodes(self) -> int:
+        """Number of folders."""
+        return len(self._folders)
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """There are none."""
+        return {}
+
     def facts(self, number: int) -> dict[str, Any]:
-        """Return what is known of an episode: id, total_steps, seed, options."""
-        path = require_file(self._folder(number) / "metadata.json")
+        """Return what the JSON file in an episode's folder says."""
+        path = require_file(self._folder(number) / METADATA_FILE)
         try:
             facts = json.loads(path.read_text())
-        except ValueError as error:
-            raise CorruptDataError(f"{path}: not JSON: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise CorruptDataError(f"{path}: damaged or cut short: no JSON: {error}") from error
         if not isinstance(facts, dict):
             raise FormatError(f"{path}: expected a JSON object")
         return facts
 
-    def arrays(self, number: int, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], list[str]]:
-        """Read an episode.
+    def stored(self, number: int, shapes: Shapes) -> dict[str, Stored]:
+        """Describe the arrays of an episode."""
+        return {
+            name: Stored(
+                column.kind,
+                (len(column.values) - _is_padded(name), *column.shape),
+                _numbers(column.values[:0]).dtype if column.kind == "numbers" else None,
+            )
+            for name, column in self._columns(number, shapes)
+        }
 
-        Parameters
-        ----------
-        number : int
-            Which episode.
-        shapes : mapping of name to shape
-            Shape of a value of each observation and of the actions, as the spaces say: the file
-            holds them flattened.
-
-        Returns
-        -------
-        dict of name to array, or to a list of bytes for images that are files
-        list of str
-            Names of what is neither.
-        """
-        found: dict[str, Any] = {}
-        others: list[str] = []
-        table = self._table(self._folder(number))
-        for name in table.schema.names:
-            column = table.column(name).combine_chunks()
-            self._flatten(column, name, table.schema.field(name), shapes, found, others)
-        cut = {name: rows[:-1] if name.split("/")[0] in _PADDED else rows for name, rows in found.items()}
-        return cut, others
+    def read(self, number: int, names: Sequence[str], shapes: Shapes) -> dict[str, Rows]:
+        """Read arrays of an episode."""
+        found: dict[str, Rows] = {}
+        for name, column in self._columns(number, shapes):
+            if name not in names:
+                continue
+            kept = column.values[:-1] if _is_padded(name) else column.values
+            found[name] = kept.to_pylist() if column.kind == "files" else _numbers(kept).reshape(-1, *column.shape)
+        return found
 
     def _folder(self, number: int) -> Path:
         folder = self._folders[number]
@@ -88,48 +104,79 @@ class ArrowPayload:
             raise FormatError(f"{folder.parent}: expected a folder '{number}' for that episode, which is missing")
         return folder
 
-    def _table(self, folder: Path) -> Any:
-        """Read the one file of an episode's rows."""
-        pyarrow = self._pyarrow
-        files = in_natural_order(path for path in folder.iterdir() if path.suffix in (".arrow", ".parquet"))
+    def _columns(self, number: int, shapes: Shapes) -> list[tuple[str, _Column]]:
+        path = self._file(self._folder(number))
+        try:
+            table = self._table(path)
+            return [
+                leaf
+                for field in table.schema
+                for leaf in self._leaves(table.column(field.name).combine_chunks(), field.name, field, shapes, path)
+            ]
+        except (self._pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+            reason = (str(error) or repr(error)).splitlines()[0]
+            raise CorruptDataError(f"{path}: damaged or cut short: {reason}") from error
+
+    def _file(self, folder: Path) -> Path:
+        files = in_natural_order(path for path in folder.iterdir() if path.suffix in _SUFFIXES)
         if len(files) != 1:
             raise FormatError(f"{folder}: expected one .arrow or .parquet file, found {len(files)}")
-        try:
-            if files[0].suffix == ".arrow":
-                with pyarrow.memory_map(str(files[0])) as mapped:
-                    return require("pyarrow.ipc", extra="minari", purpose=_PURPOSE).open_file(mapped).read_all()
-            return require("pyarrow.parquet", extra="minari", purpose=_PURPOSE).read_table(files[0])
-        except (pyarrow.ArrowException, OSError) as error:
-            raise CorruptDataError(f"{files[0]}: damaged or cut short: {str(error).splitlines()[0]}") from error
+        return files[0]
 
-    def _flatten(
-        self,
-        column: Any,
-        name: str,
-        field: Any,
-        shapes: Mapping[str, tuple[int, ...]],
-        found: dict[str, Any],
-        others: list[str],
-    ) -> None:
-        types = self._pyarrow.types
-        if types.is_struct(column.type):
-            parts = column.flatten()
-            for index in range(column.type.num_fields):
-                inner = column.type.field(index)
-                key = f"_index_{inner.name}" if f"{name}/_index_{inner.name}" in shapes else inner.name
-                self._flatten(parts[index], f"{name}/{key}", inner, shapes, found, others)
-        elif types.is_fixed_size_list(column.type):
-            values = column
-            while types.is_fixed_size_list(values.type):
-                values = values.flatten()
-            stated = (field.metadata or {}).get(b"shape", b"").decode()
-            shape = shapes.get(name) or tuple(int(size) for size in stated.split(",") if size)
-            rows = values.to_numpy(zero_copy_only=False)
-            found[name] = rows.reshape(len(column), *(shape or (-1,)))
-        elif types.is_binary(column.type) or types.is_large_binary(column.type):
-            found[name] = column.to_pylist()
-        elif types.is_integer(column.type) or types.is_floating(column.type) or types.is_boolean(column.type):
-            rows = column.to_numpy(zero_copy_only=False)
-            found[name] = rows.reshape(len(column), *shapes.get(name, ()))
+    def _table(self, path: Path) -> Any:
+        if path.suffix == ".arrow":
+            with self._pyarrow.memory_map(str(path)) as mapped:
+                table = require("pyarrow.ipc", extra="minari", purpose=_PURPOSE).open_file(mapped).read_all()
         else:
-            others.append(name)
+            table = require("pyarrow.parquet", extra="minari", purpose=_PURPOSE).read_table(path)
+        table.validate(full=True)
+        return table
+
+    def _leaves(self, values: Any, name: str, field: Any, shapes: Shapes, path: Path) -> Iterator[tuple[str, _Column]]:
+        types, kind = self._pyarrow.types, values.type
+        if types.is_struct(kind):
+            for index, inner in enumerate(values.flatten()):
+                part = kind.field(index)
+                yield from self._leaves(inner, _inner_name(name, part.name, shapes), part, shapes, path)
+        elif values.null_count:
+            yield name, _Column(values, "other")
+        elif types.is_fixed_size_list(kind) and self._is_number(kind.value_type):
+            shape = shapes[name] if name in shapes else _stated_shape(field, kind.list_size)
+            if math.prod(shape) != kind.list_size:
+                raise FormatError(f"{path}: expected rows of shape {shape} in {name!r}, found {kind.list_size} numbers")
+            has_nulls = values.flatten().null_count > 0
+            yield name, _Column(values, "other" if has_nulls else "numbers", () if has_nulls else shape)
+        elif types.is_binary(kind) or types.is_large_binary(kind):
+            yield name, _Column(values, "files")
+        else:
+            yield name, _Column(values, "numbers" if self._is_number(kind) else "other")
+
+    def _is_number(self, kind: Any) -> bool:
+        types = self._pyarrow.types
+        return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+
+
+def _is_padded(name: str) -> bool:
+    return name.split("/")[0] in _PADDED
+
+
+def _numbers(values: Any) -> np.ndarray[Any, Any]:
+    """Return the numbers of a column or of the lists in it, one after the other."""
+    flat = values.flatten() if hasattr(values.type, "list_size") else values
+    return np.asarray(flat.to_numpy(zero_copy_only=False))
+
+
+def _inner_name(name: str, key: str, shapes: Shapes) -> str:
+    """Name a part of a struct; those of tuples are numbered here and have a prefix in HDF5 and in the spaces."""
+    numbered = f"{name}/_index_{key}"
+    is_tuple = any(known == numbered or known.startswith(f"{numbered}/") for known in shapes)
+    return numbered if is_tuple else f"{name}/{key}"
+
+
+def _stated_shape(field: Any, size: int) -> tuple[int, ...]:
+    """Return the shape that an info's field states, or that of a plain list."""
+    stated = (field.metadata or {}).get(b"shape")
+    if stated is None:
+        return (size,)
+    parts = stated.decode(errors="replace").split(",")
+    return tuple(int(part) for part in parts if part.isdigit())

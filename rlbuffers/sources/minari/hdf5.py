@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from rlbuffers.errors import FormatError
+from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
 from rlbuffers.sources.hdf5_files import check_size, opened_hdf5
+from rlbuffers.sources.minari.places import HDF5_FILE
+from rlbuffers.sources.minari.stored import MAX_ITEM_BYTES, STORABLE, Rows, Shapes, Stored
 
 __all__ = ["HDF5Payload"]
 
-Array = np.ndarray[Any, Any]
-_STORABLE = "biuf"
+_JPEG_MAGIC = (0xFF, 0xD8, 0xFF)
 
 
 class HDF5Payload:
-    """Episodes by number. A context manager.
+    """Episodes by number, see `Payload`.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ class HDF5Payload:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.files = [folder / "main_data.hdf5"]
+        self.files = [folder / HDF5_FILE]
         self._stack = ExitStack()
         self._file: h5py.File | None = None
 
@@ -43,49 +44,78 @@ class HDF5Payload:
     @property
     def num_episodes(self) -> int:
         """Number of episodes in the file."""
-        return sum(name.startswith("episode_") for name in self._opened)
+        return sum(_text(name).startswith("episode_") for name in self._opened)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """The file's own attributes: where datasets of Minari 0.4 keep what metadata.json says now."""
-        return dict(self._opened.attrs)
+        """The file's own attributes."""
+        return self._attributes(self._opened)
 
     def facts(self, number: int) -> dict[str, Any]:
-        """Return what is known of an episode: id, total_steps, seed, options."""
-        return dict(self._group(number).attrs)
+        """Return the attributes of an episode's group."""
+        return self._attributes(self._group(number))
 
-    def arrays(self, number: int, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], list[str]]:
-        """Read an episode.
+    def stored(self, number: int, shapes: Shapes) -> dict[str, Stored]:
+        """Describe the arrays of an episode."""
+        found: dict[str, Stored] = {}
 
-        Parameters
-        ----------
-        number : int
-            Which episode.
-        shapes : mapping of name to shape
-            Unused here: HDF5 datasets know their shapes.
+        def note(given: str | bytes, item: Any) -> None:
+            if isinstance(item, h5py.Dataset):
+                name = _text(given)
+                found[name] = self._described(item, shapes.get(name))
 
-        Returns
-        -------
-        dict of name to array, or to a list of bytes for images that are files
-        list of str
-            Names of what is neither.
-        """
-        found: dict[str, Any] = {}
-        others: list[str] = []
+        with self._translated():
+            self._group(number).visititems(note)
+        return found
 
-        def note(name: str, item: Any) -> None:
-            if not isinstance(item, h5py.Dataset):
-                return
-            check_size(item, self.files[0])
-            if item.dtype.kind in _STORABLE and item.ndim:
-                found[name] = item[:]
-            elif h5py.check_vlen_dtype(item.dtype) == np.uint8:
-                found[name] = [bytes(part) for part in item[:]]
-            else:
-                others.append(name)
+    def read(self, number: int, names: Sequence[str], shapes: Shapes) -> dict[str, Rows]:
+        """Read arrays of an episode."""
+        group = self._group(number)
+        return {name: self._rows(group[name], shapes.get(name)) for name in names}
 
-        self._group(number).visititems(note)
-        return found, others
+    def _attributes(self, group: h5py.Group) -> dict[str, Any]:
+        with self._translated():
+            return {_text(name): _plain(value) for name, value in group.attrs.items()}
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Translate what h5py raises, beyond what `opened_hdf5` knows, on a type that makes no sense."""
+        try:
+            yield
+        except RlbuffersError:
+            raise
+        except (ValueError, TypeError) as error:
+            reason = (str(error) or repr(error)).splitlines()[0]
+            raise CorruptDataError(f"{self.files[0]}: damaged: {reason}. Fetch the file again") from error
+
+    def _described(self, item: h5py.Dataset, shape: tuple[int, ...] | None) -> Stored:
+        found, dtype = item.shape, item.dtype  # h5py asks the library each time
+        if not found:  # single values, and None for nothing at all
+            return Stored("other")
+        if _is_files(dtype, found):
+            return Stored("files", found)
+        if dtype.kind not in STORABLE or dtype.itemsize > MAX_ITEM_BYTES:
+            return Stored("other")
+        if self._is_files_of_one_size(item, dtype, found, shape):
+            return Stored("files", found[:1])
+        return Stored("numbers", found, dtype.newbyteorder("="))
+
+    def _is_files_of_one_size(
+        self, item: h5py.Dataset, dtype: np.dtype[Any], found: tuple[int, ...], shape: tuple[int, ...] | None
+    ) -> bool:
+        """Whether rows of bytes are JPEG files that happen to have one length."""
+        width = len(_JPEG_MAGIC)
+        if dtype != np.uint8 or len(found) != 2 or found[1] <= width or found[1:] == shape:
+            return False
+        check_size(item, self.files[0])
+        return len(item) > 0 and bool((item[:, :width] == _JPEG_MAGIC).all())
+
+    def _rows(self, item: h5py.Dataset, shape: tuple[int, ...] | None) -> Rows:
+        check_size(item, self.files[0])
+        stored, rows = self._described(item, shape), item[:]
+        if stored.kind == "files":
+            return [bytes(row) for row in rows]
+        return np.asarray(rows, stored.dtype)
 
     @property
     def _opened(self) -> h5py.File:
@@ -98,3 +128,22 @@ class HDF5Payload:
         if not isinstance(group, h5py.Group):
             raise FormatError(f"{self.files[0]}: expected a group 'episode_{number}', which is missing")
         return group
+
+
+def _is_files(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    kind = h5py.check_vlen_dtype(dtype)
+    return len(shape) == 1 and kind is not None and bool(kind == np.uint8)
+
+
+def _text(name: str | bytes) -> str:
+    """Return a name as text; h5py gives bytes where it is no UTF-8."""
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
+
+
+def _plain(value: Any) -> Any:
+    """Turn an HDF5 attribute into what JSON would give."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, np.ndarray) and value.dtype.kind in "SO":
+        return [_plain(item) for item in value.ravel().tolist()]
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

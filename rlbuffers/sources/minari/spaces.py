@@ -2,7 +2,7 @@
 
 A space is a JSON object with a ``type`` (``minari/serialization.py`` of Farama-Foundation/Minari).
 Dict and Tuple spaces nest; their leaves become columns such as ``observations/image`` and
-``observations/_index_0``.
+``observations/_index_0``. The way back is in ``column_spaces.py``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ import numpy as np
 
 from rlbuffers.errors import FormatError
 
-__all__ = ["Leaf", "leaves_of", "parse_space", "space_of_column"]
-
-_MIN_IMAGE_SIDE = 32
+__all__ = ["Leaf", "leaves_of", "parse_space"]
 
 
 @dataclass(frozen=True)
@@ -29,33 +27,15 @@ class Leaf:
     ----------
     name : str
         Name of the column.
-    space : mapping
-        As the file describes it.
+    shape : tuple of int
+        Shape of one value.
+    space : mapping or None
+        The same bounds as a column's space, see `rlbuffers.spaces`; None for texts.
     """
 
     name: str
-    space: Mapping[str, Any]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one value."""
-        return shape_of(self.space)
-
-    @property
-    def is_text(self) -> bool:
-        """Whether values are texts, which a buffer cannot hold."""
-        return self.space.get("type") == "Text"
-
-    @property
-    def may_be_image(self) -> bool:
-        """Whether Minari would store values as JPEG files."""
-        shape = self.shape
-        return (
-            self.space.get("type") == "Box"
-            and self.space.get("dtype") == "uint8"
-            and len(shape) in (2, 3)
-            and min(shape[:2]) >= _MIN_IMAGE_SIDE
-        )
+    shape: tuple[int, ...]
+    space: Mapping[str, Any] | None
 
 
 def parse_space(text: Any, where: str) -> dict[str, Any]:
@@ -68,7 +48,7 @@ def parse_space(text: Any, where: str) -> dict[str, Any]:
     """
     try:
         space = json.loads(text) if isinstance(text, str) else text
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{where}: expected a space as JSON, found {text!r:.80}") from error
     if not isinstance(space, dict) or "type" not in space:
         raise FormatError(f"{where}: expected a space with a type, found {text!r:.80}")
@@ -81,7 +61,7 @@ def leaves_of(space: Mapping[str, Any], name: str, where: str) -> Iterator[Leaf]
     Raises
     ------
     FormatError
-        If the space is of a kind that the format does not have.
+        If the space is of a kind that the format does not have, or lacks what its kind needs.
     """
     kind = space.get("type")
     if kind == "Dict":
@@ -91,7 +71,10 @@ def leaves_of(space: Mapping[str, Any], name: str, where: str) -> Iterator[Leaf]
         for index, inner in enumerate(_subspaces(space, list, where)):
             yield from leaves_of(parse_space(inner, where), f"{name}/_index_{index}", where)
     elif kind in ("Box", "Discrete", "MultiDiscrete", "MultiBinary", "Text"):
-        yield Leaf(name, space)
+        try:
+            yield Leaf(name, _shape(space), _column_space(space))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise FormatError(f"{where}: the {kind} space of {name!r} cannot be understood ({error})") from error
     else:
         raise FormatError(f"{where}: the space of {name!r} has type {kind!r}, which is not one of Minari's")
 
@@ -99,32 +82,32 @@ def leaves_of(space: Mapping[str, Any], name: str, where: str) -> Iterator[Leaf]
 def _subspaces(space: Mapping[str, Any], kind: type, where: str) -> Any:
     found = space.get("subspaces")
     if not isinstance(found, kind):
-        raise FormatError(f"{where}: a space of type {space.get('type')} lacks its subspaces")
+        raise FormatError(f"{where}: a space of type {space['type']} lacks its subspaces")
     return found
 
 
-def shape_of(space: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the shape of a value of a leaf's space."""
-    if space.get("type") == "Box":
-        return tuple(int(size) for size in space.get("shape", ()))
-    if space.get("type") == "MultiDiscrete":
-        return np.shape(space.get("nvec", ()))
-    if space.get("type") == "MultiBinary":
-        return tuple(np.atleast_1d(space.get("n", 1)).tolist())
+def _shape(space: Mapping[str, Any]) -> tuple[int, ...]:
+    if space["type"] == "Box":
+        return tuple(int(size) for size in space["shape"])
+    if space["type"] == "MultiDiscrete":
+        return np.shape(space["nvec"])
+    if space["type"] == "MultiBinary":
+        return tuple(int(size) for size in np.atleast_1d(space["n"]))
     return ()
 
 
-def space_of_column(space: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the same bounds as a column's space, see `rlbuffers.spaces`; None for texts."""
-    kind = space.get("type")
+def _column_space(space: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a leaf's bounds; key ``minari`` keeps what a box does not tell, for the way back."""
+    kind = space["type"]
     if kind == "Box":
-        return {"type": "box", "low": space.get("low"), "high": space.get("high")}
+        return {"type": "box", "low": space["low"], "high": space["high"]}
     if kind == "Discrete":
-        return {"type": "discrete", "n": space.get("n"), "start": space.get("start", 0)}
+        start = int(space.get("start", 0))
+        return {"type": "discrete", "n": int(space["n"]), **({"start": start} if start else {})}
     if kind == "MultiDiscrete":
-        first = np.asarray(space.get("start", np.zeros_like(np.asarray(space["nvec"]))))
-        last = first + np.asarray(space["nvec"]) - 1
-        return {"type": "box", "low": first.tolist(), "high": last.tolist(), "minari": dict(space)}
+        sizes = np.asarray(space["nvec"], np.int64)
+        first = np.broadcast_to(np.asarray(space.get("start", 0), np.int64), sizes.shape)
+        return {"type": "box", "low": first.tolist(), "high": (first + sizes - 1).tolist(), "minari": dict(space)}
     if kind == "MultiBinary":
         return {"type": "box", "low": 0, "high": 1, "minari": dict(space)}
     return None
