@@ -26,7 +26,7 @@ def require(module: str, *, extra: str | None, purpose: str) -> ModuleType:
     Raises
     ------
     MissingDependencyError
-        If the module, or one that it imports, is not installed.
+        If the module, or one that it imports, is not installed, or does not fit what else is.
     """
     try:
         return importlib.import_module(module)
@@ -34,3 +34,8 @@ def require(module: str, *, extra: str | None, purpose: str) -> ModuleType:
         missing = error.name or module
         wanted = f"'rlbuffers[{extra}]'" if extra else missing.partition(".")[0]
         raise MissingDependencyError(f"{purpose} needs {missing}. Install it with: pip install {wanted}") from error
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise MissingDependencyError(
+            f"{purpose} needs {module}, which is installed and does not work: {reason}"
+        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlbuffers.exports.d3rlpy_episodes import D3rlpyEpisodes
+from rlbuffers.exports.d3rlpy.episodes import D3rlpyEpisodes
 from rlbuffers.optional import require
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, OBSERVATIONS
@@ -23,7 +23,7 @@ def to_d3rlpy(buffer: Buffer) -> Any:
     Returns
     -------
     d3rlpy.dataset.ReplayBuffer
-        See `rlbuffers.exports.d3rlpy_episodes` for what it cannot hold. Frames are stored once, and
+        See `rlbuffers.exports.d3rlpy.episodes` for what it cannot hold. Frames are stored once, and
         stacked by d3rlpy's pickers.
 
     Raises

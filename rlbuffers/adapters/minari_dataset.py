@@ -24,7 +24,7 @@ def to_minari(buffer: Buffer, dataset_id: str) -> Any:
     Returns
     -------
     minari.MinariDataset
-        See `rlbuffers.exports.minari_hdf5` for what it cannot hold.
+        See `rlbuffers.exports.minari.dataset` for what it cannot hold.
 
     Raises
     ------

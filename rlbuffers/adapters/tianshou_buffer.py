@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.exports.base import block_rows
-from rlbuffers.exports.tianshou_layout import TianshouArray, TianshouLayout
+from rlbuffers.exports.tianshou.layout import TianshouArray, TianshouLayout
 from rlbuffers.optional import require
 from rlbuffers.reader import Buffer
 

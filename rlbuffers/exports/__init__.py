@@ -23,7 +23,7 @@ class ExportFormat(Format):
 
 EXPORTS = {
     "d3rlpy": ExportFormat(
-        "d3rlpy.dataset.ReplayBuffer.load", module="rlbuffers.exports.d3rlpy_h5", class_name="D3rlpyExport"
+        "d3rlpy.dataset.ReplayBuffer.load", module="rlbuffers.exports.d3rlpy.replay_buffer", class_name="D3rlpyExport"
     ),
     "d4rl": ExportFormat(
         "plain arrays in HDF5 under the D4RL names", module="rlbuffers.exports.d4rl_hdf5", class_name="D4RLExport"
@@ -31,14 +31,16 @@ EXPORTS = {
     "hdf5": ExportFormat(
         "an rlbuffers buffer in HDF5", module="rlbuffers.exports.buffer_copy", class_name="HDF5BufferExport"
     ),
-    "minari": ExportFormat("minari.load_dataset", module="rlbuffers.exports.minari_hdf5", class_name="MinariExport"),
+    "minari": ExportFormat("minari.load_dataset", module="rlbuffers.exports.minari.dataset", class_name="MinariExport"),
     "npz": ExportFormat(
         "a NumPy archive of arrays with the D4RL names", module="rlbuffers.exports.npz", class_name="NpzExport"
     ),
-    "rlds": ExportFormat("tfds.builder_from_directory", module="rlbuffers.exports.rlds_tfds", class_name="RLDSExport"),
+    "rlds": ExportFormat(
+        "tfds.builder_from_directory", module="rlbuffers.exports.rlds.dataset", class_name="RLDSExport"
+    ),
     "tianshou": ExportFormat(
         "tianshou.data.ReplayBuffer.load_hdf5",
-        module="rlbuffers.exports.tianshou_hdf5",
+        module="rlbuffers.exports.tianshou.replay_buffer",
         class_name="TianshouExport",
     ),
     "zarr": ExportFormat(

@@ -5,7 +5,6 @@ import inspect
 import pytest
 
 from rlbuffers import errors
-from rlbuffers.optional import require
 
 LEAVES = [getattr(errors, name) for name in errors.__all__]
 
@@ -36,9 +35,3 @@ def test_every_error_is_public():
 def test_callers_may_catch_what_python_would_raise(error, builtin):
     assert issubclass(error, builtin)
     assert str(error("a: b")) == "a: b"
-
-
-def test_a_missing_package_is_named_with_its_extra():
-    with pytest.raises(errors.MissingDependencyError, match=r"Playing needs nothing_here.*'rlbuffers\[atari\]'"):
-        require("nothing_here.sub", extra="atari", purpose="Playing")
-    assert require("json", extra="atari", purpose="Playing").dumps({}) == "{}"

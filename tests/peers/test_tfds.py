@@ -212,7 +212,7 @@ def test_tfds_reads_the_newest_frames_of_stacks(tmp_path):
 
 
 def test_tfds_reads_several_shards(tmp_path, monkeypatch):
-    monkeypatch.setattr("rlbuffers.exports.tfds_shards.SHARD_BYTES", 2_000)
+    monkeypatch.setattr("rlbuffers.exports.rlds.shards.SHARD_BYTES", 2_000)
     with rlbuffers.open(every_ending(tmp_path / "x.hdf5", *BUFFERS["vectors"])) as buffer:
         export(buffer, tmp_path / "out", "rlds")
         assert_same_steps(buffer, tfds_episodes(tmp_path / "out"))

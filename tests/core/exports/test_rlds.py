@@ -226,7 +226,7 @@ def test_arrays_of_the_whole_are_told(tmp_path):
 
 
 def test_large_buffers_get_several_shards(tmp_path, monkeypatch):
-    monkeypatch.setattr("rlbuffers.exports.tfds_shards.SHARD_BYTES", 3_000)
+    monkeypatch.setattr("rlbuffers.exports.rlds.shards.SHARD_BYTES", 3_000)
     monkeypatch.setattr("rlbuffers.exports.base.BLOCK_BYTES", 500)
     ends = [(KINDS[number % 3], 20 + number, number % 4 > 0) for number in range(12)]
     path = write_buffer(tmp_path / "x.hdf5", (("observations", "float32", (3,)),), ("int64", ()), "float32", ends)
@@ -275,7 +275,7 @@ def with_another_reward(record):
     ],
 )
 def test_what_is_not_on_disk_as_it_was_is_noticed(tmp_path, monkeypatch, change, message):
-    monkeypatch.setattr("rlbuffers.exports.tfds_shards.framed_record", change)
+    monkeypatch.setattr("rlbuffers.exports.rlds.shards.framed_record", change)
     with (
         rlbuffers.open(one_episode(tmp_path / "x.hdf5")) as buffer,
         pytest.raises(CorruptDataError, match=message),

@@ -29,9 +29,9 @@ from rlbuffers.decoding.example_writer import serialize_example
 from rlbuffers.errors import UnsupportedError
 from rlbuffers.exports.base import Export, block_rows, episode_blocks
 from rlbuffers.exports.newest_frames import newest_frames, next_frames
-from rlbuffers.exports.rlds_ends import FLAGS, EpisodeEnds, with_row
-from rlbuffers.exports.rlds_features import column_leaf, features_json, packed_rows
-from rlbuffers.exports.tfds_shards import TFDSShards
+from rlbuffers.exports.rlds.ends import FLAGS, EpisodeEnds, with_row
+from rlbuffers.exports.rlds.features import column_leaf, features_json, packed_rows
+from rlbuffers.exports.rlds.shards import TFDSShards
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     ACTIONS,

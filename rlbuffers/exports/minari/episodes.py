@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 
 from rlbuffers.exports.base import block_rows, episode_blocks
-from rlbuffers.exports.minari_arrays import EpisodeArray, ImageArray, NumberArray
-from rlbuffers.exports.minari_ends import MinariEnds
+from rlbuffers.exports.minari.arrays import EpisodeArray, ImageArray, NumberArray
+from rlbuffers.exports.minari.ends import MinariEnds
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     ACTIONS,

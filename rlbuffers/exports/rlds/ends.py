@@ -1,4 +1,4 @@
-"""How the episodes of a buffer end, in RLDS's words; ``rlds_tfds.py`` says what is done and why."""
+"""How the episodes of a buffer end, in RLDS's words; ``dataset.py`` says what is done and why."""
 
 from __future__ import annotations
 

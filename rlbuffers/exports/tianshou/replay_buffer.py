@@ -15,7 +15,7 @@ import numpy as np
 
 from rlbuffers.exports.base import Export
 from rlbuffers.exports.hdf5_arrays import write_rows
-from rlbuffers.exports.tianshou_layout import TianshouArray, TianshouLayout
+from rlbuffers.exports.tianshou.layout import TianshouArray, TianshouLayout
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ColumnSpec
 from rlbuffers.sources.tianshou.dump import KIND, ROWS

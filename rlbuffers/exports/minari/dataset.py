@@ -16,8 +16,8 @@ import h5py
 
 from rlbuffers.errors import UnsupportedError, UsageError
 from rlbuffers.exports.base import Export
-from rlbuffers.exports.minari_ends import MinariEnds
-from rlbuffers.exports.minari_episodes import MinariEpisodes
+from rlbuffers.exports.minari.ends import MinariEnds
+from rlbuffers.exports.minari.episodes import MinariEpisodes
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, REWARDS
 from rlbuffers.sources.minari.column_spaces import is_image, is_png, observation_space, space_of

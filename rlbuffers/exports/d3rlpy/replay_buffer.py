@@ -1,6 +1,6 @@
 """The HDF5 file that ``d3rlpy.dataset.ReplayBuffer.load`` opens; d3rlpy is not needed to write it.
 
-Format: ``d3rlpy/dataset/io.py`` of takuseno/d3rlpy, version 2.1. ``d3rlpy_episodes.py`` says what of a
+Format: ``d3rlpy/dataset/io.py`` of takuseno/d3rlpy, version 2.1. ``episodes.py`` says what of a
 buffer it holds. Two data sets more than d3rlpy's own let the file be read back without loss.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 
 from rlbuffers.exports.base import Export
-from rlbuffers.exports.d3rlpy_episodes import D3rlpyEpisode, D3rlpyEpisodes
+from rlbuffers.exports.d3rlpy.episodes import D3rlpyEpisode, D3rlpyEpisodes
 from rlbuffers.exports.hdf5_arrays import write_whole
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS

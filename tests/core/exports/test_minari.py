@@ -379,7 +379,7 @@ def test_a_dataset_that_is_there_stays_unless_told(tmp_path, new_id, root):
 
 def test_what_is_not_on_disk_as_it_was_is_noticed(tmp_path, monkeypatch, new_id, root):
     (root / "bad").mkdir()
-    monkeypatch.setattr("rlbuffers.exports.minari_arrays.NumberArray.append", lambda *given: None)
+    monkeypatch.setattr("rlbuffers.exports.minari.arrays.NumberArray.append", lambda *given: None)
     with (
         rlbuffers.open(plain(tmp_path / "x.hdf5")) as buffer,
         pytest.raises(CorruptDataError, match="rewards sum to 0"),

@@ -1,0 +1,1 @@
+"""RLDS datasets that TensorFlow Datasets opens."""
