@@ -61,7 +61,7 @@ class HDF5Columns:
         self.path = path
         with opened_hdf5(self.path) as file:
             if _BUFFER_ATTRIBUTE in file.attrs:
-                raise FormatError(f"{path}: an rlbuffers buffer already; `rlbuffers export` writes it in other formats")
+                raise FormatError(f"{path}: expected another library's file, found an rlbuffers buffer")
             arrays, self.left_out = datasets_of(file, ignore)
             names = sort_arrays(arrays, str(path))
             for name in (*names.columns, *names.extras, *names.scalars):

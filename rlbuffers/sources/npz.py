@@ -35,6 +35,7 @@ from rlbuffers.tally import Tally
 __all__ = ["NpzSource"]
 
 Array = np.ndarray[Any, Any]
+_ZIP = b"PK"
 
 
 class NpzSource(Source[Episode]):
@@ -133,9 +134,12 @@ class NpzSource(Source[Episode]):
 def _read(path: Path) -> dict[str, Array]:
     try:
         with path.open("rb") as file:
+            if file.read(len(_ZIP)) != _ZIP:
+                raise FormatError(
+                    f"{path}: expected a NumPy archive (.npz); its first bytes are not those of a ZIP file"
+                )
+            file.seek(0)
             archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise FormatError(f"{path}: expected a NumPy archive (.npz), found a single array")
             return {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise CorruptDataError(f"{path}: not a whole NumPy archive (.npz): {error}") from error

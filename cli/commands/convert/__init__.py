@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import click
 
+from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
 from rlbuffers.sources import SOURCES
 
 __all__ = ["convert"]
 
+_WORDS = "rlbuffers.words"
+
 
 class _Sources(click.Group):
-    """Finds the command of a source format by the format's name."""
+    """Finds the command of a source format by the format's name, and says so where another one was meant."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except CorruptDataError:
+            raise
+        except (FormatError, BufferNotFoundError) as error:
+            hint = _hint(ctx.meta[_WORDS])
+            if not hint:
+                raise
+            raise type(error)(f"{error}. {hint}") from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(SOURCES)
@@ -28,3 +47,16 @@ class _Sources(click.Group):
 @click.command(cls=_Sources)
 def convert() -> None:
     """Convert a dataset of another format into a buffer."""
+
+
+def _hint(words: list[str]) -> str | None:
+    """Say what the first of the words that is a path looks to be, unless that is what it was taken for."""
+    from rlbuffers.sources.recognize import BUFFER, recognized
+
+    for path in map(Path, words[1:]):
+        found = recognized(path) if path.exists() else None
+        if found == BUFFER:
+            return f"{path} is an rlbuffers buffer already; `rlbuffers export` writes it in other formats"
+        if found is not None and found != words[0]:
+            return f"{path} looks like one of `rlbuffers convert {found}`: {SOURCES[found].summary}"
+    return None

@@ -66,7 +66,7 @@ class MDPDatasetSource(Source[Episode]):
             said = f"version {version!r}" if "version" in self._file.scalars else "no version"
             raise FormatError(
                 f"{self.path}: expected a d3rlpy dump, with 'discrete_action' and version 1.0 or none; found flat "
-                f"arrays and {said}. Plain arrays with the D4RL names are read by `rlbuffers convert d4rl --file`"
+                f"arrays and {said}"
             )
         return _VERSIONS[version]
 

@@ -14,7 +14,6 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import FormatError
-from rlbuffers.schema import OBSERVATIONS, REWARDS
 
 __all__ = [
     "ARRAYS",
@@ -56,24 +55,16 @@ def refuse_pickles(path: Path) -> None:
 
 
 def refuse_others(file: h5py.File, path: Path) -> None:
-    """Refuse HDF5 files that hold no rows of a buffer, and say what they are if that is clear.
+    """Refuse HDF5 files that hold no rows of a buffer.
 
     Raises
     ------
     FormatError
         If there is no group of rows.
     """
-    if ROWS in file:
-        return
-    hint = f"found {', '.join(sorted(file)[:_MAX_LISTED]) or 'nothing'}"
-    if OBSERVATIONS in file and "rlbuffers" in file.attrs:
-        hint = "this is an rlbuffers buffer already; `rlbuffers export` writes it in other formats"
-    elif OBSERVATIONS in file and REWARDS in file:
-        hint = (
-            "found arrays with the D4RL names, as Tianshou's converter of RL Unplugged writes them; "
-            "use `rlbuffers convert d4rl --file`"
-        )
-    raise FormatError(f"{path}: expected a file of Tianshou's save_hdf5, with a group '{ROWS}'; {hint}")
+    if ROWS not in file:
+        found = ", ".join(sorted(file)[:_MAX_LISTED]) or "nothing"
+        raise FormatError(f"{path}: expected a file of Tianshou's save_hdf5, with a group '{ROWS}'; found {found}")
 
 
 def kind_of(array: h5py.Dataset) -> str:

@@ -449,7 +449,7 @@ def test_sizes_that_cannot_be_true_are_refused_before_they_are_allocated(tmp_pat
 def test_a_buffer_is_not_taken_for_a_d4rl_file(converted, tmp_path):
     target = tmp_path / "b.hdf5"
     rlbuffers.convert(D4RLSource(write(tmp_path / "x.hdf5", columns())), target)
-    with pytest.raises(FormatError, match="an rlbuffers buffer already"):
+    with pytest.raises(FormatError, match="found an rlbuffers buffer"):
         D4RLSource(target)
 
 
