@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-import types
 import warnings
 
 import numpy as np
@@ -38,21 +35,6 @@ needs_arrow = pytest.mark.skipif(not HAS_ARROW, reason="pyarrow cannot be import
 # The collector leaves temporary folders to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
 COLUMNS = {"rewards": "rewards", "terminals": "terminations", "timeouts": "truncations"}
-
-
-def tree_map(function, first, *others):
-    """What Minari's collector needs of jax: lists of the others belong to leaves of the first."""
-    if isinstance(first, dict):
-        return {key: tree_map(function, first[key], *(other[key] for other in others)) for key in first}
-    if isinstance(first, tuple):
-        return tuple(tree_map(function, *parts) for parts in zip(first, *others, strict=True))
-    return function(first, *others)
-
-
-if importlib.util.find_spec("jax") is None:
-    sys.modules["jax"] = types.ModuleType("jax")
-    sys.modules["jax.tree_util"] = sys.modules["jax"].tree_util = types.ModuleType("jax.tree_util")
-    sys.modules["jax.tree_util"].tree_map = tree_map
 
 
 @pytest.fixture(autouse=True)
