@@ -14,7 +14,6 @@ import torch
 from rlbuffers.errors import BufferNotFoundError, UsageError
 from rlbuffers.paths import generated_buffer_path
 from rlbuffers.reader import Buffer, open_buffer
-from rlbuffers.samplers.uniform import UniformSampler
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, TERMINALS
 from rlbuffers_train.algorithms.base import ProblemSpec
 from rlbuffers_train.batch import COLUMNS, TransitionBatch, make_batch
@@ -104,8 +103,8 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             task = choose_evaluation_task(asked, buffer, problem, reporter)
         set_threads(problem)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
-        sampler = UniformSampler(
-            buffer, algorithm.config.batch_size, generator_of(settings.seed, Stream.SAMPLER), COLUMNS
+        sampler = buffer.sampler(
+            algorithm.config.batch_size, generator_of(settings.seed, Stream.SAMPLER), columns=COLUMNS
         )
         to_batch = partial(_to_batch, gamma=algorithm.config.gamma, device=device, clip_rewards=settings.clip_rewards)
         stepper = OfflineStepper(algorithm, sampler, to_batch)
