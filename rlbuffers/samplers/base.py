@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlbuffers.errors import UsageError
 from rlbuffers.samplers.draws import Drawn
@@ -38,7 +38,7 @@ class BatchSampler(ABC):
     """
 
     #: Whether the data stay as they are; a ring's do not, and cannot be read ahead.
-    is_fixed = True
+    is_fixed: ClassVar[bool] = True
 
     def __init__(self, batch_size: int, data: str) -> None:
         if batch_size < 1:

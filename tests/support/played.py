@@ -60,9 +60,7 @@ class Played:
         return steps
 
     def return_to_go(self, row: int, discount: float) -> float:
-        return sum(
-            discount**k * float(self.rewards[step]) for k, step in enumerate(self.steps_from(row, len(self)))
-        )
+        return sum(discount**k * float(self.rewards[step]) for k, step in enumerate(self.steps_from(row, len(self))))
 
     def row_of(self, observations: Array) -> Array:
         """Return the rows that observations belong to, -1 for zeros; they must be equal in every number."""
