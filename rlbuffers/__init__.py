@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from rlbuffers.conversion import convert
     from rlbuffers.episode import Episode, Transitions
     from rlbuffers.exporting import export
+    from rlbuffers.online.ring import RingBuffer
     from rlbuffers.reader import Buffer
     from rlbuffers.reader import open_buffer as open
+    from rlbuffers.samplers import mix_buffers
     from rlbuffers.schema import BufferSpec, ColumnSpec
     from rlbuffers.validation import validate
     from rlbuffers.writer import BufferWriter, create
@@ -37,11 +39,13 @@ __all__ = [
     "BufferWriter",
     "ColumnSpec",
     "Episode",
+    "RingBuffer",
     "Transitions",
     "__version__",
     "convert",
     "create",
     "export",
+    "mix_buffers",
     "open",
     "validate",
 ]
@@ -54,10 +58,12 @@ __getattr__ = lazy_names(
         "BufferWriter": "rlbuffers.writer:BufferWriter",
         "ColumnSpec": "rlbuffers.schema:ColumnSpec",
         "Episode": "rlbuffers.episode:Episode",
+        "RingBuffer": "rlbuffers.online.ring:RingBuffer",
         "Transitions": "rlbuffers.episode:Transitions",
         "convert": "rlbuffers.conversion:convert",
         "create": "rlbuffers.writer:create",
         "export": "rlbuffers.exporting:export",
+        "mix_buffers": "rlbuffers.samplers.mixture:mix_buffers",
         "open": "rlbuffers.reader:open_buffer",
         "validate": "rlbuffers.validation:validate",
     },
