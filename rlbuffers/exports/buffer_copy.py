@@ -10,7 +10,7 @@ from rlbuffers.conversion import convert, tally_of
 from rlbuffers.errors import CorruptDataError
 from rlbuffers.exports.base import Export
 from rlbuffers.reader import Buffer
-from rlbuffers.sources.buffer_copy import BufferCopySource
+from rlbuffers.sources.buffer_selection import BufferSelection
 from rlbuffers.tally import Tally
 
 __all__ = ["HDF5BufferExport", "ZarrBufferExport"]
@@ -24,7 +24,7 @@ class _BufferExport(Export):
         copy = path.with_name(path.name + self.suffix)
         try:
             report = convert(
-                BufferCopySource(self.buffer),
+                BufferSelection(self.buffer),
                 copy,
                 overwrite=True,
                 on_progress=lambda done, total, count: on_progress(count),

@@ -13,7 +13,7 @@ from rlbuffers.schema import BufferSpec, ColumnSpec
 from rlbuffers.sources.base import Decoder, IdentityDecoder, Rows, Source
 from rlbuffers.tally import Tally
 
-__all__ = ["ConcatenatedSource"]
+__all__ = ["ConcatenatedSource", "difference"]
 
 _LISTS = ("warnings", "left_out", "notes")
 _SAME = ("environment", "behavior_policy", "license", "citation")
@@ -163,7 +163,7 @@ def _decode_nothing(decoders: Sequence[Decoder[Any]]) -> bool:
 def _common_spec(parts: Sequence[Source[Any]]) -> BufferSpec:
     first = parts[0].spec
     for part in parts[1:]:
-        different = _difference(first, part.spec)
+        different = difference(first, part.spec)
         if different:
             raise FormatError(f"{part.where}: {different}, unlike {parts[0].where}; only equal columns can be joined")
     return BufferSpec(
@@ -180,8 +180,8 @@ def _common_spec(parts: Sequence[Source[Any]]) -> BufferSpec:
     )
 
 
-def _difference(first: BufferSpec, other: BufferSpec) -> str:
-    """Say how `other` differs in what the rows look like, or nothing."""
+def difference(first: BufferSpec, other: BufferSpec) -> str:
+    """Say how `other` differs from `first` in what the rows look like; an empty text if it does not."""
     for what in ("layout", "order", "stack"):
         if getattr(first, what) != getattr(other, what):
             return f"{what} {getattr(other, what)!r} instead of {getattr(first, what)!r}"
