@@ -22,7 +22,7 @@ import numpy as np
 from rlbuffers.array_writer import ChunkEncoder
 from rlbuffers.episode import Episode, Transitions
 from rlbuffers.episode_block import EpisodeBlock
-from rlbuffers.errors import FormatError, RlbuffersError, SpecError
+from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, SpecError
 from rlbuffers.metadata import written_by
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import FRAMES, REWARDS
@@ -97,6 +97,7 @@ def convert(
     on_progress: Progress | None = None,
     facts: Mapping[str, Any] | None = None,
     storage: StorageOptions | None = None,
+    expected_fingerprint: str | None = None,
 ) -> ConversionReport:
     """Write everything that a source yields into a new buffer.
 
@@ -120,6 +121,8 @@ def convert(
         Metadata beside, or in place of, those of the source.
     storage : StorageOptions, optional
         Chunks and compression other than the defaults.
+    expected_fingerprint : str, optional
+        Of the content, where it is known: another one makes no buffer.
 
     Raises
     ------
@@ -147,7 +150,7 @@ def convert(
         writer.metadata = {**source.metadata(), **writer.metadata}
         writer.metadata["written_by"] = written_by()
         before = source.tally()
-        writer.commit(check=lambda written: _require_equal(before, written, Path(path)))
+        writer.commit(check=lambda written: _check(before, written, source.where, Path(path), expected_fingerprint))
     except BaseException:
         writer.abort()
         raise
@@ -188,9 +191,11 @@ def _append(writer: BufferWriter, rows: Rows, where: str) -> None:
         raise FormatError(f"{where}: {error}") from error
 
 
-def _require_equal(before: Tally, written: Path, path: Path) -> None:
+def _check(before: Tally, written: Path, where: str, path: Path, fingerprint: str | None) -> None:
     """Read the rewards back from a buffer that has no name yet: what went in must come out."""
     with Buffer(written) as buffer:
+        if fingerprint is not None and buffer.fingerprint != fingerprint:
+            raise CorruptDataError(f"{where}: its content has not the fingerprint that it states; run rlbuffers validate")
         require_equal(before, tally_of(buffer), buffer.arrays[REWARDS].all(), str(path))
 
 

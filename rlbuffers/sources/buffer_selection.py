@@ -44,7 +44,10 @@ Indices = np.ndarray[Any, np.dtype[np.int64]]
 _BLOCK_BYTES = 16 << 20
 # What may lie between the first and the last chosen row of a block: all of it may have to be decoded.
 _SPAN_BYTES = 64 << 20
-_DERIVED_METADATA = ("spec", "arrays", "fingerprint", "counts", "statistics", "format", "format_version", "checksum")
+_DERIVED_METADATA = (
+    *("spec", "arrays", "fingerprint", "counts", "statistics", "storage"),
+    *("format", "format_version", "checksum"),
+)
 
 
 class BufferSelection(Source[Rows]):
