@@ -195,7 +195,7 @@ def _check(before: Tally, written: Path, where: str, path: Path, fingerprint: st
     """Read the rewards back from a buffer that has no name yet: what went in must come out."""
     with Buffer(written) as buffer:
         if fingerprint is not None and buffer.fingerprint != fingerprint:
-            raise CorruptDataError(f"{where}: its content has not the fingerprint that it states; run rlbuffers validate")
+            raise CorruptDataError(f"{where}: the content has not the stored fingerprint; run rlbuffers validate")
         require_equal(before, tally_of(buffer), buffer.arrays[REWARDS].all(), str(path))
 
 

@@ -16,7 +16,16 @@ from rlbuffers.storage_options import StorageOptions
 from rlbuffers.stores import format_of
 from rlbuffers.tally import Tally
 
-__all__ = ["BufferOrPath", "EditReport", "OnProgress", "Parent", "derive", "described_parent", "opened", "require_output"]
+__all__ = [
+    "BufferOrPath",
+    "EditReport",
+    "OnProgress",
+    "Parent",
+    "derive",
+    "described_parent",
+    "opened",
+    "require_output",
+]
 
 BufferOrPath = Buffer | str | Path
 OnProgress = Callable[[int, int], None]

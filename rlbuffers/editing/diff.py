@@ -113,7 +113,6 @@ def diff(first: BufferOrPath, second: BufferOrPath, *, on_array: Callable[[str],
         )
 
 
-
 def _stated(buffer: Buffer) -> dict[str, Any]:
     return {name: value for name, value in buffer.metadata.items() if name not in _NOT_COMPARED}
 
@@ -145,9 +144,7 @@ def _described(column: ColumnSpec) -> str:
     return f"{column.dtype} {column.shape}{space}"
 
 
-def _array_differences(
-    first: Buffer, second: Buffer, on_array: Callable[[str], None]
-) -> Iterator[ArrayDifference]:
+def _array_differences(first: Buffer, second: Buffer, on_array: Callable[[str], None]) -> Iterator[ArrayDifference]:
     alike = all(getattr(first.spec, name) == getattr(second.spec, name) for name in ("layout", "stack"))
     if first.fingerprint == second.fingerprint:
         return

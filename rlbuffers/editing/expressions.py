@@ -40,7 +40,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: np.equal,
     ast.NotEq: np.not_equal,
 }
-_ELEMENTWISE = {"abs": np.abs, "isfinite": np.isfinite}
+_ELEMENTWISE: dict[str, Callable[[Any], Any]] = {"abs": np.abs, "isfinite": np.isfinite}
 REDUCTIONS = ("all", "any", "first", "last", "max", "mean", "min", "std", "sum")
 
 
@@ -114,7 +114,7 @@ class Expression:
         return isinstance(node, ast.Name) and node.id not in (*_ELEMENTWISE, *REDUCTIONS)
 
     def _name(self, node: Any) -> str:
-        return self._marked.get(node.id, node.id)
+        return self._marked.get(str(node.id), str(node.id))
 
     def _fail(self, node: ast.AST, problem: str) -> NoReturn:
         stripped = self._source.lstrip()
@@ -159,7 +159,9 @@ class Expression:
     def _compute(self, node: ast.expr) -> _Value:
         method = getattr(self, f"_compute_{type(node).__name__.lower()}", None)
         if method is None:
-            self._fail(node, f"{ast.unparse(node)!r} is not allowed here; use names, numbers, comparisons and functions")
+            self._fail(
+                node, f"{ast.unparse(node)!r} is not allowed here; use names, numbers, comparisons and functions"
+            )
         computed: _Value = method(node)
         return computed
 
@@ -240,8 +242,8 @@ class Expression:
         value = self._compute(node.value)
         places = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         try:
-            index = tuple(int(ast.literal_eval(place)) for place in places)
-            return _Value(value.array[(slice(None), *index)], value.per_step)
+            index: Any = (slice(None), *(int(ast.literal_eval(place)) for place in places))
+            return _Value(value.array[index], value.per_step)
         except (ValueError, TypeError):
             self._fail(node.slice, "expected whole numbers between brackets, such as observations[0]")
         except IndexError:
@@ -250,7 +252,9 @@ class Expression:
     def _compute_call(self, node: ast.Call) -> _Value:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
         if name not in (*_ELEMENTWISE, *REDUCTIONS):
-            self._fail(node, f"there is no function {name!r}; known are {', '.join([*sorted(_ELEMENTWISE), *REDUCTIONS])}")
+            self._fail(
+                node, f"there is no function {name!r}; known are {', '.join([*sorted(_ELEMENTWISE), *REDUCTIONS])}"
+            )
         if len(node.args) != 1 or node.keywords or isinstance(node.args[0], ast.Starred):
             self._fail(node, f"{name} takes one value")
         value = self._compute(node.args[0])

@@ -111,9 +111,7 @@ def _range_of_returns(buffer: Buffer) -> str:
     if not _in_episodes(buffer):
         return "see `rlbuffers info` for the ranges of the columns"
     returns, lengths = buffer.arrays[EPISODE_RETURNS].all(), buffer.arrays[EPISODE_LENGTHS].all()
-    return (
-        f"returns go from {returns.min():,.6g} to {returns.max():,.6g}, lengths from {lengths.min():,} to {lengths.max():,}"
-    )
+    return f"returns go from {returns.min():,.6g} to {returns.max():,.6g}, lengths from {lengths.min():,} to {lengths.max():,}"
 
 
 def _with_top_returns(buffer: Buffer, kept: Flags, fraction: float) -> Flags:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -107,7 +108,6 @@ def _written(
             # The writer tells the container by the suffix, and takes the path only when it is whole.
             written = target.partial.with_name(target.partial.name + target.final.suffix)
             stack.callback(_remove, written)
-            done = before
             report = derive(
                 source,
                 written,
@@ -115,7 +115,7 @@ def _written(
                 {**arguments, "part": number, "name": target.final.name},
                 [parent],
                 overwrite=True,
-                on_progress=None if on_progress is None else lambda count, _, done=done: on_progress(done + count, total),
+                on_progress=_shifted(on_progress, before, total),
             )
             written.rename(target.partial)
             reports.append(replace(report, path=target.final))
@@ -125,9 +125,11 @@ def _written(
     return reports
 
 
-def _remove(path: Path) -> None:
-    import shutil
+def _shifted(on_progress: OnProgress | None, before: int, total: int) -> OnProgress | None:
+    return None if on_progress is None else lambda count, _: on_progress(before + count, total)
 
+
+def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     else:

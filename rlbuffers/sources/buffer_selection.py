@@ -84,9 +84,10 @@ class BufferSelection(Source[Rows]):
         else:
             self._starts, self._full_lengths = self._chosen, np.ones(len(self._chosen), np.int64)
         self._lengths: Indices = self._full_lengths if lengths is None else np.asarray(lengths, np.int64)
-        if self._lengths.shape != self._full_lengths.shape or (
-            (self._lengths < 1) | (self._lengths > self._full_lengths)
-        ).any():
+        if (
+            self._lengths.shape != self._full_lengths.shape
+            or ((self._lengths < 1) | (self._lengths > self._full_lengths)).any()
+        ):
             raise UsageError(f"{buffer.path}: expected a length for each chosen episode, of 1 to all of its steps")
         self._done = 0
         self._reward_sum = 0.0
@@ -243,7 +244,8 @@ def descriptive_metadata(buffer: Buffer) -> dict[str, Any]:
 def _runs(starts: Indices, lengths: Indices) -> Indices:
     """Return the indices of runs, one after the other."""
     ends = np.cumsum(lengths)
-    return np.arange(int(ends[-1])) + np.repeat(starts - (ends - lengths), lengths)
+    indices: Indices = np.arange(int(ends[-1])) + np.repeat(starts - (ends - lengths), lengths)
+    return indices
 
 
 def _take(rows: Any, indices: Indices) -> Array:
