@@ -1,4 +1,4 @@
-"""How tightly and in which pieces a buffer is stored, where that shall differ from the defaults. The content stays the same."""
+"""How tightly and in which pieces a buffer is stored, where not by default. The content stays the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every operation shares: opening parents, writing through the one writer, and saying where a buffer comes from."""
+"""What every operation shares: opening parents, writing through the one writer, saying where a buffer comes from."""
 
 from __future__ import annotations
 

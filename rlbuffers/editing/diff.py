@@ -18,7 +18,7 @@ __all__ = ["ArrayDifference", "DiffReport", "Difference", "diff"]
 Array = np.ndarray[Any, Any]
 _BLOCK_BYTES = 16 << 20
 # What says nothing of the content, or is compared on its own.
-_NOT_COMPARED = ("arrays", "spec", "counts", "fingerprint", "format", "format_version")
+_NOT_COMPARED = ("arrays", "spec", "counts", "statistics", "storage", "fingerprint", "format", "format_version")
 _MISSING = "absent"
 
 
@@ -198,9 +198,9 @@ def _unlike_rows(first: Array, second: Array) -> Array:
         bits = [np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.uint8) for rows in (first, second)]
         found: Array = (bits[0].reshape(-1, width) != bits[1].reshape(-1, width)).any(axis=1)
         return found
-    unlike = (first != second) & ~((first != first) & (second != second))  # NaN is equal to itself here
-    found = unlike.reshape(len(unlike), -1).any(axis=1)
-    return found
+    # NaN is equal to itself here.
+    unlike: Array = (first != second) & ~((first != first) & (second != second))
+    return np.asarray(unlike.reshape(len(unlike), -1).any(axis=1))
 
 
 def _largest_difference(first: Array, second: Array) -> float | None:

@@ -111,7 +111,8 @@ def _range_of_returns(buffer: Buffer) -> str:
     if not _in_episodes(buffer):
         return "see `rlbuffers info` for the ranges of the columns"
     returns, lengths = buffer.arrays[EPISODE_RETURNS].all(), buffer.arrays[EPISODE_LENGTHS].all()
-    return f"returns go from {returns.min():,.6g} to {returns.max():,.6g}, lengths from {lengths.min():,} to {lengths.max():,}"
+    ranges = [f"from {values.min():,.6g} to {values.max():,.6g}" for values in (returns, lengths)]
+    return f"returns go {ranges[0]}, lengths {ranges[1]}"
 
 
 def _with_top_returns(buffer: Buffer, kept: Flags, fraction: float) -> Flags:
@@ -120,15 +121,13 @@ def _with_top_returns(buffer: Buffer, kept: Flags, fraction: float) -> Flags:
     if _in_episodes(buffer):
         candidates = np.flatnonzero(kept & buffer.arrays[EPISODE_WHOLE].all())
         chosen = candidates[_best(buffer.arrays[EPISODE_RETURNS].all()[candidates], fraction)]
-        flags: Flags = np.isin(np.arange(len(kept)), chosen)
-        return flags
+        return np.asarray(np.isin(np.arange(len(kept)), chosen))
     needed = ("episode_ids", "episode_returns")
     if not set(needed) <= set(buffer.spec.columns):
         raise UnsupportedError(f"{buffer.path}: independent transitions need {' and '.join(needed)} for top_returns")
     ids, returns = (buffer.arrays[name].all() for name in needed)
     distinct, first = np.unique(ids[kept], return_index=True)
-    flags = np.isin(ids, distinct[_best(returns[kept][first], fraction)])
-    return flags
+    return np.asarray(np.isin(ids, distinct[_best(returns[kept][first], fraction)]))
 
 
 def _best(returns: Array, fraction: float) -> Array:

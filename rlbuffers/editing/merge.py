@@ -75,6 +75,11 @@ def merge(
 
 def _require_same(first: Buffer, other: Buffer) -> None:
     different = difference(first.spec, other.spec)
+    if first.metadata.get("normalization") != other.metadata.get("normalization"):
+        raise SpecError(
+            f"{other.path}: its observations are normalized in another way than those of {first.path}; merge the "
+            "buffers that they come from, and normalize the result"
+        )
     if different:
         what = different.partition(" ")[0]
         advice = _WHAT_TO_DO.get(what, "only buffers with the same columns, dtypes and shapes can be merged")

@@ -80,7 +80,7 @@ def check_statistics(buffer: BufferOrPath, *, on_progress: OnProgress | None = N
 
 
 def _close(stored: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Compare statistics; means are compared with the spread of the values, since their rounding depends on the pass."""
+    """Compare statistics; rounding depends on how rows are cut, so differences are held against the range."""
     if set(stored) != set(found):
         return False
     arrays = [{name: np.array(value, np.float64) for name, value in side.items()} for side in (stored, found)]
@@ -108,8 +108,9 @@ def normalize(
     """Write a buffer whose observations are ``(x - mean) / (std + epsilon)``.
 
     Mean and standard deviation are those of the buffer's metadata, element by element, for next and final
-    observations too. They stand in the new buffer's metadata (``normalization``); `Normalizer.of` reads them, to do the same
-    to the observations of an environment, or to undo it. Last observations that are not known stay zero.
+    observations too. They stand in the new buffer's metadata (``normalization``); `Normalizer.of` reads
+    them, to do the same to the observations of an environment, or to undo it. Last observations that are
+    not known stay zero.
 
     Parameters
     ----------
