@@ -2,7 +2,8 @@
 
 The text is parsed by Python's `ast` and never executed: only the nodes below are understood, and computed with
 numpy. An episode has one value of some names (``return``, ``length``) and one value a step of the columns;
-functions such as ``mean`` make one value of the latter. Numbers are widened before computing: whole ones to int64, others to float64.
+functions such as ``mean`` make one value of the latter. Numbers are widened before computing: whole ones to int64,
+others to float64.
 """
 
 from __future__ import annotations
