@@ -87,7 +87,8 @@ class Expression:
         try:
             self._tree = ast.parse(self._source.lstrip(), mode="eval").body
         except SyntaxError as error:
-            self._fail_at(len(self._source) - len(self._source.lstrip()) + (error.offset or 1), error.msg)
+            leading = len(self._source) - len(self._source.lstrip())
+            self._fail_at(leading + error.offset if error.offset else len(self._source) + 1, error.msg)
         except (ValueError, RecursionError, MemoryError) as error:
             raise UsageError(f"{text!r}: cannot be parsed ({error})") from error
         self.names = {self._name(node) for node in ast.walk(self._tree) if self._is_name(node)}
@@ -99,7 +100,8 @@ class Expression:
 
     def _with_marks(self, text: str) -> str:
         """Replace names that are no identifiers by identifiers of the same length."""
-        known = sorted({*self._per_unit, *self._per_step}, key=len, reverse=True)
+        # A known name that is one of Python's words; `return` also where it is not known, to say so.
+        known = sorted({"return", *self._per_unit, *self._per_step}, key=len, reverse=True)
         awkward = [name for name in known if not name.isidentifier() or keyword.iskeyword(name)]
         plain = "|".join(rf"(?<![\w/`]){re.escape(name)}(?![\w/`])" for name in awkward) or r"(?!)"
 
@@ -118,9 +120,15 @@ class Expression:
         return self._marked.get(str(node.id), str(node.id))
 
     def _fail(self, node: ast.AST, problem: str) -> NoReturn:
+        self._fail_at(self._place(getattr(node, "col_offset", 0)) + 1, problem)
+
+    def _place(self, num_bytes: int) -> int:
+        """Turn the parser's offset, in bytes of what it was given, into one in characters of the text."""
         stripped = self._source.lstrip()
-        before = stripped.encode()[: getattr(node, "col_offset", 0)].decode()
-        self._fail_at(len(self._source) - len(stripped) + len(before) + 1, problem)
+        return len(self._source) - len(stripped) + len(stripped.encode()[:num_bytes].decode())
+
+    def _text_of(self, node: ast.expr) -> str:
+        return self.text[self._place(node.col_offset) : self._place(node.end_col_offset or 0)]
 
     def _fail_at(self, character: int, problem: str) -> NoReturn:
         raise UsageError(f"{self.text!r}, character {character}: {problem}")
@@ -161,7 +169,7 @@ class Expression:
         method = getattr(self, f"_compute_{type(node).__name__.lower()}", None)
         if method is None:
             self._fail(
-                node, f"{ast.unparse(node)!r} is not allowed here; use names, numbers, comparisons and functions"
+                node, f"{self._text_of(node)!r} is not allowed here; use names, numbers, comparisons and functions"
             )
         computed: _Value = method(node)
         return computed
@@ -251,7 +259,7 @@ class Expression:
             self._fail(node.slice, f"there is no such element; a row has shape {value.array.shape[1:]}")
 
     def _compute_call(self, node: ast.Call) -> _Value:
-        name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
+        name = node.func.id if isinstance(node.func, ast.Name) else self._text_of(node.func)
         if name not in (*_ELEMENTWISE, *REDUCTIONS):
             self._fail(
                 node, f"there is no function {name!r}; known are {', '.join([*sorted(_ELEMENTWISE), *REDUCTIONS])}"
@@ -262,7 +270,7 @@ class Expression:
         if name in _ELEMENTWISE:
             return _Value(_ELEMENTWISE[name](_number(value.array)), value.per_step)
         if not value.per_step and value.array.ndim == 1:
-            self._fail(node, f"{name}: {ast.unparse(node.args[0])!r} has one value already")
+            self._fail(node, f"{name}: {self._text_of(node.args[0])!r} has one value already")
         if name in ("first", "last"):
             if not value.per_step:
                 self._fail(node, f"{name} is for columns with one value a step")

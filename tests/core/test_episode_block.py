@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reference import Recipe, make
 from varied import all_cases, varied_buffers, write_varied
 
 import rlbuffers
@@ -37,7 +38,7 @@ def test_a_block_is_the_same_as_its_episodes(new_path, varied, store):
 def test_blocks_and_episodes_may_take_turns(new_path):
     path, again = new_path("hdf5"), new_path("hdf5")
     write_varied(path, all_cases(stack=2))
-    block, spec, metadata = block_of(path)
+    block, spec, _ = block_of(path)
     with rlbuffers.create(again, spec) as writer, rlbuffers.open(path) as buffer:
         writer.append_episodes(block)
         for number in range(2):
@@ -85,8 +86,6 @@ def test_a_block_that_does_not_fit_is_refused_and_nothing_of_it_added(new_path, 
 
 
 def test_blocks_belong_into_buffers_of_episodes(new_path):
-    from reference import Recipe, make
-
     path = new_path("memory")
     write_varied(path, all_cases())
     block, spec, _ = block_of(path)

@@ -41,7 +41,9 @@ def test_chosen_episodes_are_those_of_the_buffer(new_path, data, varied, store, 
     assert rlbuffers.validate(output).ok
 
 
-@given(data=st.data(), recipe=transition_recipes(), store=st.sampled_from(["hdf5", "memory", "memory"]), block=BLOCK_BYTES)
+@given(
+    data=st.data(), recipe=transition_recipes(), store=st.sampled_from(["hdf5", "memory", "memory"]), block=BLOCK_BYTES
+)
 def test_chosen_rows_are_those_of_the_buffer(new_path, data, recipe, store, block):
     made = make(recipe)
     path, output = write(new_path("memory"), made), new_path(store)
