@@ -16,11 +16,11 @@ __all__ = ["render_card", "summary_sentence"]
 
 _ALIGNMENT = (
     "`rewards[t]`, `terminals[t]` and `timeouts[t]` follow `actions[t]`, which was taken at `observations[t]`; "
-    "`next_observations[t]` is what was observed then. A terminal ends the task; a timeout is a time limit or the end of "
-    "the recording, through which a value function bootstraps."
+    "`next_observations[t]` is what was observed then. A terminal ends the task; a timeout is a time limit or the end "
+    "of the recording, through which a value function bootstraps."
 )
 _LAYOUTS = {
-    "episodes": "Steps stand in the order in which they were played, and T transitions of an episode have T + 1 observations.",
+    "episodes": "Steps stand in the order of play; T transitions of an episode have T + 1 observations.",
     "transitions": "Rows are independent and carry their own next observation.",
 }
 _END_COUNTS = {
@@ -115,9 +115,8 @@ def _layout(spec: Mapping[str, Any]) -> str:
     shuffled = " They are shuffled: neighbours in the file are not neighbours in time." * (spec["order"] == "shuffled")
     stack = spec["stack"]
     stacked = f" Observations are stacks of {stack} frames, oldest first; each frame is stored once." if stack else ""
-    return (
-        f"Layout `{spec['layout']}`, order `{spec['order']}`. {_LAYOUTS[spec['layout']]}{shuffled}{stacked}\n\n{_ALIGNMENT}"
-    )
+    arranged = f"Layout `{spec['layout']}`, order `{spec['order']}`. {_LAYOUTS[spec['layout']]}{shuffled}{stacked}"
+    return f"{arranged}\n\n{_ALIGNMENT}"
 
 
 def _columns(spec: Mapping[str, Any]) -> str:
@@ -173,7 +172,10 @@ def _statistics(metadata: Mapping[str, Any]) -> str:
 def _reference_scores(metadata: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
     low, high = float(scores["min"]), float(scores["max"])
     lines = [f"A return of {low:.10g} scores 0 and one of {high:.10g} scores 100; in between and beyond it is linear."]
-    mean = metadata["statistics"].get("episode_returns", {}).get("mean")
+    is_of_episodes = metadata["spec"]["layout"] == "episodes"  # elsewhere a column may have the same name
+    mean = metadata["statistics"].get("episode_returns", {}).get("mean") if is_of_episodes else None
     if mean is not None and high != low:
-        lines.append(f"The mean return of the whole episodes here, {mean:.6g}, scores {100 * (mean - low) / (high - low):.1f}.")
+        lines.append(
+            f"The mean return of the whole episodes here, {mean:.6g}, scores {100 * (mean - low) / (high - low):.1f}."
+        )
     return " ".join(lines)

@@ -177,7 +177,8 @@ def _measured(metadata: Mapping[str, Any]) -> list[Json]:
     for name, statistics in sorted(metadata["statistics"].items()):
         if isinstance(statistics, dict) and isinstance(statistics.get("mean"), int | float):
             facts.append(
-                _value(name, statistics["mean"], "mean") | {"minValue": statistics["min"], "maxValue": statistics["max"]}
+                _value(name, statistics["mean"], "mean")
+                | {"minValue": statistics["min"], "maxValue": statistics["max"]}
             )
     environment, behavior = metadata.get("environment") or {}, metadata.get("behavior_policy") or {}
     plain = {
@@ -244,7 +245,9 @@ def _record_sets(buffer: Buffer, source: Json) -> list[Json]:
         sets.append(_record_set(EPISODES_GROUP, "One episode in a row.", columns, f"{EPISODES_GROUP}/", source, names))
     for column in spec.extras.values():
         group = f"{EXTRAS_GROUP}/{column.name}"
-        sets.append(_record_set(group, "An array of the whole buffer.", [column], f"{EXTRAS_GROUP}/", source, {column.name}))
+        sets.append(
+            _record_set(group, "An array of the whole buffer.", [column], f"{EXTRAS_GROUP}/", source, {column.name})
+        )
     return sets
 
 
@@ -261,7 +264,7 @@ def _record_set(
 
 
 def _field(identity: str, column: ColumnSpec, prefix: str, source: Json, stored: set[str]) -> Json:
-    described = {
+    described: Json = {
         "@type": "cr:Field",
         "@id": identity,
         "name": identity,
@@ -270,7 +273,8 @@ def _field(identity: str, column: ColumnSpec, prefix: str, source: Json, stored:
         "source": {**source, "extract": {"column": prefix + column.name}},
     }
     if column.shape:
-        described |= {"isArray": True, "arrayShape": ",".join(map(str, column.shape))}
+        described["isArray"] = True
+        described["arrayShape"] = ",".join(map(str, column.shape))
     return described
 
 

@@ -1,4 +1,4 @@
-"""The files of a buffer as Croissant describes them: an HDF5 file with its SHA-256, or a Zarr directory as a set of files."""
+"""The files of a buffer as Croissant describes them: an HDF5 file with its SHA-256, or a Zarr directory as a set."""
 
 from __future__ import annotations
 
