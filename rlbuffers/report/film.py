@@ -158,8 +158,8 @@ def _worth_a_look(buffer: Buffer) -> Array:
 
 def _evenly(count: int, wanted: int) -> Array:
     """Return up to `wanted` different numbers below `count`, evenly spaced."""
-    numbers: Array = np.linspace(0, max(count - 1, 0), min(count, wanted)).astype(np.int64)
-    return np.unique(numbers)
+    numbers: Array = np.unique(np.linspace(0, max(count - 1, 0), min(count, wanted)).astype(np.int64))
+    return numbers
 
 
 def _as_images(rows: Array) -> Array:
