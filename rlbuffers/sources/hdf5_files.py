@@ -93,10 +93,12 @@ def check_size(array: h5py.Dataset, path: Path) -> None:
     CorruptDataError
         If the dataset announces more than its stored bytes can hold.
     FormatError
-        If its content stands in other files, or one of its chunks would fill the memory.
+        If it has no shape, its content stands in other files, or one of its chunks would fill the memory.
     """
     if array.is_virtual or array.external:
         raise FormatError(f"{path}: {array.name!r}: its content stands in other places, which is not followed")
+    if array.shape is None:
+        raise FormatError(f"{path}: {array.name!r}: expected an array, found one without a shape")
     stored = array.id.get_storage_size()
     if array.nbytes > stored * _MAX_EXPANSION + _UNSUSPICIOUS_BYTES:
         raise CorruptDataError(

@@ -112,7 +112,8 @@ class D3rlpySource(Source[Episode]):
             if not isinstance(array, h5py.Dataset):
                 raise FormatError(f"{self.path}: expected an array {places[name]!r}, which is missing")
             check_size(array, self.path)
-            if not array.shape or array.dtype.kind not in "biuf" or len(array) != len(found[REWARDS]):
+        for name, array in found.items():
+            if not array.shape or array.dtype.kind not in "biuf" or array.shape[:1] != found[REWARDS].shape[:1]:
                 raise FormatError(
                     f"{self.path}: expected as many rows of numbers in {places[name]!r} as in {places[REWARDS]!r}; "
                     f"found {array.dtype} {array.shape} and {found[REWARDS].shape}"

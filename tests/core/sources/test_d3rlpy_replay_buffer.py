@@ -151,6 +151,8 @@ def change(name, values):
         (change("num_episodes", 10**9), "found num_episodes 1,000,000,000"),
         (change("num_episodes", 3), "expected an array 'observations_2', which is missing"),
         (change("actions_1", None), "expected an array 'actions_1', which is missing"),
+        (change("rewards_1", None), "expected an array 'rewards_1', which is missing"),
+        (change("rewards_1", h5py.Empty("f4")), "expected an array, found one without a shape"),
         (change("observations_0", None), "expected 'observations_0', which is missing"),
         (change("rewards_1", np.zeros((2, 1), "f4")), "as many rows of numbers in 'observations_1' as in 'rewards_1'"),
         (change("rewards_0", np.zeros((3, 2), "f4")), r"expected one reward a row, found rows of shape \(2,\)"),
