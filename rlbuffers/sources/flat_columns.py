@@ -7,6 +7,7 @@ episode ends at i. What they have in common is here: telling columns from the re
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,12 +30,11 @@ from rlbuffers.schema import (
 __all__ = [
     "SortedArrays",
     "cut_episodes",
+    "ended_by_timeout",
     "episode_bounds",
     "flat_column",
-    "reset_warnings",
     "scalar_facts",
     "sort_arrays",
-    "unmarked_resets",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -186,33 +186,6 @@ def episode_bounds(ends: Array) -> list[tuple[int, int]]:
     return list(zip(starts.tolist(), stops.tolist(), strict=True))
 
 
-def unmarked_resets(columns: Mapping[str, Array], ends: Array) -> Array:
-    """Find rows after which play jumped although no flag says so: bool, shape (N,).
-
-    Such a row is no end, and its next observation is not the observation of the following row. NaN
-    is equal to itself here. Without next observations nothing can be found.
-    """
-    found = np.zeros(len(ends), bool)
-    for name in columns:
-        if is_observation(name) and next_name(name) in columns:
-            here, following = columns[name][1:], columns[next_name(name)][:-1]
-            different = (here != following) & ~((here != here) & (following != following))
-            found[:-1] |= different.any(axis=tuple(range(1, different.ndim)))
-    found &= ~ends
-    found[-1:] = False
-    return found
-
-
-def reset_warnings(resets: int) -> list[str]:
-    """Say what was done about unmarked resets, if there are any."""
-    if not resets:
-        return []
-    return [
-        f"After {resets:,} rows without a flag the next observation is not the following row's: play was reset "
-        "there. The episode is cut, with neither terminal nor timeout, and episodes/whole is False."
-    ]
-
-
 def cut_episodes(
     columns: Mapping[str, Array], ends: Array, *, facts: Mapping[str, Any] | None = None
 ) -> Iterator[Episode]:
@@ -242,3 +215,9 @@ def cut_episodes(
                 observations[name] = np.concatenate([observations[name], columns[last][stop - 1 : stop]])
         whole = any(name in rows and bool(rows[name][-1]) for name in (TERMINALS, TIMEOUTS))
         yield Episode(rows, observations, dict(facts or {}), whole)
+
+
+def ended_by_timeout(episode: Episode) -> Episode:
+    """Return an episode as one that only a timeout makes whole, as where a terminal is a goal."""
+    whole = TIMEOUTS in episode.columns and bool(episode.columns[TIMEOUTS][-1])
+    return dataclasses.replace(episode, whole=whole)

@@ -11,7 +11,7 @@ import json
 import mmap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -28,6 +28,7 @@ _ATTRIBUTE = "rlbuffers_views"
 # HDF5 File Format Specification 3.0, section III.E: signature, version 1, three reserved bytes, size.
 _HEAP_SIGNATURE = b"GCOL\x01\x00\x00\x00"
 _HEAP_SIZE_BYTES = 8
+_SCAN_BYTES = 4 << 20
 # HDF5 keeps irregular selections as a list that it searches from the front: long ones cost their square.
 _RUNS_PER_MAPPING = 512
 
@@ -45,10 +46,14 @@ def add_views(file: h5py.File, views: Sequence[View]) -> None:
 
 def protect_views(path: Path) -> None:
     """Store digests of the heaps of a closed file, as an attribute of its root."""
-    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        heaps = [[start, size, _digest(content, start, size)] for start, size in _heaps(content)]
+    with path.open("rb") as content:
+        heaps = [(start, min(size, path.stat().st_size - start)) for start, size in _heaps(content)]
+        digests = []
+        for start, size in heaps:
+            content.seek(start)
+            digests.append([start, size, _digest(content.read(size))])
     with h5py.File(path, "r+", libver=LIBRARY_VERSIONS, locking=False) as file:
-        file.attrs[_ATTRIBUTE] = np.bytes_(json.dumps(heaps))  # of fixed length: others stand in a heap
+        file.attrs[_ATTRIBUTE] = np.bytes_(json.dumps(digests))  # of fixed length: others stand in a heap
 
 
 def check_views(file: h5py.File, content: mmap.mmap, path: Path) -> None:
@@ -69,21 +74,29 @@ def check_views(file: h5py.File, content: mmap.mmap, path: Path) -> None:
         If a heap is not what was written.
     """
     for start, size, digest in json.loads(file.attrs.get(_ATTRIBUTE, "[]")):
-        if _digest(content, start, size) != digest:
+        if _digest(content[start : start + size]) != digest:
             raise CorruptDataError(f"{path}: the mappings of its virtual datasets (offset {start}) are damaged")
 
 
-def _heaps(content: mmap.mmap) -> Iterator[tuple[int, int]]:
-    """Yield (offset, size) of whatever looks like a global heap; a chunk that does is constant as well."""
-    start = content.find(_HEAP_SIGNATURE)
-    while start >= 0:
-        place = start + len(_HEAP_SIGNATURE)
-        yield start, int.from_bytes(content[place : place + _HEAP_SIZE_BYTES], "little")
-        start = content.find(_HEAP_SIGNATURE, place)
+def _heaps(content: BinaryIO) -> Iterator[tuple[int, int]]:
+    """Yield (offset, size) of whatever looks like a global heap; a chunk that does is constant as well.
+
+    Read in blocks: pages of a mapped file that were looked at once would count as this process's memory.
+    """
+    header = len(_HEAP_SIGNATURE) + _HEAP_SIZE_BYTES
+    offset, block = 0, b""
+    while more := content.read(_SCAN_BYTES):
+        block += more
+        start = block.find(_HEAP_SIGNATURE)
+        while start >= 0 and start + header <= len(block):
+            yield offset + start, int.from_bytes(block[start + len(_HEAP_SIGNATURE) : start + header], "little")
+            start = block.find(_HEAP_SIGNATURE, start + 1)
+        passed = start if start >= 0 else max(len(block) - header + 1, 0)
+        offset, block = offset + passed, block[passed:]
 
 
-def _digest(content: mmap.mmap, start: int, size: int) -> str:
-    return xxhash.xxh3_128_hexdigest(content[start : start + size])
+def _digest(heap: bytes) -> str:
+    return xxhash.xxh3_128_hexdigest(heap)
 
 
 def _add_stack_view(file: h5py.File, view: StackView) -> None:
