@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rlbuffers.editing.split import split
     from rlbuffers.editing.subset import subset
     from rlbuffers.episode import Episode, Transitions
+    from rlbuffers.episode_block import EpisodeBlock
     from rlbuffers.exporting import export
     from rlbuffers.reader import Buffer
     from rlbuffers.reader import open_buffer as open
@@ -46,6 +47,7 @@ __all__ = [
     "BufferWriter",
     "ColumnSpec",
     "Episode",
+    "EpisodeBlock",
     "Normalizer",
     "StorageOptions",
     "Transitions",
@@ -72,6 +74,7 @@ __getattr__ = lazy_names(
         "BufferWriter": "rlbuffers.writer:BufferWriter",
         "ColumnSpec": "rlbuffers.schema:ColumnSpec",
         "Episode": "rlbuffers.episode:Episode",
+        "EpisodeBlock": "rlbuffers.episode_block:EpisodeBlock",
         "Normalizer": "rlbuffers.editing.normalizer:Normalizer",
         "StorageOptions": "rlbuffers.storage_options:StorageOptions",
         "Transitions": "rlbuffers.episode:Transitions",
