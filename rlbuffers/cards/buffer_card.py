@@ -8,7 +8,7 @@ from typing import Any
 from rlbuffers.cards.bibtex import citation_of
 from rlbuffers.cards.front_matter import front_matter
 from rlbuffers.cards.licenses import find_license
-from rlbuffers.cards.markdown import bullets, cell, facts_table, literal, rows_table
+from rlbuffers.cards.markdown import bullets, cell, facts_table, fenced, literal, rows_table
 from rlbuffers.cards.origin import source_section, written_section
 from rlbuffers.schema import NEXT_OBSERVATIONS
 
@@ -93,7 +93,7 @@ def _sections(metadata: Mapping[str, Any], name: str, file: str | None) -> Itera
     yield from written_section(metadata)
     yield "## License and citation"
     yield f"License: {cell(find_license(metadata.get('license')).text or 'unknown')}."
-    yield f"```bibtex\n{citation_of(metadata, name)}\n```"
+    yield fenced(citation_of(metadata, name), "bibtex")
 
 
 def _loading(metadata: Mapping[str, Any], file: str) -> str:

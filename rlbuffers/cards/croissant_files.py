@@ -39,14 +39,15 @@ def describe_files(buffer: Buffer, url: str | None) -> tuple[Json, list[Json]]:
     if path.is_file():
         return {"fileObject": {"@id": path.name}}, [_file_object(path, path.name, url, _HDF5)]
     if path.is_dir():
-        identity = f"{path.name}/**"
+        identity = f"{path.name}/"
         files = {
             "@type": "cr:FileSet",
             "@id": identity,
             "name": path.name,
             "description": "A Zarr v3 group: arrays in sharded chunks, each with its CRC-32C.",
             "encodingFormat": _ZARR,
-            "includes": identity,
+            # Together they are all files, whether or not a reader's `*` and `**` cross folders.
+            "includes": [f"{path.name}/*", f"{path.name}/**/*"],
         }
         root = _file_object(path / "zarr.json", f"{path.name}/zarr.json", url, "application/json")
         root["description"] = "The root of the group, with the metadata and the digest of every array."

@@ -1,6 +1,6 @@
 """The YAML at the top of a card, which the Hugging Face Hub reads.
 
-Every scalar that is not a plain word is written as a JSON string, which YAML reads as the same text.
+Every scalar that is not a plain word is quoted.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def front_matter(metadata: Mapping[str, Any], name: str, file: str | None) -> st
         Name of the buffer's file or directory beside the card.
     """
     license_ = find_license(metadata.get("license"))
-    lines = ["---", f"pretty_name: {json.dumps(name, ensure_ascii=False)}", f"license: {license_.hub_id}"]
+    lines = ["---", f"pretty_name: {_quoted(name)}", f"license: {license_.hub_id}"]
     if license_.hub_id == "other":
         lines.append(f"license_name: {_scalar(license_.text)}")
     lines += ["task_categories:", "- reinforcement-learning", "tags:", *(f"- {_scalar(tag)}" for tag in tags(metadata))]
@@ -70,4 +70,10 @@ def tags(metadata: Mapping[str, Any]) -> list[str]:
 
 def _scalar(text: str) -> str:
     plain = _PLAIN.fullmatch(text) and text.lower() not in _YAML_WORDS
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    return text if plain else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """Return a double-quoted scalar; what YAML calls special characters is escaped, as JSON alone would not."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in quoted)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["bullets", "cell", "facts_table", "literal", "rows_table"]
+__all__ = ["bullets", "cell", "facts_table", "fenced", "literal", "rows_table"]
 
 _SHOWN_OF_A_LIST = 16
 
@@ -34,6 +34,14 @@ def bullets(texts: Iterable[Any]) -> str:
 def cell(value: Any) -> str:
     """Return a JSON value as the text of a table's cell."""
     return _escaped(_text(value)).replace("|", "\\|")
+
+
+def fenced(text: str, language: str) -> str:
+    """Return text as a block of code, which nothing in it can end."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def literal(text: str) -> str:

@@ -183,7 +183,8 @@ def _shrunk(images: Array) -> Array:
         return images
     cut = images[:, : height // factor * factor, : width // factor * factor]
     blocks = cut.reshape(count, height // factor, factor, width // factor, factor, channels)
-    return np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
+    averaged: Array = np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
+    return averaged
 
 
 def reduction(column: ColumnSpec) -> int:

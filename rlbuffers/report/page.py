@@ -14,8 +14,9 @@ from typing import Any
 import rlbuffers
 from rlbuffers.reader import Buffer
 from rlbuffers.report.contents import Contents, gather
+from rlbuffers.report.details import details_html
 from rlbuffers.report.html import escape, json_script
-from rlbuffers.report.sections import details_html, figures_html, head_html
+from rlbuffers.report.sections import figures_html, head_html
 
 __all__ = ["DEFAULT_FRAME_BYTES", "render_report"]
 

@@ -1,24 +1,21 @@
-"""The words of the page: heading, figures with their captions, and the facts below them."""
+"""The words of the page: its heading, and the figures with their captions."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rlbuffers.cards.bibtex import citation_of
 from rlbuffers.cards.buffer_card import summary_sentence
 from rlbuffers.cards.licenses import find_license
-from rlbuffers.cards.origin import parents_of
 from rlbuffers.reader import Buffer
 from rlbuffers.report.contents import Contents
 from rlbuffers.report.film import image_column, reduction
-from rlbuffers.report.html import definitions, escape, figure, listing, table
+from rlbuffers.report.html import definitions, escape, figure, listing
+from rlbuffers.report.numbers import number_text, size_text
 
-__all__ = ["details_html", "figures_html", "head_html"]
+__all__ = ["figures_html", "head_html"]
 
 Json = Mapping[str, Any]
-_UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
 def head_html(buffer: Buffer, title: str) -> str:
@@ -44,7 +41,7 @@ def _headline(buffer: Buffer) -> dict[str, str]:
     facts |= _results(metadata)
     facts["Layout"] = f"{metadata['spec']['layout']}, {metadata['spec']['order']} order"
     size = buffer.store_disk_bytes
-    facts["On disk"] = f"{_size(size)}, {size / len(buffer):,.0f} bytes a transition"
+    facts["On disk"] = f"{size_text(size)}, {size / len(buffer):,.0f} bytes a transition"
     source = metadata.get("source") or {}
     told = [str(source[key]) for key in ("format", "dataset") if source.get(key)]
     made = (metadata.get("derivation") or {}).get("operation")
@@ -61,13 +58,13 @@ def _results(metadata: Json) -> dict[str, str]:
     facts = {}
     returns, lengths = statistics.get("episode_returns"), statistics.get("episode_lengths")
     if returns:
-        facts["Return"] = f"{_number(returns['mean'])} ± {_number(returns['std'])}"
+        facts["Return"] = f"{number_text(returns['mean'])} ± {number_text(returns['std'])}"
         scores = (metadata.get("environment") or {}).get("reference_scores")
         if scores and scores["max"] != scores["min"]:
             score = 100 * (returns["mean"] - scores["min"]) / (scores["max"] - scores["min"])
             facts["Normalized score"] = f"{score:.1f}"
     if lengths:
-        facts["Episode length"] = f"{_number(lengths['mean'])} ± {_number(lengths['std'])} steps"
+        facts["Episode length"] = f"{number_text(lengths['mean'])} ± {number_text(lengths['std'])} steps"
     return facts
 
 
@@ -104,8 +101,8 @@ def _episode_figures(buffer: Buffer, contents: Contents, add: _Numbered) -> Iter
         if key in figures:
             found = figures[key]
             caption = (
-                f"{sum(found['counts']):,} whole episodes; mean {_number(found['mean'])}, "
-                f"median {_number(found['median'])}. The lines mark both."
+                f"{sum(found['counts']):,} whole episodes; mean {number_text(found['mean'])}, "
+                f"median {number_text(found['median'])}. The lines mark both."
             )
             yield add("histogram", key, title, caption)
     if "recording" in figures:
@@ -208,129 +205,7 @@ def _run_sentence(run: Json) -> str:
     best = run["best"]
     score = ""
     if best:
-        mean, std = _number(best["mean"]), _number(best["std"])
+        mean, std = number_text(best["mean"]), number_text(best["std"])
         score = f"; its best policy reaches {mean} ± {std} over {best['num_episodes']:,} fresh episodes"
     complaints = "".join(f" {text}." for text in run["complaints"])
     return f"{run['label']}: {run['data']}{score}.{complaints}"
-
-
-def details_html(buffer: Buffer) -> str:
-    """Return columns, origin, notes, and how to load and cite."""
-    metadata = buffer.metadata
-    parts = [
-        "<section><h2>Columns</h2>",
-        table(["name", "dtype", "shape", "space"], _column_rows(buffer)),
-        "</section>",
-    ]
-    for key, title in (
-        ("environment", "Environment"),
-        ("behavior_policy", "Behavior policy"),
-        ("measurements", "Measured on the source"),
-    ):
-        if metadata.get(key):
-            parts.append(f"<section><h2>{title}</h2>{definitions(_flat(metadata[key]))}</section>")
-    parts.append(f"<section><h2>Origin</h2>{_origin(metadata)}</section>")
-    for key, title in (("left_out", "Left out"), ("notes", "Notes")):
-        if metadata.get(key):
-            parts.append(f"<section><h2>{title}</h2>{listing(metadata[key])}</section>")
-    code = (
-        f'import rlbuffers\n\nwith rlbuffers.open("{buffer.path.name}") as buffer:\n'
-        "    batch = buffer.sampler(batch_size=32, seed=0).sample()"
-    )
-    parts.append(f"<section><h2>Load and cite</h2><pre>{escape(code)}</pre>")
-    parts.append(f"<pre>{escape(citation_of(metadata, buffer.path.stem))}</pre></section>")
-    return "\n".join(parts)
-
-
-def _column_rows(buffer: Buffer) -> Iterator[list[object]]:
-    for name in buffer.spec.batch_names:
-        column = buffer.spec.batch_column(name)
-        stored = name in buffer.spec.columns
-        yield [
-            name,
-            column.dtype.name,
-            _shape(column.shape),
-            _space(column.space) if stored else "derived from the next step",
-        ]
-    for name, column in buffer.spec.episode_columns.items():
-        yield [f"episodes/{name}", column.dtype.name, _shape(column.shape), "once an episode"]
-    for name, column in buffer.spec.extras.items():
-        yield [f"extras/{name}", column.dtype.name, _shape(column.shape), "of the whole buffer"]
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape)) or "one number"
-
-
-def _space(space: Json | None) -> str:
-    if not space:
-        return ""
-    if space["type"] == "discrete":
-        first = space.get("start", 0)
-        return f"{first} to {first + space['n'] - 1}"
-    low, high = space["low"], space["high"]
-    if isinstance(low, list) or isinstance(high, list):
-        return "box, bounds by element"
-    return f"{'−∞' if low is None else low} to {'∞' if high is None else high}"
-
-
-def _origin(metadata: Json) -> str:
-    source, derivation = metadata.get("source") or {}, metadata.get("derivation") or {}
-    facts = _flat({name: value for name, value in source.items() if name not in ("files", "parts")})
-    written = metadata.get("written_by") or {}
-    facts |= {
-        f"written: {name}": str(written[name])
-        for name in ("command", "created", "python", "platform")
-        if name in written
-    }
-    if derivation:
-        facts["made by"] = str(derivation.get("operation"))
-    parts = [definitions(facts)] if facts else []
-    files = source.get("files") or []
-    if files:
-        rows = [[file.get("name", ""), f"{file.get('bytes', 0):,}", file.get("sha256", "")] for file in files[:100]]
-        parts.append(table(["file", "bytes", "SHA-256"], rows))
-        if len(files) > 100:
-            parts.append(f"<p class='note'>and {len(files) - 100:,} more files.</p>")
-    parents = [
-        [depth, parent.get("name", ""), parent.get("fingerprint", "")] for depth, parent in parents_of(derivation)
-    ]
-    if parents:
-        parts.append(table(["generation back", "parent", "fingerprint"], parents))
-    return "".join(parts) or "<p class='note'>The metadata say nothing of it.</p>"
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, str]:
-    lines: dict[str, str] = {}
-    for key, item in sorted(value.items()):
-        name = f"{prefix}{str(key).replace('_', ' ')}"
-        if isinstance(item, dict) and item:
-            lines |= _flat(item, f"{name}: ")
-        elif item not in (None, "", {}, []):
-            lines[name] = _number(item) if isinstance(item, float) else _short(item)
-    return lines
-
-
-def _short(item: Any) -> str:
-    if isinstance(item, list):
-        shown = ", ".join(_number(part) if isinstance(part, int | float) else str(part) for part in item[:16])
-        return shown + (f", and {len(item) - 16:,} more" if len(item) > 16 else "")
-    return f"{item:,}" if isinstance(item, int) and not isinstance(item, bool) else str(item)
-
-
-def _number(value: float | None) -> str:
-    """Return a number with the digits that matter."""
-    if value is None or not math.isfinite(value):
-        return "not finite"
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
-
-
-def _size(num_bytes: float) -> str:
-    size = float(num_bytes)
-    for unit in _UNITS[:-1]:
-        if size < 1000:
-            return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} {_UNITS[-1]}"
