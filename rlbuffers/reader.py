@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -35,7 +35,9 @@ from rlbuffers.stored_rows import StoredRows
 from rlbuffers.stores import open_store
 
 if TYPE_CHECKING:
-    from rlbuffers.samplers.uniform import UniformSampler
+    from rlbuffers.loading.loader import Loader
+    from rlbuffers.samplers.making import SamplerOptions
+    from rlbuffers.samplers.sampler import Sampler
 
 __all__ = ["DEFAULT_CACHE_BYTES", "Buffer", "open_buffer"]
 
@@ -358,11 +360,27 @@ class Buffer:
             return self.rows(np.arange(*key.indices(len(self)), dtype=np.int64))
         return {name: values[0] for name, values in self.rows(np.array([operator.index(key)])).items()}
 
-    def sampler(self, batch_size: int, seed: int | np.random.Generator = 0) -> UniformSampler:
-        """Return a sampler of uniformly random batches; see :class:`UniformSampler`."""
-        from rlbuffers.samplers.uniform import UniformSampler
+    def sampler(
+        self, batch_size: int, seed: int | np.random.Generator = 0, **options: Unpack[SamplerOptions]
+    ) -> Sampler:
+        """Return a sampler of random batches; see `rlbuffers.samplers.make_sampler` for the options."""
+        from rlbuffers.samplers.making import make_sampler
 
-        return UniformSampler(self, batch_size, np.random.default_rng(seed))
+        return make_sampler(self, batch_size, seed, **options)
+
+    def loader(
+        self,
+        batch_size: int,
+        seed: int | np.random.Generator = 0,
+        *,
+        prefetch: int = 4,
+        workers: int = 1,
+        device: Any = None,
+        **options: Unpack[SamplerOptions],
+    ) -> Loader[Any]:
+        """Return a loader over a sampler, which reads ahead; see `rlbuffers.loading.making.make_loader`."""
+        sampler = self.sampler(batch_size, seed, **options)
+        return sampler.loader(prefetch=prefetch, workers=workers, device=device)
 
     def to_tianshou(self) -> Any:
         """Return the transitions as a ``tianshou.data.ReplayBuffer``; see `rlbuffers.adapters.tianshou_buffer`."""
