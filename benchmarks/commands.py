@@ -23,8 +23,7 @@ import numpy as np
 from conversion import run_watched
 
 import rlbuffers
-from rlbuffers import BufferSpec, ColumnSpec
-from rlbuffers.episode_block import EpisodeBlock
+from rlbuffers import BufferSpec, ColumnSpec, EpisodeBlock
 
 EPISODE_STEPS = {"long": 1000, "short": 25}
 ROWS_AT_ONCE = 100_000

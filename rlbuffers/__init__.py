@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rlbuffers.editing.split import split
     from rlbuffers.editing.subset import subset
     from rlbuffers.episode import Episode, Transitions
+    from rlbuffers.episode_block import EpisodeBlock
     from rlbuffers.exporting import export
     from rlbuffers.online.ring import RingBuffer
     from rlbuffers.reader import Buffer
@@ -48,6 +49,7 @@ __all__ = [
     "BufferWriter",
     "ColumnSpec",
     "Episode",
+    "EpisodeBlock",
     "Normalizer",
     "RingBuffer",
     "StorageOptions",
@@ -76,6 +78,7 @@ __getattr__ = lazy_names(
         "BufferWriter": "rlbuffers.writer:BufferWriter",
         "ColumnSpec": "rlbuffers.schema:ColumnSpec",
         "Episode": "rlbuffers.episode:Episode",
+        "EpisodeBlock": "rlbuffers.episode_block:EpisodeBlock",
         "Normalizer": "rlbuffers.editing.normalizer:Normalizer",
         "RingBuffer": "rlbuffers.online.ring:RingBuffer",
         "StorageOptions": "rlbuffers.storage_options:StorageOptions",

@@ -88,7 +88,9 @@ class _BlockOrder:
             firsts, sizes = self._first_places[chosen], self._sizes[chosen]
             before = np.cumsum(sizes) - sizes
             places = np.arange(sizes.sum()) + np.repeat(firsts - before, sizes)
-            self._places = np.random.default_rng([self._key, window]).permutation(places)
+            # A spawn key, not a list of both: [key, 0] seeds the generator that the key alone does.
+            seeds = np.random.SeedSequence(self._key, spawn_key=(window,))
+            self._places = np.random.default_rng(seeds).permutation(places)
             self._window = window
         return self._places
 
@@ -146,6 +148,7 @@ class CachedBlocks:
     """
 
     def __init__(self, buffer: Buffer, columns: Sequence[str], blocks: ShuffledBlocks) -> None:
+        self._made_from = buffer, tuple(columns), blocks
         self._buffer = buffer
         self._block_rows = blocks.block_items
         self._num_slots = 2 * blocks.blocks_at_once  # those being drawn from, and the next ones
@@ -192,3 +195,7 @@ class CachedBlocks:
             self._slots[number] = slot
         self._slots.move_to_end(number)
         return slot
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process without what was read."""
+        return CachedBlocks, self._made_from

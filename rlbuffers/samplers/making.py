@@ -129,8 +129,14 @@ def make_sampler(
         If steps in time order are needed and the buffer holds independent transitions.
     """
     _only_one(n_step=n_step, sequence_length=sequence_length, episodes=episodes)
-    _only_one(replacement=None if replacement else False, weights=weights, priorities=priorities, stratify=stratify)
-    _only_one(blocks=blocks, episodes=episodes, weights=weights, priorities=priorities, stratify=stratify)
+    _only_one(
+        replacement=None if replacement or blocks is not None else False,
+        weights=weights,
+        priorities=priorities,
+        stratify=stratify,
+        blocks=blocks,
+    )
+    _only_one(blocks=blocks, episodes=episodes)
     _needs("drop_last", drop_last, "replacement=False or blocks", not replacement or blocks is not None)
     _needs("burn_in", burn_in, "sequence_length", sequence_length is not None)
     _needs("shares", shares is not None, "stratify", stratify is not None)

@@ -8,10 +8,9 @@ digest of the heaps is stored beside them, and compared before the library is as
 from __future__ import annotations
 
 import json
-import mmap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,6 +18,7 @@ import xxhash
 
 from rlbuffers.errors import CorruptDataError
 from rlbuffers.stores.base import StackView, StepView, View
+from rlbuffers.stores.local_files import OpenFile
 
 __all__ = ["LIBRARY_VERSIONS", "add_views", "check_views", "protect_views"]
 
@@ -28,7 +28,7 @@ _ATTRIBUTE = "rlbuffers_views"
 # HDF5 File Format Specification 3.0, section III.E: signature, version 1, three reserved bytes, size.
 _HEAP_SIGNATURE = b"GCOL\x01\x00\x00\x00"
 _HEAP_SIZE_BYTES = 8
-_SCAN_BYTES = 4 << 20
+_BLOCK_BYTES = 16 << 20
 # HDF5 keeps irregular selections as a list that it searches from the front: long ones cost their square.
 _RUNS_PER_MAPPING = 512
 
@@ -46,53 +46,43 @@ def add_views(file: h5py.File, views: Sequence[View]) -> None:
 
 def protect_views(path: Path) -> None:
     """Store digests of the heaps of a closed file, as an attribute of its root."""
-    with path.open("rb") as content:
-        heaps = [(start, min(size, path.stat().st_size - start)) for start, size in _heaps(content)]
-        digests = []
-        for start, size in heaps:
-            content.seek(start)
-            digests.append([start, size, _digest(content.read(size))])
-    with h5py.File(path, "r+", libver=LIBRARY_VERSIONS, locking=False) as file:
-        file.attrs[_ATTRIBUTE] = np.bytes_(json.dumps(digests))  # of fixed length: others stand in a heap
+    file = OpenFile(path)
+    heaps = [[start, size, _digest(file.read(start, size))] for start, size in _heaps(file)]
+    with h5py.File(path, "r+", libver=LIBRARY_VERSIONS, locking=False) as hdf5:
+        hdf5.attrs[_ATTRIBUTE] = np.bytes_(json.dumps(heaps))  # of fixed length: others stand in a heap
 
 
-def check_views(file: h5py.File, content: mmap.mmap, path: Path) -> None:
+def check_views(hdf5: h5py.File, file: OpenFile) -> None:
     """Compare the heaps with their digests.
 
     Parameters
     ----------
-    file : h5py.File
+    hdf5 : h5py.File
         The open file, of which nothing but the root's attributes is asked.
-    content : mmap.mmap
+    file : OpenFile
         The same file's bytes.
-    path : Path
-        For the message.
 
     Raises
     ------
     CorruptDataError
         If a heap is not what was written.
     """
-    for start, size, digest in json.loads(file.attrs.get(_ATTRIBUTE, "[]")):
-        if _digest(content[start : start + size]) != digest:
-            raise CorruptDataError(f"{path}: the mappings of its virtual datasets (offset {start}) are damaged")
+    for start, size, digest in json.loads(hdf5.attrs.get(_ATTRIBUTE, "[]")):
+        if _digest(file.read(start, size)) != digest:
+            raise CorruptDataError(f"{file.path}: the mappings of its virtual datasets (offset {start}) are damaged")
 
 
-def _heaps(content: BinaryIO) -> Iterator[tuple[int, int]]:
-    """Yield (offset, size) of whatever looks like a global heap; a chunk that does is constant as well.
-
-    Read in blocks: pages of a mapped file that were looked at once would count as this process's memory.
-    """
-    header = len(_HEAP_SIGNATURE) + _HEAP_SIZE_BYTES
-    offset, block = 0, b""
-    while more := content.read(_SCAN_BYTES):
-        block += more
-        start = block.find(_HEAP_SIGNATURE)
-        while start >= 0 and start + header <= len(block):
-            yield offset + start, int.from_bytes(block[start + len(_HEAP_SIGNATURE) : start + header], "little")
-            start = block.find(_HEAP_SIGNATURE, start + 1)
-        passed = start if start >= 0 else max(len(block) - header + 1, 0)
-        offset, block = offset + passed, block[passed:]
+def _heaps(file: OpenFile) -> Iterator[tuple[int, int]]:
+    """Yield (offset, size) of whatever looks like a global heap; a chunk that does is constant as well."""
+    head = len(_HEAP_SIGNATURE) + _HEAP_SIZE_BYTES
+    for begin in range(0, file.size, _BLOCK_BYTES):
+        block = file.read(begin, min(_BLOCK_BYTES + head - 1, file.size - begin))
+        place = block.find(_HEAP_SIGNATURE)
+        while 0 <= place <= len(block) - head and place < _BLOCK_BYTES:
+            size = int.from_bytes(block[place + len(_HEAP_SIGNATURE) : place + head], "little")
+            if begin + place + size <= file.size:
+                yield begin + place, size
+            place = block.find(_HEAP_SIGNATURE, place + 1)
 
 
 def _digest(heap: bytes) -> str:
