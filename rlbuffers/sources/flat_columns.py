@@ -92,8 +92,9 @@ def sort_arrays(arrays: Mapping[str, SizedArray], where: str) -> SortedArrays:
     Raises
     ------
     FormatError
-        If observations, actions, rewards or terminals are missing or empty, or one of these, of the
-        timeouts or of the next observations has another number of rows than the rewards.
+        If observations, actions, rewards or terminals are missing or empty; or one of these, of the
+        timeouts or of the next observations has another number of rows than the rewards, or holds no
+        numbers; or next observations have rows of another shape than the observations.
     """
     observed = [name for name in arrays if is_observation(name)]
     missing = [name for name in (ACTIONS, REWARDS, TERMINALS) if name not in arrays]
@@ -110,15 +111,28 @@ def sort_arrays(arrays: Mapping[str, SizedArray], where: str) -> SortedArrays:
         if name in needed and (not shape or shape[0] != count):
             rows = f"{shape[0]:,} rows" if shape else "a scalar"
             raise FormatError(f"{where}: expected {count:,} rows in {name!r}, like 'rewards'; found {rows}")
+        if name in needed and not _is_storable(dtype):
+            raise FormatError(f"{where}: expected numbers of at most 8 bytes in {name!r}, found {dtype}")
         if not shape and dtype.kind in _STORABLE + "USO":
             found.scalars.append(name)
-        elif dtype.kind not in _STORABLE or dtype.itemsize > _MAX_ITEM_BYTES or math.prod(shape) == 0:
+        elif not _is_storable(dtype) or math.prod(shape) == 0:
             found.left_out.append(f"{name!r}, whose dtype {dtype} or shape {shape} cannot be stored")
         elif shape[0] == count and not name.startswith(_WHOLE):
             found.columns.append(name)
         else:
             found.extras.append(name)
+    for name in observed:
+        shape, following = arrays[name].shape[1:], next_name(name)
+        if following in arrays and arrays[following].shape[1:] != shape:
+            raise FormatError(
+                f"{where}: expected rows of shape {shape} in {following!r}, like {name!r}; found "
+                f"{arrays[following].shape[1:]}"
+            )
     return found
+
+
+def _is_storable(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in _STORABLE and dtype.itemsize <= _MAX_ITEM_BYTES
 
 
 def flat_column(name: str, rows: Array, where: str) -> Array:
@@ -170,8 +184,7 @@ def _scalar_fact(scalar: Array) -> dict[str, Any] | None:
         return {"dtype": dtype, "value": item.decode("ascii")} if item.isascii() else None
     if isinstance(item, str):
         return {"dtype": "str", "value": item}
-    storable = scalar.dtype.kind in _STORABLE and scalar.dtype.itemsize <= _MAX_ITEM_BYTES
-    return {"dtype": scalar.dtype.name, "value": item} if storable and math.isfinite(item) else None
+    return {"dtype": scalar.dtype.name, "value": item} if _is_storable(scalar.dtype) and math.isfinite(item) else None
 
 
 def episode_bounds(ends: Array) -> list[tuple[int, int]]:

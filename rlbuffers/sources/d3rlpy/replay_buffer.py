@@ -167,7 +167,10 @@ class D3rlpySource(Source[Episode]):
         found = file.get(place)
         if not isinstance(found, h5py.Dataset) or found.size != 1 or found.dtype.kind not in "biuf":
             raise FormatError(f"{self.path}: expected one flag in {place!r}")
-        return bool(found[()])
+        flag = found[()]
+        if np.isnan(flag).any():
+            raise FormatError(f"{self.path}: expected a flag in {place!r}, found NaN")
+        return bool(flag)
 
     def _checked_count(self, number: int, rows: dict[str, Array], terminated: bool) -> int:
         """Return the number of transitions."""

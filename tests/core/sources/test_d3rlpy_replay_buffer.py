@@ -157,6 +157,7 @@ def change(name, values):
         (change("rewards_1", np.zeros((2, 1), "f4")), "as many rows of numbers in 'observations_1' as in 'rewards_1'"),
         (change("rewards_0", np.zeros((3, 2), "f4")), r"expected one reward a row, found rows of shape \(2,\)"),
         (change("terminated_1", None), "expected one flag in 'terminated_1'"),
+        (change("terminated_1", np.nan), "expected a flag in 'terminated_1', found NaN"),
         (change("terminated_1", [True, False]), "expected one flag in 'terminated_1'"),
         (change("observations_1", np.zeros((4, 5), "f4")), "episode 1: expected 'observations' like episode 0's"),
         (change("observations_1", np.zeros((4, 3), "f8")), "episode 1: expected 'observations' like episode 0's"),

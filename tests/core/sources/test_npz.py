@@ -126,6 +126,13 @@ def test_arrays_of_the_whole_are_extras_and_scalars(tmp_path, new_path):
         ({"observations": None}, "expected arrays observations; found"),
         ({"terminals": None, "actions": None}, "expected arrays actions, terminals"),
         ({"actions": np.zeros(6)}, "expected 7 rows in 'actions', like 'rewards'; found 6 rows"),
+        ({"terminals": np.full(STEPS, b"x")}, r"expected numbers of at most 8 bytes in 'terminals', found \|S1"),
+        ({"rewards": np.zeros(STEPS, complex)}, "expected numbers of at most 8 bytes in 'rewards', found complex128"),
+        (
+            {"next_observations": np.zeros((STEPS, 3, 2))},
+            r"expected rows of shape \(3,\) in 'next_observations', like 'observations'; found \(3, 2\)",
+        ),
+        ({"episodes/starts": np.zeros(STEPS)}, "the format has an array 'episodes/starts' already"),
         ({"timeouts": np.array(True)}, "expected 7 rows in 'timeouts', like 'rewards'; found a scalar"),
     ],
 )
