@@ -152,7 +152,7 @@ def test_a_damaged_chunk_is_named_with_its_place(new_path):
     content[chunk.byte_offset + chunk.size // 2] ^= 1
     path.write_bytes(content)
     place = rf"{path.name}: array 'frames', chunk 7 \(offset {chunk.byte_offset}, {chunk.size} bytes\)"
-    with rlbuffers.open(path) as buffer:
+    with rlbuffers.open(path, cache=0) as buffer:
         with pytest.raises(CorruptDataError, match=place):
             buffer[7]
         assert_same_rows(buffer[:7], taken(made.table, slice(7)))

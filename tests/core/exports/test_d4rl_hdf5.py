@@ -33,7 +33,7 @@ def exported(arrays, new_path, dataset=None):
         for name, rows in arrays.items():
             file[name] = rows
     rlbuffers.convert(D4RLSource(path, dataset), target)
-    with rlbuffers.open(target, cache_bytes=0) as buffer:
+    with rlbuffers.open(target, cache=0) as buffer:
         return export(buffer, output, "d4rl"), contents(output)
 
 
@@ -63,7 +63,7 @@ def test_a_published_file_comes_back_the_same(tmp_path, path, store):
     """But for flags, which become bool, rewards of shape (N, 1), and timeouts that were rebuilt."""
     target, output = tmp_path / f"b.{store}", tmp_path / "out.hdf5"
     rlbuffers.convert(D4RLSource(path, dataset_of_file(path.name)), target)
-    with rlbuffers.open(target, cache_bytes=1 << 20) as buffer:
+    with rlbuffers.open(target, cache=1 << 20) as buffer:
         report = export(buffer, output, "d4rl")
         timeouts = buffer[:]["timeouts"]
     expected = contents(path)
