@@ -121,7 +121,7 @@ def swapped(new_path, recipe, **arrays):
         (writer.append_episode if isinstance(piece, Episode) else writer.append_transitions)(piece)
     for name, change in arrays.items():
         growing = writer._arrays[name.replace("__", "/")]
-        growing._pending = [change(np.concatenate(growing._pending))]
+        growing._pending[: growing._num_pending] = change(growing._pending[: growing._num_pending].copy())
     writer.commit()
     return rlbuffers.validate(path)
 
