@@ -10,7 +10,7 @@ from rich.table import Table
 
 from rlbuffers_cli.console import console, rows_table
 
-__all__ = ["print_fitted"]
+__all__ = ["print_fitted", "print_unfolded"]
 
 _UNLIMITED = 1 << 16
 _READABLE_WIDTH = 24  # of the first column, which is folded when it is longer
@@ -40,9 +40,7 @@ def print_fitted(
     """
     kept = list(range(len(columns)))
     if not console.is_terminal:
-        table = _table(title, columns, rows, kept, right)
-        for line in console.render_lines(table, console.options.update_width(_UNLIMITED), pad=False):
-            console.print("".join(segment.text for segment in line).rstrip(), soft_wrap=True)
+        print_unfolded(_table(title, columns, rows, kept, right))
         return
     longest = max((len(str(row[0])) for row in rows), default=0)
     foldable = max(longest - _READABLE_WIDTH, 0)
@@ -51,6 +49,12 @@ def print_fitted(
             break
         kept.remove(columns.index(name))
     console.print(_table(title, columns, rows, kept, right))
+
+
+def print_unfolded(table: Table) -> None:
+    """Print a table as wide as it is, for what is no terminal."""
+    for line in console.render_lines(table, console.options.update_width(_UNLIMITED), pad=False):
+        console.print("".join(segment.text for segment in line).rstrip(), soft_wrap=True)
 
 
 def _table(

@@ -13,6 +13,7 @@ from rlbuffers_cli.commands.formats import formats
 from rlbuffers_cli.commands.generate import generate
 from rlbuffers_cli.commands.info import info
 from rlbuffers_cli.commands.list import list_buffers
+from rlbuffers_cli.commands.show import head, show
 from rlbuffers_cli.commands.train import train
 from rlbuffers_cli.commands.validate import validate
 
@@ -57,8 +58,10 @@ cli.add_command(convert)
 cli.add_command(export)
 cli.add_command(formats)
 cli.add_command(generate)
+cli.add_command(head)
 cli.add_command(info)
 cli.add_command(list_buffers)
+cli.add_command(show)
 cli.add_command(train)
 cli.add_command(validate)
 
