@@ -8,6 +8,7 @@ from rlbuffers import __version__
 from rlbuffers.errors import RlbuffersError, UsageError
 from rlbuffers_cli.commands.card import card
 from rlbuffers_cli.commands.convert import convert
+from rlbuffers_cli.commands.doctor import doctor
 from rlbuffers_cli.commands.export import export
 from rlbuffers_cli.commands.formats import formats
 from rlbuffers_cli.commands.generate import generate
@@ -55,6 +56,7 @@ def cli() -> None:
 
 cli.add_command(card)
 cli.add_command(convert)
+cli.add_command(doctor)
 cli.add_command(export)
 cli.add_command(formats)
 cli.add_command(generate)
