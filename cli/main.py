@@ -6,6 +6,7 @@ import click
 
 from rlbuffers import __version__
 from rlbuffers.errors import RlbuffersError, UsageError
+from rlbuffers_cli.commands.bench import bench
 from rlbuffers_cli.commands.card import card
 from rlbuffers_cli.commands.convert import convert
 from rlbuffers_cli.commands.doctor import doctor
@@ -54,6 +55,7 @@ def cli() -> None:
     """Offline-RL replay buffers: convert, generate, check, and train on them."""
 
 
+cli.add_command(bench)
 cli.add_command(card)
 cli.add_command(convert)
 cli.add_command(doctor)

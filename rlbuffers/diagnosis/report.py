@@ -81,7 +81,8 @@ def diagnose() -> Diagnosis:
     wanted = needs()
     with ThreadPoolExecutor(max(int(available_cores()), 1)) as pool:
         tested = pool.submit(run_python, _SELF_TEST)
-        torch = pool.submit(run_python, ["-c", _TORCH])
+        has_torch = any(need.name == "torch" and need.installed for group in wanted.values() for need in group)
+        torch = pool.submit(run_python, ["-c", _TORCH if has_torch else ""])
         imported = {name: pool.submit(_problems, name, group) for name, group in wanted.items()}
         self_test, problems = tested.result(), {name: found.result() for name, found in imported.items()}
     enables = json.loads(self_test.output)["enables"] if not self_test.problem else {}
