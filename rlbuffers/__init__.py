@@ -21,11 +21,20 @@ from rlbuffers.lazy import lazy_names
 
 if TYPE_CHECKING:
     from rlbuffers.conversion import convert
+    from rlbuffers.editing.diff import diff
+    from rlbuffers.editing.filter import filter_buffer as filter
+    from rlbuffers.editing.merge import merge
+    from rlbuffers.editing.normalize import normalize
+    from rlbuffers.editing.normalizer import Normalizer
+    from rlbuffers.editing.repack import repack
+    from rlbuffers.editing.split import split
+    from rlbuffers.editing.subset import subset
     from rlbuffers.episode import Episode, Transitions
     from rlbuffers.exporting import export
     from rlbuffers.reader import Buffer
     from rlbuffers.reader import open_buffer as open
     from rlbuffers.schema import BufferSpec, ColumnSpec
+    from rlbuffers.storage_options import StorageOptions
     from rlbuffers.validation import validate
     from rlbuffers.writer import BufferWriter, create
 
@@ -37,12 +46,21 @@ __all__ = [
     "BufferWriter",
     "ColumnSpec",
     "Episode",
+    "Normalizer",
+    "StorageOptions",
     "Transitions",
     "__version__",
     "convert",
     "create",
+    "diff",
     "export",
+    "filter",
+    "merge",
+    "normalize",
     "open",
+    "repack",
+    "split",
+    "subset",
     "validate",
 ]
 
@@ -54,11 +72,20 @@ __getattr__ = lazy_names(
         "BufferWriter": "rlbuffers.writer:BufferWriter",
         "ColumnSpec": "rlbuffers.schema:ColumnSpec",
         "Episode": "rlbuffers.episode:Episode",
+        "Normalizer": "rlbuffers.editing.normalizer:Normalizer",
+        "StorageOptions": "rlbuffers.storage_options:StorageOptions",
         "Transitions": "rlbuffers.episode:Transitions",
         "convert": "rlbuffers.conversion:convert",
         "create": "rlbuffers.writer:create",
+        "diff": "rlbuffers.editing.diff:diff",
         "export": "rlbuffers.exporting:export",
+        "filter": "rlbuffers.editing.filter:filter_buffer",
+        "merge": "rlbuffers.editing.merge:merge",
+        "normalize": "rlbuffers.editing.normalize:normalize",
         "open": "rlbuffers.reader:open_buffer",
+        "repack": "rlbuffers.editing.repack:repack",
+        "split": "rlbuffers.editing.split:split",
+        "subset": "rlbuffers.editing.subset:subset",
         "validate": "rlbuffers.validation:validate",
     },
 )

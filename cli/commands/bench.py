@@ -21,7 +21,10 @@ __all__ = ["bench"]
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench(buffer: str, batch_size: int | None, seconds: float, seed: int, as_json: bool) -> None:
-    """Measure how fast BUFFER is opened, sampled and scanned here, and say what training on it costs in RAM."""
+    """Measure how fast BUFFER is read on this machine.
+
+    Opening, random batches, and everything in order; and what training on it costs in RAM.
+    """
     from rlbuffers.read_speed import measure_read_speed
     from rlbuffers_cli.console import console, print_json
 

@@ -18,9 +18,9 @@ _STYLES = {"works": "green", "missing": "dim", "incomplete": "yellow", "broken":
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Check this installation: Python, packages, extras and the formats that they enable.
+    """Check this installation and say what works.
 
-    Every package is imported in a process of its own. The exit code is 1 if the core does not work or something that
+    Python, packages, extras and the formats that they enable; every package is imported in a process of its own. The exit code is 1 if the core does not work or something that
     is installed is broken.
     """
     from rlbuffers.diagnosis.report import diagnose

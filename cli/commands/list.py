@@ -25,7 +25,7 @@ _FINGERPRINT_DIGITS = 8
 @click.argument("folders", metavar="[DIR ...]", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_buffers(folders: tuple[Path, ...], as_json: bool) -> None:
-    """List the buffers below each DIR, or below the default folder of buffers.
+    """List the buffers below each DIR.  [default: where convert writes]
 
     Reads metadata only. What is damaged, interrupted or being written is listed with the reason.
     """

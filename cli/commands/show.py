@@ -55,7 +55,10 @@ def _options(command: Command) -> Command:
 @click.argument("rows", metavar="[ROWS]", required=False)
 @click.option("--rows", "rows_option", metavar="ROWS", help="The same as ROWS.")
 def show(buffer: str, rows: str | None, rows_option: str | None, **wish: Any) -> None:
-    """Show rows of BUFFER: 5, 100:110, -10:, or 1,4,7:9; the first ten by default, or a whole episode."""
+    """Show rows of BUFFER, and draw frames.
+
+    ROWS are numbers and slices: 5, 100:110, -10:, or 1,4,7:9; the first ten by default, or a whole episode.
+    """
     from rlbuffers.errors import UsageError
 
     if rows is not None and rows_option is not None:
