@@ -20,6 +20,7 @@ from rlbuffers_cli.commands.list import list_buffers
 from rlbuffers_cli.commands.merge import merge
 from rlbuffers_cli.commands.normalize import normalize
 from rlbuffers_cli.commands.repack import repack
+from rlbuffers_cli.commands.repair import repair
 from rlbuffers_cli.commands.show import head, show
 from rlbuffers_cli.commands.split import split
 from rlbuffers_cli.commands.subset import subset
@@ -77,6 +78,7 @@ cli.add_command(list_buffers)
 cli.add_command(merge)
 cli.add_command(normalize)
 cli.add_command(repack)
+cli.add_command(repair)
 cli.add_command(show)
 cli.add_command(split)
 cli.add_command(subset)

@@ -20,8 +20,8 @@ _STYLES = {"works": "green", "missing": "dim", "incomplete": "yellow", "broken":
 def doctor(ctx: click.Context, as_json: bool) -> None:
     """Check this installation and say what works.
 
-    Python, packages, extras and the formats that they enable; every package is imported in a process of its own. The exit code is 1 if the core does not work or something that
-    is installed is broken.
+    Python, packages, extras and the formats that they enable; every package is imported in a process of its own. The
+    exit code is 1 if the core does not work or something that is installed is broken.
     """
     from rlbuffers.diagnosis.report import diagnose
     from rlbuffers_cli.console import console, print_json

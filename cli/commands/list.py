@@ -25,9 +25,10 @@ _FINGERPRINT_DIGITS = 8
 @click.argument("folders", metavar="[DIR ...]", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_buffers(folders: tuple[Path, ...], as_json: bool) -> None:
-    """List the buffers below each DIR.  [default: where convert writes]
+    """List the buffers below each DIR.
 
-    Reads metadata only. What is damaged, interrupted or being written is listed with the reason.
+    Without DIR, those below the folder that convert writes into. Reads metadata only. What is damaged, interrupted
+    or being written is listed with the reason.
     """
     from rlbuffers.catalog import catalog
     from rlbuffers_cli.console import print_json
