@@ -1,7 +1,7 @@
 """Reading rows of one stored array: the fast path that every backend shares.
 
 An array that fits the memory budget is decoded once and kept. Of larger ones only the chunks that a
-request touches are decoded, each once, straight from the mapped file.
+request touches are read and decoded, each once.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.errors import CorruptDataError
 from rlbuffers.recycling import RecycledArrays
-from rlbuffers.stores.base import ChunkTable, StoredArray, StoreReader
-from rlbuffers.stores.codecs import CodecError
+from rlbuffers.stores.base import StoredArray, StoreReader
+from rlbuffers.stores.chunk_table import ChunkTable
+from rlbuffers.stores.decoding import decode_chunks
 
 __all__ = ["StoredRows"]
 
@@ -90,24 +90,9 @@ class StoredRows:
         CorruptDataError
             If a chunk fails its checksum or has another size; names file, array, chunk and offset.
         """
-        table = self.table
-        size = self.array.chunk_bytes
         shape = (len(chunks) * self.array.chunk_rows, *self.array.shape[1:])
         out = self._memory.empty(shape, self.array.dtype)
-        regions = table.regions
-        starts = table.offsets[chunks]
-        places = zip(
-            table.region_of[chunks].tolist(), starts.tolist(), (starts + table.sizes[chunks]).tolist(), strict=True
-        )
-        stored = [regions[region][start:stop] for region, start, stop in places]
-        try:
-            self.array.codec.decode(stored, size, out.reshape(-1).view(np.uint8).data)
-        except CodecError as error:
-            chunk = int(chunks[error.index])
-            raise CorruptDataError(
-                f"{table.region_names[table.region_of[chunk]]}: array {self.array.name!r}, chunk {chunk} "
-                f"(offset {table.offsets[chunk]}, {table.sizes[chunk]} bytes): {error}"
-            ) from error
+        decode_chunks(self.array, self.table, chunks, out.reshape(-1).view(np.uint8))
         return out
 
     @property
