@@ -17,6 +17,7 @@ from rlbuffers_cli.commands.info import info
 from rlbuffers_cli.commands.merge import merge
 from rlbuffers_cli.commands.normalize import normalize
 from rlbuffers_cli.commands.repack import repack
+from rlbuffers_cli.commands.report import report
 from rlbuffers_cli.commands.split import split
 from rlbuffers_cli.commands.subset import subset
 from rlbuffers_cli.commands.train import train
@@ -69,6 +70,7 @@ cli.add_command(info)
 cli.add_command(merge)
 cli.add_command(normalize)
 cli.add_command(repack)
+cli.add_command(report)
 cli.add_command(split)
 cli.add_command(subset)
 cli.add_command(train)
