@@ -10,13 +10,48 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rlbuffers.errors import BufferBusyError, BufferExistsError
 
-__all__ = ["AtomicPath", "write_bytes_atomically"]
+__all__ = ["PARTIAL_SUFFIX", "AtomicPath", "final_of", "is_being_written", "partial_of", "write_bytes_atomically"]
+
+PARTIAL_SUFFIX = ".partial"
+# Whoever only asks whether a path is being written holds its lock for some microseconds.
+_LOCK_TRIES = 3
+_LOCK_PAUSE_SECONDS = 0.02
+
+
+def partial_of(final: Path) -> Path:
+    """Return where the work for a path happens before it is published."""
+    return final.with_name(f".{final.name}{PARTIAL_SUFFIX}")
+
+
+def final_of(partial: Path) -> Path:
+    """Return the path that a partial one would have become."""
+    return partial.with_name(partial.name.removeprefix(".").removesuffix(PARTIAL_SUFFIX))
+
+
+def is_being_written(final: Path) -> bool:
+    """Whether a living process is writing a path."""
+    try:
+        descriptor = os.open(_lock_of(final), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock_of(final: Path) -> Path:
+    return final.with_name(f".{final.name}.lock")
 
 
 class AtomicPath:
@@ -40,8 +75,8 @@ class AtomicPath:
     def __init__(self, final: Path, *, overwrite: bool = False) -> None:
         self.final = final
         self.overwrite = overwrite
-        self.partial = final.with_name(f".{final.name}.partial")
-        self._lock_path = final.with_name(f".{final.name}.lock")
+        self.partial = partial_of(final)
+        self._lock_path = _lock_of(final)
         self._replaced = final.with_name(f".{final.name}.replaced")
         self._refuse_existing()
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -59,12 +94,17 @@ class AtomicPath:
             raise BufferExistsError(f"{self.final}: exists already; pass --overwrite (overwrite=True) to replace it")
 
     def _take_lock(self) -> int:
+        refused = 0
         while True:
             descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 os.close(descriptor)
+                refused += 1
+                if refused < _LOCK_TRIES:
+                    time.sleep(_LOCK_PAUSE_SECONDS)
+                    continue
                 raise BufferBusyError(f"{self.final}: another process is writing it; wait for it or stop it") from error
             # A former owner may have removed the file between our open and our lock.
             with _ignored_missing():

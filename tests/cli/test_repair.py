@@ -1,0 +1,83 @@
+"""`rlbuffers repair`."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from chunk_places import chunk_places, flip
+from reference import Recipe, make, write
+
+import rlbuffers
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """Stacked episodes of which one chunk of frames is damaged: the second of three episodes."""
+    path = write(tmp_path / "x.hdf5", make(Recipe("episodes", (30, 40, 20), stack=2, size=(6, 6))))
+    file, offset, size = chunk_places(path)["frames"][4]
+    flip(file, offset + size - 1, random.Random(0))
+    return path
+
+
+def lines_of(result):
+    return [" ".join(line.split()) for line in result.stdout.splitlines()]
+
+
+def test_what_was_lost_is_said(run, damaged, tmp_path):
+    result = run("repair", damaged, "-o", tmp_path / "new.zarr")
+    assert result.exit_code == 0
+    lines = lines_of(result)
+    assert "frames 1 episodes 1 of 8 chunks cannot be read: not a whole zlib stream of 432 bytes" in lines
+    assert "lost 1 of 3 episodes, 40 of 90 transitions (44.44%)" in lines
+    assert "lost rows 30-69" in lines
+    assert f"buffer {tmp_path}/new.zarr" in lines
+    with rlbuffers.open(tmp_path / "new.zarr") as buffer:
+        assert f"fingerprint {buffer.fingerprint}" in lines
+        assert len(buffer) == 50
+    assert run("validate", tmp_path / "new.zarr").exit_code == 0
+
+
+def test_a_dry_run(run, damaged, tmp_path):
+    result = run("repair", damaged, "--dry-run")
+    assert result.exit_code == 0
+    assert "could be written 50 transitions" in lines_of(result)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.hdf5"]
+
+
+def test_json(run, damaged, tmp_path):
+    found = json.loads(run("repair", damaged, "-o", tmp_path / "new.hdf5", "--json").stdout)
+    assert (found["num_rows_lost"], found["lost_rows"], found["num_kept"]) == (40, "30-69", 2)
+    assert found["kept"]["transitions"] == 50
+    assert [loss["array"] for loss in found["losses"]] == ["frames"]
+
+
+def test_a_sound_buffer(run, tmp_path):
+    path = write(tmp_path / "x.zarr", make(Recipe("transitions", (30,))))
+    result = run("repair", path, "-o", tmp_path / "new.zarr")
+    assert result.exit_code == 0
+    assert lines_of(result)[-1] == f"{path}: nothing is damaged; nothing was written"
+    assert not (tmp_path / "new.zarr").exists()
+
+
+def test_the_output_must_be_named_or_declined(run, damaged, tmp_path):
+    for words in ([], ["-o", tmp_path / "new.zarr", "--dry-run"]):
+        result = run("repair", damaged, *words)
+        assert result.exit_code == 2
+        assert result.stderr == "Error: say where to write with -o NEW, or --dry-run to write nothing\n"
+
+
+def test_what_is_there_is_not_replaced(run, damaged, tmp_path):
+    (tmp_path / "new.hdf5").write_text("old")
+    result = run("repair", damaged, "-o", tmp_path / "new.hdf5")
+    assert result.exit_code == 1
+    assert "exists already" in result.stderr
+    assert run("repair", damaged, "-o", tmp_path / "new.hdf5", "--overwrite").exit_code == 0
+
+
+def test_nothing_there_is_one_line(run, tmp_path):
+    result = run("repair", tmp_path / "x.hdf5", "--dry-run")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "there is no such file" in result.stderr
