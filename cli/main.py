@@ -21,6 +21,7 @@ from rlbuffers_cli.commands.merge import merge
 from rlbuffers_cli.commands.normalize import normalize
 from rlbuffers_cli.commands.repack import repack
 from rlbuffers_cli.commands.repair import repair
+from rlbuffers_cli.commands.report import report
 from rlbuffers_cli.commands.show import head, show
 from rlbuffers_cli.commands.split import split
 from rlbuffers_cli.commands.subset import subset
@@ -78,6 +79,7 @@ cli.add_command(list_buffers)
 cli.add_command(merge)
 cli.add_command(normalize)
 cli.add_command(repack)
+cli.add_command(report)
 cli.add_command(repair)
 cli.add_command(show)
 cli.add_command(split)

@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from rlbuffers.editing.split import split
     from rlbuffers.editing.subset import subset
     from rlbuffers.episode import Episode, Transitions
+    from rlbuffers.episode_block import EpisodeBlock
     from rlbuffers.exporting import export
+    from rlbuffers.online.ring import RingBuffer
     from rlbuffers.reader import Buffer
     from rlbuffers.reader import open_buffer as open
+    from rlbuffers.samplers import mix_buffers
     from rlbuffers.schema import BufferSpec, ColumnSpec
     from rlbuffers.storage_options import StorageOptions
     from rlbuffers.validation import validate
@@ -46,7 +49,9 @@ __all__ = [
     "BufferWriter",
     "ColumnSpec",
     "Episode",
+    "EpisodeBlock",
     "Normalizer",
+    "RingBuffer",
     "StorageOptions",
     "Transitions",
     "__version__",
@@ -56,6 +61,7 @@ __all__ = [
     "export",
     "filter",
     "merge",
+    "mix_buffers",
     "normalize",
     "open",
     "repack",
@@ -72,7 +78,9 @@ __getattr__ = lazy_names(
         "BufferWriter": "rlbuffers.writer:BufferWriter",
         "ColumnSpec": "rlbuffers.schema:ColumnSpec",
         "Episode": "rlbuffers.episode:Episode",
+        "EpisodeBlock": "rlbuffers.episode_block:EpisodeBlock",
         "Normalizer": "rlbuffers.editing.normalizer:Normalizer",
+        "RingBuffer": "rlbuffers.online.ring:RingBuffer",
         "StorageOptions": "rlbuffers.storage_options:StorageOptions",
         "Transitions": "rlbuffers.episode:Transitions",
         "convert": "rlbuffers.conversion:convert",
@@ -81,6 +89,7 @@ __getattr__ = lazy_names(
         "export": "rlbuffers.exporting:export",
         "filter": "rlbuffers.editing.filter:filter_buffer",
         "merge": "rlbuffers.editing.merge:merge",
+        "mix_buffers": "rlbuffers.samplers.mixture:mix_buffers",
         "normalize": "rlbuffers.editing.normalize:normalize",
         "open": "rlbuffers.reader:open_buffer",
         "repack": "rlbuffers.editing.repack:repack",

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from rlbuffers.errors import BufferNotFoundError, UsageError
+from rlbuffers.loading.loader import Loader
 from rlbuffers.paths import generated_buffer_path
 from rlbuffers.reader import Buffer, open_buffer
-from rlbuffers.samplers.uniform import UniformSampler
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, TERMINALS
+from rlbuffers.transforms import ClipRewards
 from rlbuffers_train.algorithms.base import ProblemSpec
-from rlbuffers_train.batch import COLUMNS, TransitionBatch, make_batch
+from rlbuffers_train.batch import COLUMNS, TransitionBatches
 from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import pick_device, set_threads
 from rlbuffers_train.evaluation_task import choose_evaluation_task
@@ -39,6 +37,9 @@ __all__ = ["DEFAULT_TASK", "OfflineSettings", "problem_of_buffer", "train_offlin
 
 DEFAULT_TASK = "CartPole-v1"
 _DEFAULT_EPS = 0.2
+# One thread reads a batch in less time than an update takes; more would take cores from the update.
+_WORKERS = 1
+_PREFETCH = 4
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
     reporter = reporter or SilentReporter()
     device = pick_device(request.device)
     resumed = load_resumed(request, device, online=False)
-    with open_buffer(_find_buffer(request, resumed)) as buffer:
+    with ExitStack() as stack:
+        buffer = stack.enter_context(open_buffer(_find_buffer(request, resumed)))
         settings = _settle(request, buffer, resumed)
         problem = problem_of_buffer(buffer)
         asked = request.task or (None if resumed is None else resumed.task)
@@ -104,11 +106,15 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             task = choose_evaluation_task(asked, buffer, problem, reporter)
         set_threads(problem)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
-        sampler = UniformSampler(
-            buffer, algorithm.config.batch_size, generator_of(settings.seed, Stream.SAMPLER), COLUMNS
+        sampler = buffer.sampler(
+            algorithm.config.batch_size,
+            generator_of(settings.seed, Stream.SAMPLER),
+            columns=COLUMNS,
+            transforms=[ClipRewards()] if settings.clip_rewards else [],
         )
-        to_batch = partial(_to_batch, gamma=algorithm.config.gamma, device=device, clip_rewards=settings.clip_rewards)
-        stepper = OfflineStepper(algorithm, sampler, to_batch)
+        to_batch = TransitionBatches(algorithm.config.gamma, device)
+        loader = stack.enter_context(Loader(sampler, to_batch, prefetch=_PREFETCH, workers=_WORKERS))
+        stepper = OfflineStepper(algorithm, loader)
         if resumed is not None:
             stepper.resume(resumed.step, resumed.streams)
             torch.set_rng_state(resumed.torch_random_state)
@@ -182,10 +188,3 @@ def _settle(request: TrainingRequest, buffer: Buffer, resumed: Checkpoint | None
     may_change = {name: asked[name] for name in ("epoch", "eval_episodes", "buffer") if name in asked}
     refuse_changes({name: value for name, value in asked.items() if name not in may_change}, resumed.settings)
     return replace(OfflineSettings(**resumed.settings), **may_change)
-
-
-def _to_batch(
-    columns: Mapping[str, np.ndarray[Any, Any]], *, gamma: float, device: torch.device, clip_rewards: bool
-) -> TransitionBatch:
-    batch = make_batch(columns, gamma, device)
-    return batch._replace(rewards=batch.rewards.clamp(-1.0, 1.0)) if clip_rewards else batch

@@ -158,7 +158,7 @@ class Trainer:
         self._epoch_metrics.add(metrics)
         self._logged_metrics.add(metrics)
         if self._watch.total - self._logged_at > _SECONDS_PER_LOG:
-            self._run.log(self._stepper.step, self._logged_metrics.take())
+            self._run.log(self._stepper.step, {**self._logged_metrics.take(), **self._watch.fractions()})
             self._logged_at = self._watch.total
         self._show("training")
 

@@ -94,7 +94,7 @@ def opened(buffer: BufferOrPath) -> Iterator[Buffer]:
     if isinstance(buffer, Buffer):
         yield buffer
         return
-    with Buffer(buffer, cache_bytes=0) as found:
+    with Buffer(buffer, cache=0) as found:
         yield found
 
 

@@ -187,7 +187,7 @@ class Expression:
             close = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             self._fail(node, f"there is no {name!r}; {hint}Known are {', '.join(known)}")
-        return _Value(_widened(self._values[name]), name in self._per_step)
+        return _Value(self._values[name], name in self._per_step)
 
     def _compute_boolop(self, node: ast.BoolOp) -> _Value:
         word, combine = ("and", np.logical_and) if isinstance(node.op, ast.And) else ("or", np.logical_or)
@@ -288,7 +288,7 @@ class Expression:
             return _Value(combine.reduceat(combine.reduce(rows.astype(np.bool_), axis=1), starts))
         if name in ("min", "max"):
             combine = np.minimum if name == "min" else np.maximum
-            return _Value(combine.reduceat(combine.reduce(_number(rows), axis=1), starts))
+            return _Value(combine.reduceat(combine.reduce(rows, axis=1), starts))
         totals = np.add.reduceat(rows.astype(np.float64).sum(axis=1), starts)
         if name == "sum":
             return _Value(totals)
@@ -318,13 +318,8 @@ class Expression:
         return _Value(arrays[0], per_step), _Value(arrays[1], per_step)
 
 
-def _widened(array: Array) -> Array:
-    if array.dtype.kind == "f":
-        return array.astype(np.float64)
-    if array.dtype.kind in "iu" and array.dtype != np.uint64:
-        return array.astype(np.int64)
-    return array
-
-
 def _number(array: Array) -> Array:
-    return array.astype(np.int64) if array.dtype == np.bool_ else array
+    """Widen numbers before anything is computed of them, so that no byte overflows; flags become 0 and 1."""
+    if array.dtype.kind == "f":
+        return array.astype(np.float64, copy=False)
+    return array if array.dtype == np.uint64 else array.astype(np.int64, copy=False)

@@ -106,7 +106,7 @@ def _written(
         before = 0
         for number, (source, target) in enumerate(zip(sources, targets, strict=True)):
             # The writer tells the container by the suffix, and takes the path only when it is whole.
-            written = target.partial.with_name(target.partial.name + target.final.suffix)
+            written = target.partial.with_name(target.partial.name + _suffix(target.final))
             stack.callback(_remove, written)
             report = derive(
                 source,
@@ -181,7 +181,13 @@ def _paths(
     names = names or [f"{number:05}-of-{count:05}" for number in range(1, count + 1)]
     if len(names) != count or len(set(names)) != count or any("/" in name or not name for name in names):
         raise UsageError(f"names {', '.join(names)}: expected {count} different names, without slashes")
-    suffix = FORMATS[format_name].suffix if format_name else buffer.path.suffix
+    suffix = FORMATS[format_name].suffix if format_name else _suffix(buffer.path)
     place = buffer.path.parent if folder is None else Path(folder)
-    stem = buffer.path.name.removesuffix(buffer.path.suffix)
+    stem = buffer.path.name.removesuffix(_suffix(buffer.path))
     return [place / f"{stem}-{name}{suffix}" for name in names]
+
+
+def _suffix(path: Path) -> str:
+    """Return the end of a name that tells the container, which may have two dots."""
+    known = [backend.suffix for backend in FORMATS.values() if backend.suffix and path.name.endswith(backend.suffix)]
+    return max(known, key=len, default=path.suffix)

@@ -6,6 +6,7 @@ Every operation that makes a buffer of a buffer reads through this one class.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -76,31 +77,30 @@ class BufferSelection(Source[Rows]):
         self._buffer = buffer
         self._in_episodes = buffer.spec.layout == "episodes"
         count = buffer.num_episodes if self._in_episodes else len(buffer)
-        self._chosen: Indices = np.arange(count) if chosen is None else np.asarray(chosen, np.int64)
-        self._check_chosen(count)
+        # Numbers of all rows are not kept: there may be very many.
+        self._rows: Indices | None = None
+        self._count = count if chosen is None else len(chosen)
+        if chosen is not None:
+            self._rows = _ascending(np.asarray(chosen, np.int64), count, buffer, self._in_episodes)
         if self._in_episodes:
-            self._starts: Indices = buffer.arrays[EPISODE_STARTS].all()[self._chosen]
-            self._full_lengths: Indices = buffer.arrays[EPISODE_LENGTHS].all()[self._chosen]
-        else:
-            self._starts, self._full_lengths = self._chosen, np.ones(len(self._chosen), np.int64)
-        self._lengths: Indices = self._full_lengths if lengths is None else np.asarray(lengths, np.int64)
+            self._numbers: Indices = np.arange(count) if self._rows is None else self._rows
+            self._starts: Indices = buffer.arrays[EPISODE_STARTS].all()[self._numbers]
+            self._full_lengths: Indices = buffer.arrays[EPISODE_LENGTHS].all()[self._numbers]
+            self._lengths = self._full_lengths if lengths is None else np.asarray(lengths, np.int64)
+            self._check_lengths()
+        elif lengths is not None:
+            raise UsageError(f"{buffer.path}: independent transitions have no lengths")
+        self._done = 0
+        self._reward_sum = 0.0
+
+    def _check_lengths(self) -> None:
         if (
             self._lengths.shape != self._full_lengths.shape
             or ((self._lengths < 1) | (self._lengths > self._full_lengths)).any()
         ):
-            raise UsageError(f"{buffer.path}: expected a length for each chosen episode, of 1 to all of its steps")
-        self._done = 0
-        self._reward_sum = 0.0
-
-    def _check_chosen(self, count: int) -> None:
-        what = "episode" if self._in_episodes else "row"
-        if not len(self._chosen):
-            raise UsageError(f"{self._buffer.path}: no {what} was chosen")
-        if (np.diff(self._chosen) < 1).any():
-            raise UsageError(f"numbers of chosen {what}s must ascend")
-        if self._chosen[0] < 0 or self._chosen[-1] >= count:
-            wrong = self._chosen[0] if self._chosen[0] < 0 else self._chosen[-1]
-            raise OutOfRangeError(f"{self._buffer.path}: there is no {what} {wrong}; the buffer has {count:,}")
+            raise UsageError(
+                f"{self._buffer.path}: expected a length for each chosen episode, of 1 to all of its steps"
+            )
 
     @property
     def where(self) -> str:
@@ -133,21 +133,33 @@ class BufferSelection(Source[Rows]):
         frames_a_row = self.spec.stack + 1 if not self._in_episodes else 1
         chosen = spanned + sum(array.row_bytes * frames_a_row for array in arrays if array.name == FRAMES)
         rows = max(_BLOCK_BYTES // chosen, 1)
-        if not self._in_episodes:
-            rows = max(rows // BLOCK_ROWS, 1) * BLOCK_ROWS  # fills chunks of frames and fingerprint blocks exactly
-        span = max(_SPAN_BYTES // spanned, rows)
+        if self._in_episodes:
+            return self._episode_bounds(rows, max(_SPAN_BYTES // spanned, rows))
+        rows = max(rows // BLOCK_ROWS, 1) * BLOCK_ROWS  # fills chunks of frames and fingerprint blocks exactly
+        return self._row_bounds(rows, max(_SPAN_BYTES // spanned, rows))
+
+    def _episode_bounds(self, rows: int, span: int) -> Iterator[tuple[int, int]]:
         ends, last_rows = np.cumsum(self._lengths), self._starts + self._lengths
         first = 0
-        while first < len(ends):
+        while first < self._count:
             by_rows = np.searchsorted(ends, ends[first] - self._lengths[first] + rows, side="right")
             by_span = np.searchsorted(last_rows, self._starts[first] + span, side="right")
             last = max(int(min(by_rows, by_span)), first + 1)
             yield first, last
             first = last
 
+    def _row_bounds(self, rows: int, span: int) -> Iterator[tuple[int, int]]:
+        first = 0
+        while first < self._count:
+            last = min(first + rows, self._count)
+            if self._rows is not None:
+                last = min(last, int(np.searchsorted(self._rows, self._rows[first] + span)))
+            yield first, last
+            first = last
+
     def _episodes(self, block: slice) -> EpisodeBlock:
         arrays, stack = self._buffer.arrays, self.spec.stack
-        numbers, starts, lengths = self._chosen[block], self._starts[block], self._lengths[block]
+        numbers, starts, lengths = self._numbers[block], self._starts[block], self._lengths[block]
         rows = _runs(starts, lengths)
         known, whole = (_take(arrays[name], numbers) for name in (EPISODE_FINAL_KNOWN, EPISODE_WHOLE))
         is_cut = lengths < self._full_lengths[block]
@@ -168,20 +180,22 @@ class BufferSelection(Source[Rows]):
 
     def _transitions(self, block: slice) -> Transitions:
         arrays, stack = self._buffer.arrays, self.spec.stack
-        rows = self._chosen[block]
+        rows = np.arange(block.start, block.stop) if self._rows is None else self._rows[block]
         columns = {name: _take(arrays[name], rows) for name in self.spec.columns if name in arrays}
         if not stack:
             return Transitions(columns)
         frames = _take(arrays[FRAMES], _take(arrays[STACK_INDEX], rows).ravel())
-        _, places, overridden = np.intersect1d(
-            rows, arrays[OVERRIDE_ROWS].all(), assume_unique=True, return_indices=True
-        )
+        _, places, overridden = np.intersect1d(rows, self._override_rows, assume_unique=True, return_indices=True)
         return Transitions(
             columns,
             frames.reshape(len(rows), stack + 1, *frames.shape[1:]),
             places.astype(np.int64),
             arrays[OVERRIDE_OBSERVATIONS].take(overridden.astype(np.int64)),
         )
+
+    @cached_property
+    def _override_rows(self) -> Indices:
+        return self._buffer.arrays[OVERRIDE_ROWS].all()
 
     def extras(self) -> Mapping[str, Array]:
         """Return the buffer's extras."""
@@ -190,13 +204,13 @@ class BufferSelection(Source[Rows]):
     def tally(self) -> Tally:
         """Count what was chosen, by the stored returns where there are episodes."""
         if not self._in_episodes:
-            return Tally(None, len(self._chosen), self._reward_sum)
-        returns = self._buffer.arrays[EPISODE_RETURNS].all()[self._chosen]
+            return Tally(None, self._count, self._reward_sum)
+        returns = self._buffer.arrays[EPISODE_RETURNS].all()[self._numbers]
         for place in np.flatnonzero(self._lengths < self._full_lengths).tolist():
             start, length = int(self._starts[place]), int(self._lengths[place])
             returns[place] = total_reward(self._buffer.arrays[REWARDS].slice(start, start + length))
         total = total_reward(returns)
-        return Tally(len(self._chosen), int(self._lengths.sum()), total)
+        return Tally(self._count, int(self._lengths.sum()), total)
 
     def metadata(self) -> dict[str, Any]:
         """Return the buffer's metadata but for what the writer derives; rows of parts are counted anew."""
@@ -219,6 +233,8 @@ class BufferSelection(Source[Rows]):
 
     def _rows_before(self, row: int) -> int:
         """Count the chosen rows that stand before a row of the buffer."""
+        if not self._in_episodes:
+            return row if self._rows is None else int(np.searchsorted(self._rows, row))
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         if number < 0:
             return 0
@@ -228,7 +244,7 @@ class BufferSelection(Source[Rows]):
     @property
     def total(self) -> int:
         """Number of transitions."""
-        return int(self._lengths.sum())
+        return int(self._lengths.sum()) if self._in_episodes else self._count
 
     @property
     def done(self) -> int:
@@ -239,6 +255,18 @@ class BufferSelection(Source[Rows]):
 def descriptive_metadata(buffer: Buffer) -> dict[str, Any]:
     """Return a buffer's metadata but for what the writer derives from the content."""
     return {name: value for name, value in buffer.metadata.items() if name not in DERIVED_METADATA}
+
+
+def _ascending(chosen: Indices, count: int, buffer: Buffer, in_episodes: bool) -> Indices:
+    what = "episode" if in_episodes else "row"
+    if not len(chosen):
+        raise UsageError(f"{buffer.path}: no {what} was chosen")
+    if (np.diff(chosen) < 1).any():
+        raise UsageError(f"numbers of chosen {what}s must ascend")
+    if chosen[0] < 0 or chosen[-1] >= count:
+        wrong = chosen[0] if chosen[0] < 0 else chosen[-1]
+        raise OutOfRangeError(f"{buffer.path}: there is no {what} {wrong}; the buffer has {count:,}")
+    return chosen
 
 
 def _runs(starts: Indices, lengths: Indices) -> Indices:

@@ -52,6 +52,11 @@ class StoredArray:
         return self.dtype.itemsize * self.chunk_rows * math.prod(self.shape[1:])
 
     @property
+    def row_bytes(self) -> int:
+        """Size of one row in bytes."""
+        return self.dtype.itemsize * math.prod(self.shape[1:])
+
+    @property
     def nbytes(self) -> int:
         """Size of all rows, decoded, in bytes."""
         return self.dtype.itemsize * math.prod(self.shape)
@@ -159,6 +164,14 @@ class StoreReader(ABC):
         CorruptDataError
             If that cannot be found out.
         """
+
+    @abstractmethod
+    def stored_bytes(self, name: str) -> int:
+        """Size in bytes of the files that hold an array's chunks, whatever else is in them."""
+
+    def decoded_rows(self, name: str) -> np.ndarray[Any, Any] | None:
+        """Return all rows of an array where these are in memory in any case, not to be written to; else None."""
+        return None
 
     def problems(self) -> Iterator[str]:
         """Yield what contradicts itself in how the container keeps the chunks, a sentence each."""

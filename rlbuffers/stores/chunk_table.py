@@ -7,6 +7,7 @@ carries) and loads one when a chunk of it is first wanted.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,10 @@ class ChunkFiles(ABC):
         CorruptDataError
             If a file ends before the range does.
         """
+
+    @abstractmethod
+    def in_memory(self) -> ChunkFiles:
+        """Return the same files, read into memory as a whole; again the same ones if asked twice."""
 
     def descriptors(self, numbers: Int64, offsets: Int64) -> tuple[Int64, Int64] | None:
         """Return what compiled code reads from: file descriptors and offsets, or -1 and addresses.
@@ -125,6 +130,12 @@ class ChunkTable:
                 self._load(piece)
         numbers = pieces if self._files_are_pieces else np.zeros_like(pieces)
         return ChunkPlaces(self.files, numbers, self._offsets[chunks], self._sizes[chunks])
+
+    def in_memory(self) -> ChunkTable:
+        """Return a table of the same chunks whose files are in memory."""
+        table = copy.copy(self)
+        table.files = self.files.in_memory()
+        return table
 
     def place_name(self, chunk: int) -> str:
         """Say where a chunk is: ``FILE: array 'NAME', chunk N (offset O, S bytes)``."""

@@ -143,6 +143,7 @@ class HDF5Reader(StoreReader):
             check_views(hdf5, self._file)
             self.arrays = _stored_arrays(hdf5, path)
             self._tables = find_tables(hdf5)
+        self._files = LocalFiles([path])
 
     @classmethod
     def open(cls, path: Path) -> HDF5Reader:
@@ -164,7 +165,7 @@ class HDF5Reader(StoreReader):
     def chunk_table(self, name: str) -> ChunkTable:
         """See base class."""
         count = self.arrays[name].num_chunks
-        files = LocalFiles([self._path])
+        files = self._files
         stored = self._tables.get(name)
         if stored is None or self._is_stale(stored, name):
             return ChunkTable(name, count, files, lambda _: self._library_table(name))
@@ -186,6 +187,10 @@ class HDF5Reader(StoreReader):
     def _library_table(self, name: str) -> tuple[Array, Array]:
         with self._opened() as hdf5:
             return library_table(hdf5[name], self.arrays[name].num_chunks)
+
+    def stored_bytes(self, name: str) -> int:
+        """See base class; all arrays are in one file."""
+        return self._file.size
 
     def problems(self) -> Iterator[str]:
         """See base class: the tables in the file say what the library says."""

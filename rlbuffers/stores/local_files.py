@@ -22,6 +22,8 @@ from rlbuffers.stores.chunk_table import Array, ChunkFiles, Int64
 
 __all__ = ["LocalFiles", "MemoryBlocks", "OpenFile"]
 
+_BLOCK_BYTES = 16 << 20
+
 
 class OpenFile:
     """A local file, open for reading by position until nobody refers to it; safe between threads and after a fork."""
@@ -70,6 +72,7 @@ class LocalFiles(ChunkFiles):
         self._what = what
         self._open: dict[int, OpenFile] = {}
         self._descriptors = np.full(len(paths), -1, np.int64)
+        self._in_memory: MemoryBlocks | None = None
         self._passing = threading.local()  # files beyond the limit: open while one thread reads from them
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._max_open = soft * 3 // 4 if soft != resource.RLIM_INFINITY else len(paths)
@@ -102,6 +105,13 @@ class LocalFiles(ChunkFiles):
         places = zip(numbers.tolist(), offsets.tolist(), sizes.tolist(), strict=True)
         return [memoryview(self._file(number).read(offset, size)) for number, offset, size in places]
 
+    def in_memory(self) -> MemoryBlocks:
+        """See base class."""
+        if self._in_memory is None:
+            blocks = [_whole(self._file(number)) for number in range(len(self._paths))]
+            self._in_memory = MemoryBlocks(blocks, [str(path) for path in self._paths])
+        return self._in_memory
+
     def descriptors(self, numbers: Int64, offsets: Int64) -> tuple[Int64, Int64]:
         """See base class; files beyond the limit stay open until this thread asks for others."""
         found: Int64 = self._descriptors[numbers]
@@ -112,6 +122,14 @@ class LocalFiles(ChunkFiles):
                 found[numbers == number] = passing[number].descriptor
             self._passing.files = passing
         return found, offsets
+
+
+def _whole(file: OpenFile) -> Array:
+    content = np.empty(file.size, np.uint8)
+    for start in range(0, file.size, _BLOCK_BYTES):
+        block = file.read(start, min(_BLOCK_BYTES, file.size - start))
+        content[start : start + len(block)] = np.frombuffer(block, np.uint8)
+    return content
 
 
 class MemoryBlocks(ChunkFiles):
@@ -142,6 +160,10 @@ class MemoryBlocks(ChunkFiles):
         """See base class."""
         places = zip(numbers.tolist(), offsets.tolist(), sizes.tolist(), strict=True)
         return [self._blocks[number].data[offset : offset + size] for number, offset, size in places]
+
+    def in_memory(self) -> MemoryBlocks:
+        """See base class."""
+        return self
 
     def descriptors(self, numbers: Int64, offsets: Int64) -> tuple[Int64, Int64]:
         """See base class."""

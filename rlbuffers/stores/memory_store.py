@@ -97,6 +97,16 @@ class MemoryReader(StoreReader):
         places = offsets, np.full(array.num_chunks, array.chunk_bytes, np.int64)
         return ChunkTable(name, array.num_chunks, MemoryBlocks([block], ["memory"]), lambda _: places)
 
+    def stored_bytes(self, name: str) -> int:
+        """See base class."""
+        return self._buffer.blocks[name].nbytes
+
+    def decoded_rows(self, name: str) -> Array:
+        """See base class."""
+        array = self.arrays[name]
+        rows: Array = self._buffer.blocks[name].view(array.dtype).reshape(-1, *array.shape[1:])[: array.shape[0]]
+        return rows
+
     def read_view(self, name: str, rows: Sequence[int]) -> None:
         """See base class; there are no views in memory."""
 

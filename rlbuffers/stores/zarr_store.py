@@ -158,14 +158,20 @@ class ZarrReader(StoreReader):
 
     def chunk_table(self, name: str) -> ChunkTable:
         """See base class."""
-        array = self.arrays[name]
-        per_shard = self._chunks_per_shard[name]
-        rest = ["0"] * (len(array.shape) - 1)
-        num_shards = -(-array.num_chunks // per_shard)
-        paths = [self._path.joinpath(name, "c", str(shard), *rest) for shard in range(num_shards)]
-        files = LocalFiles(paths, "shard")
+        array, per_shard = self.arrays[name], self._chunks_per_shard[name]
+        files = LocalFiles(self._shards(name), "shard")
         load = partial(_shard_index, files, per_shard)
         return ChunkTable(name, array.num_chunks, files, load, per_shard, files_are_pieces=True)
+
+    def _shards(self, name: str) -> list[Path]:
+        array = self.arrays[name]
+        rest = ["0"] * (len(array.shape) - 1)
+        count = -(-array.num_chunks // self._chunks_per_shard[name])
+        return [self._path.joinpath(name, "c", str(shard), *rest) for shard in range(count)]
+
+    def stored_bytes(self, name: str) -> int:
+        """See base class; a shard that is missing is told when it is read."""
+        return sum(path.stat().st_size for path in self._shards(name) if path.exists())
 
     def read_view(self, name: str, rows: Sequence[int]) -> None:
         """See base class; a Zarr store has no views."""

@@ -59,7 +59,7 @@ def never(*_):
 
 def test_the_table_is_used_and_only_the_pieces_that_are_needed(path, monkeypatch):
     monkeypatch.setattr("rlbuffers.stores.hdf5_store.library_table", never)
-    with rlbuffers.open(path) as buffer:
+    with rlbuffers.open(path, cache=0) as buffer:
         table = buffer.arrays["frames"].table
         for rows, loaded in (([0, 200], [True, False, False, True, False]), (np.arange(300), [True] * 5)):
             expected = {"observations": make(RECIPE).table["observations"][rows]}
@@ -80,7 +80,7 @@ def test_a_file_that_was_rewritten_is_read_all_the_same(path, tmp_path, repack):
             old.copy(name, new)
         text = old.attrs["rlbuffers"]
         new.attrs.create("rlbuffers", text, dtype=h5py.string_dtype("utf-8", len(text)))
-    with rlbuffers.open(copy) as buffer:
+    with rlbuffers.open(copy, cache=0) as buffer:
         assert_same_rows(buffer[:], make(RECIPE).table)
     report = rlbuffers.validate(copy)
     assert [finding.rule for finding in report.errors if finding.rule == "chunk-tables"] == ["chunk-tables"]
@@ -94,7 +94,7 @@ def test_a_damaged_piece_is_reported_and_does_without(path):
         (byte,) = file.read(1)
         file.seek(place)
         file.write(bytes([byte ^ 1]))
-    with rlbuffers.open(path) as buffer:
+    with rlbuffers.open(path, cache=0) as buffer:
         assert_same_rows(buffer[:], make(RECIPE).table)
     (error,) = rlbuffers.validate(path).errors
     assert error.rule == "chunk-tables"
@@ -152,7 +152,7 @@ def test_more_files_than_may_be_open(new_path, monkeypatch, decoder):
     monkeypatch.setattr("rlbuffers.stores.local_files.resource.getrlimit", lambda _: (8, 8))
     monkeypatch.setenv("RLBUFFERS_DECODER", decoder)
     expected = make(RECIPE)
-    with rlbuffers.open(write(new_path("zarr"), expected)) as buffer:
+    with rlbuffers.open(write(new_path("zarr"), expected), cache=0) as buffer:
         for _ in range(3):
             assert_same_rows(buffer[::-1], taken(expected.table, slice(None, None, -1)))
         files = buffer.arrays["frames"].table.files

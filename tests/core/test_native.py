@@ -44,19 +44,19 @@ def test_the_same_rows(new_path, store, recipe, seed):
     expected = make(recipe)
     path = write(new_path(store), expected)
     rows = np.random.default_rng(seed).integers(len(expected), size=9)
-    with rlbuffers.open(path, cache_bytes=0) as buffer:
+    with rlbuffers.open(path, cache=0) as buffer:
         assert_same_rows(buffer[:], expected.table)
         assert_same_rows(buffer.rows(rows), taken(expected.table, rows))
 
 
 def message_of(path, row):
-    with rlbuffers.open(path) as buffer, pytest.raises(CorruptDataError) as error:
+    with rlbuffers.open(path, cache=0) as buffer, pytest.raises(CorruptDataError) as error:
         buffer.rows([0, row, 1])
     return str(error.value)
 
 
 def place_of(path, chunk):
-    with rlbuffers.open(path) as buffer:
+    with rlbuffers.open(path, cache=0) as buffer:
         places = buffer.arrays["frames"].table.places(np.array([chunk]))
         return places.files.name(0), int(places.offsets[0]), int(places.sizes[0])
 
@@ -83,7 +83,7 @@ def test_a_file_that_is_cut_short_after_opening(new_path, monkeypatch, store, na
     monkeypatch.setenv(native.DECODER_VARIABLE, name)
     path = write(new_path(store), make(FRAMES))
     file, offset, size = place_of(path, 39)
-    with rlbuffers.open(path) as buffer:
+    with rlbuffers.open(path, cache=0) as buffer:
         buffer.rows([0])
         os.truncate(file, offset + size - 1)
         with pytest.raises(CorruptDataError, match="cut short"):
@@ -117,7 +117,7 @@ def test_several_threads_share_a_large_batch(new_path, monkeypatch, store):
     path = write(new_path(store), expected)
     native.set_decode_threads(3)
     try:
-        with rlbuffers.open(path) as buffer:
+        with rlbuffers.open(path, cache=0) as buffer:
             assert_same_rows(buffer[:], expected.table)
             file, offset, _ = place_of(path, 200)
             with open(file, "r+b") as opened:
@@ -135,7 +135,7 @@ def test_threads_read_one_buffer_at_once(new_path, monkeypatch, store, name):
     monkeypatch.setenv(native.DECODER_VARIABLE, name)
     expected = make(Recipe("transitions", (600,), stack=4, size=(8, 8), apart=0.1))
     wrong = []
-    with rlbuffers.open(write(new_path(store), expected)) as buffer:
+    with rlbuffers.open(write(new_path(store), expected), cache=0) as buffer:
 
         def read(seed):
             for rows in np.random.default_rng(seed).integers(600, size=(60, 16)):
@@ -155,7 +155,7 @@ def test_a_buffer_goes_on_after_a_fork(new_path, store):
     path = write(new_path(store), make(FRAMES))
     code = (
         "import os, numpy, rlbuffers\n"
-        f"buffer = rlbuffers.open({str(path)!r})\n"
+        f"buffer = rlbuffers.open({str(path)!r}, cache=0)\n"
         "before = buffer[:]['observations'].sum()\n"
         "child = os.fork()\n"
         "after = buffer[:]['observations'].sum()\n"
@@ -184,7 +184,7 @@ def test_a_wheel_without_the_functions_is_read_in_python(new_path, monkeypatch, 
         names = native.decoder_names()
         assert names["zlib" if "deflate" in library else "zstd"] == f"python ({library}: undefined symbol)"
         for store in STORES_ON_DISK:
-            assert_same_rows(rlbuffers.open(write(new_path(store), make(FRAMES)))[:], make(FRAMES).table)
+            assert_same_rows(rlbuffers.open(write(new_path(store), make(FRAMES)), cache=0)[:], make(FRAMES).table)
     finally:
         for function in cached:
             function.cache_clear()
