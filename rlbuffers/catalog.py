@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.journal import INTERRUPTED_SUFFIX, num_journaled
 from rlbuffers.reader import Buffer
 
 __all__ = ["BufferFacts", "CatalogEntry", "catalog"]
@@ -22,6 +23,7 @@ __all__ = ["BufferFacts", "CatalogEntry", "catalog"]
 State = Literal["whole", "damaged", "being written", "interrupted", "foreign"]
 _FILE_SUFFIXES = (".hdf5", ".h5")
 _ZARR_SUFFIX = ".zarr"
+_UNFINISHED_SUFFIXES = (PARTIAL_SUFFIX, INTERRUPTED_SUFFIX)
 _ROOT_DOCUMENT = "zarr.json"
 
 
@@ -98,7 +100,7 @@ def catalog(folder: Path) -> Iterator[CatalogEntry]:
         If `folder` itself cannot be listed; what cannot be read below it is an entry.
     """
     for path in _candidates(folder):
-        if path.name.endswith(PARTIAL_SUFFIX):
+        if path.suffix in _UNFINISHED_SUFFIXES:
             yield _partial_entry(path)
         else:
             yield _entry(path)
@@ -109,8 +111,9 @@ def _candidates(folder: Path) -> Iterator[Path]:
         listed = sorted(entries, key=lambda entry: entry.name)
     for entry in listed:
         path = Path(entry.path)
-        if entry.name.endswith(PARTIAL_SUFFIX) and _suffix_of_buffer(final_of(path)):
-            yield path
+        if path.suffix in _UNFINISHED_SUFFIXES:
+            if final_of(path).suffix in (*_FILE_SUFFIXES, _ZARR_SUFFIX):
+                yield path
         elif entry.is_dir(follow_symlinks=False):
             if path.suffix == _ZARR_SUFFIX or (path / _ROOT_DOCUMENT).exists():
                 yield path
@@ -118,10 +121,6 @@ def _candidates(folder: Path) -> Iterator[Path]:
                 yield from _candidates(path)
         elif path.suffix in (*_FILE_SUFFIXES, _ZARR_SUFFIX):
             yield path
-
-
-def _suffix_of_buffer(path: Path) -> bool:
-    return path.suffix in (*_FILE_SUFFIXES, _ZARR_SUFFIX)
 
 
 def _format(path: Path) -> str:
@@ -157,10 +156,15 @@ def _is_foreign(path: Path) -> bool:
 
 def _partial_entry(path: Path) -> CatalogEntry:
     final = final_of(path)
-    if is_being_written(final):
-        return CatalogEntry(path, _format(final), "being written", _size(path), problem="a process is writing it now")
-    problem = f"interrupted: the process that wrote it was killed; `rlbuffers repair {final}` salvages what is whole"
-    return CatalogEntry(path, _format(final), "interrupted", _size(path), problem=problem)
+    form, size = _format(final), _size(path)
+    if path.suffix == PARTIAL_SUFFIX and is_being_written(final):
+        return CatalogEntry(path, form, "being written", size, problem="a process is writing it now")
+    count = num_journaled(path)
+    if not count:
+        problem = "interrupted: its writer was killed within its first half minute; nothing can be salvaged"
+    else:
+        problem = f"interrupted: its writer was killed; `rlbuffers repair {path} -o NEW` salvages {count:,} transitions"
+    return CatalogEntry(path, form, "interrupted", size, problem=problem)
 
 
 def _facts(buffer: Buffer) -> BufferFacts:

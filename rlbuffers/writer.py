@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,11 +11,13 @@ import numpy as np
 
 from rlbuffers.array_writer import ArrayWriter, ChunkEncoder
 from rlbuffers.atomic import AtomicPath
+from rlbuffers.checkpoints import Checkpoints
 from rlbuffers.episode import EncodedRows, Episode, Transitions, check_rows
 from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.errors import BufferExistsError, SpecError, UsageError
 from rlbuffers.fingerprint import fingerprint_of
-from rlbuffers.metadata import render_metadata
+from rlbuffers.journal import JournalWriter, interrupted_of, keep_interrupted, remove_interrupted
+from rlbuffers.metadata import render_metadata, written_by
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
@@ -83,10 +85,13 @@ class BufferWriter:
         self.path = Path(path)
         self.spec = spec
         self.metadata: dict[str, Any] = dict(metadata or {})
+        self.early_metadata: dict[str, Any] = {}  # for the journal: facts that are known before the others
         self._is_finished = False
         _render(self.path, {**self.metadata, "spec": spec.to_json()})  # not only after hours of recording
         store_class = writer_class(format_of(self.path))
-        self._target = None if _in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite)
+        self._target = (
+            None if _in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite, keep=keep_interrupted)
+        )
         if self._target is None and not overwrite:
             _refuse_taken_memory(self.path)
         self._summary = ColumnSummary(spec)
@@ -98,6 +103,7 @@ class BufferWriter:
                 )
                 for name, array in stored_arrays(spec).items()
             }
+            self._checkpoints = self._begin_checkpoints()
         except BaseException:
             self.abort()
             raise
@@ -108,6 +114,13 @@ class BufferWriter:
         self._final_known: list[bool] = []
         self._override_rows: list[int] = []
         self.num_transitions = 0
+
+    def _begin_checkpoints(self) -> Checkpoints | None:
+        if self._target is None:
+            return None
+        journal = JournalWriter(self._target.partial)
+        self._target.companions = journal.files
+        return Checkpoints(journal, format_of(self.path), self.spec, self._store, self._arrays)
 
     def encoder_of(self, name: str) -> ChunkEncoder:
         """Return the encoder of a stored array, for encoding its rows in another process."""
@@ -218,6 +231,16 @@ class BufferWriter:
         for name, values in rows.items():
             self._arrays[name].append(values)
         self.num_transitions += count
+        if self._checkpoints is not None:
+            self._checkpoints.take_if_due(self.num_transitions, self._episodes_so_far(), self._facts_so_far)
+
+    def _episodes_so_far(self) -> dict[str, Sequence[Any]]:
+        if self.spec.layout == "transitions":
+            return {}
+        return {"lengths": self._lengths, "whole": self._whole, "final_known": self._final_known}
+
+    def _facts_so_far(self) -> dict[str, Any]:
+        return {**self.early_metadata, **self.metadata}
 
     @property
     def num_episodes(self) -> int:
@@ -253,6 +276,7 @@ class BufferWriter:
                 check(self._target.partial if self._target else self.path)
             if self._target:
                 self._target.publish()
+                remove_interrupted(self.path, written_by()["command"])
             self._is_finished = True
         except BaseException:
             self.abort()
@@ -271,17 +295,41 @@ class BufferWriter:
             if name in self._arrays:
                 self._arrays[name].append(np.array(values, self._arrays[name].spec.dtype))
 
-    def abort(self) -> None:
-        """Give up: remove what was written and leave the path as it was. Does nothing after a commit."""
+    def abort(self, *, keep: bool = False) -> None:
+        """Give up: remove what was written and leave the path as it was. Does nothing after a commit.
+
+        Parameters
+        ----------
+        keep : bool, default False
+            Leave what was appended beside the path, for `rlbuffers.repair`, if it took long enough for a
+            checkpoint.
+        """
         if self._is_finished:
             return
         self._is_finished = True
+        kept = False
+        try:
+            if keep and self._checkpoints is not None and self._checkpoints.has_begun:
+                self._checkpoints.take(self.num_transitions, self._episodes_so_far(), self._facts_so_far())
+                kept = True
+        finally:
+            self._let_go(kept=kept)
+
+    def _let_go(self, *, kept: bool) -> None:
         try:
             if hasattr(self, "_store"):
                 self._store.abort()
         finally:
-            if self._target:
+            if self._target and kept:
+                self._target.leave()
+            elif self._target:
                 self._target.discard()
+
+    @property
+    def interrupted(self) -> Path | None:
+        """Where an earlier writer of the path was interrupted and left something that can be salvaged."""
+        found = interrupted_of(self.path)
+        return found if self._target is not None and found.exists() else None
 
     def _require_open(self) -> None:
         if self._is_finished:

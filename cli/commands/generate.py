@@ -56,7 +56,8 @@ def generate(
     from rlbuffers.paths import generated_buffer_path
     from rlbuffers.sources.policy_rollout import PolicyRolloutSource
     from rlbuffers.stores import format_of
-    from rlbuffers_cli.console import console, progress_bar, size_text
+    from rlbuffers_cli.console import console, progress_bar, size_text, warn
+    from rlbuffers_cli.conversions import told_of_interruptions
     from rlbuffers_train import load_policy
 
     path = (output or generated_buffer_path(task, policy, eps)).expanduser()
@@ -76,14 +77,17 @@ def generate(
         "seed": [seed, _ACTION_STREAM],
     }
     source = PolicyRolloutSource(behavior, facts, task, size=buffer_size, num_envs=num_envs, seed=seed)
-    with progress_bar() as progress:
+    with progress_bar() as progress, told_of_interruptions(path):
         bar = progress.add_task(f"Playing {task}", total=buffer_size)
         report = convert(
             source,
             path,
             overwrite=overwrite,
             on_progress=lambda done, total, count: progress.update(bar, completed=done, total=total, count=count),
+            keep_interrupted=True,
         )
+    for warning in report.warnings:
+        warn(warning)
     returns = report.statistics.get("episode_returns")
     told = (
         f"return {returns['mean']:.1f} ± {returns['std']:.1f} over {report.whole_episodes:,} whole episodes"

@@ -93,6 +93,7 @@ def _print(report: RepairReport) -> None:
     share = report.num_rows_lost / total if total else 0.0
     episodes = f"{report.num_lost:,} of {report.num_lost + report.num_kept:,} episodes, "
     facts = {
+        **({"from": "an interrupted writer, up to its last checkpoint"} if report.is_interrupted else {}),
         "lost": f"{episodes if report.unit == 'episodes' else ''}{report.num_rows_lost:,} of {total:,} transitions "
         f"({share:.2%})",
         **({"lost rows": report.lost_rows} if report.lost_rows else {}),
@@ -108,6 +109,8 @@ def _print(report: RepairReport) -> None:
     else:
         facts["could be written"] = f"{report.num_rows_kept:,} transitions"
     console.print(facts_table("Salvaged", facts))
+    if report.remains is not None and report.output is not None:
+        console.print(f"{report.remains} and the files beside it are kept until you remove them", soft_wrap=True)
 
 
 def _cost(loss: Loss) -> str:

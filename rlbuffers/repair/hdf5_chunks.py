@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,12 @@ from rlbuffers.schema import BufferSpec
 from rlbuffers.stores.base import StoredArray
 from rlbuffers.stores.chunking import chunk_rows
 from rlbuffers.stores.codecs import ZlibCodec
+from rlbuffers.stores.hdf5_chunk_tables import CHUNKS_PER_PIECE, StoredTable, find_tables
+from rlbuffers.stores.local_files import OpenFile
 
 __all__ = ["find_hdf5_arrays", "read_hdf5_metadata"]
+
+Int64 = np.ndarray[Any, np.dtype[np.int64]]
 
 _ATTRIBUTE = "rlbuffers"
 _MAX_CHUNK_BYTES = 1 << 30
@@ -54,11 +59,33 @@ def find_hdf5_arrays(path: Path, stated: Mapping[str, StatedArray], spec: Buffer
     """Ask the library for the place of every chunk; an array of which it cannot tell has no places."""
     with path.open("rb") as opened:
         content = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+    opened_file = OpenFile(path)
     with h5py.File(path, "r", locking=False) as file:
-        return {name: _find(file, array, content, spec) for name, array in stated.items()}
+        tables: dict[str, StoredTable] = {}
+        with suppress(*_LIBRARY_ERRORS):
+            tables = find_tables(file)
+        return {
+            name: _find(file, array, content, spec, partial(_from_table, tables.get(name), opened_file))
+            for name, array in stated.items()
+        }
 
 
-def _find(file: h5py.File, stated: StatedArray, content: memoryview, spec: BufferSpec) -> SalvagedArray:
+def _from_table(table: StoredTable | None, file: OpenFile, offsets: Int64, sizes: Int64) -> None:
+    """Fill in the places that are not known by the table of chunks that the file carries."""
+    if table is None:
+        return
+    for number in range(-(-table.num_chunks // CHUNKS_PER_PIECE)):
+        with suppress(CorruptDataError):
+            found = table.piece(file, number)
+            start = number * CHUNKS_PER_PIECE
+            stop = min(start + len(found[0]), len(offsets))
+            unknown = np.flatnonzero(sizes[start:stop] == 0)
+            offsets[start + unknown], sizes[start + unknown] = found[0][unknown], found[1][unknown]
+
+
+def _find(
+    file: h5py.File, stated: StatedArray, content: memoryview, spec: BufferSpec, fill: Callable[[Int64, Int64], None]
+) -> SalvagedArray:
     name, dtype = stated.spec.name, stated.spec.dtype
     try:
         dataset = file[name]
@@ -70,10 +97,12 @@ def _find(file: h5py.File, stated: StatedArray, content: memoryview, spec: Buffe
     array = StoredArray(name, dtype, stated.shape, rows, ZlibCodec(dtype.itemsize if shuffled else 1))
     if not fits or array.chunk_bytes > _MAX_CHUNK_BYTES:
         return missing_array(array, f"the file describes it as {dataset.dtype} {dataset.shape}, unlike the metadata")
-    return _with_places(dataset, array, content)
+    return _with_places(dataset, array, content, fill)
 
 
-def _with_places(dataset: h5py.Dataset, array: StoredArray, content: memoryview) -> SalvagedArray:
+def _with_places(
+    dataset: h5py.Dataset, array: StoredArray, content: memoryview, fill: Callable[[Int64, Int64], None]
+) -> SalvagedArray:
     offsets, sizes = np.zeros(array.num_chunks, np.int64), np.zeros(array.num_chunks, np.int64)
 
     def note(chunk: Any) -> None:
@@ -91,6 +120,7 @@ def _with_places(dataset: h5py.Dataset, array: StoredArray, content: memoryview)
         for index in np.flatnonzero(sizes == 0).tolist():
             with suppress(*_LIBRARY_ERRORS):
                 note(dataset.id.get_chunk_info_by_coord((index * array.chunk_rows, *rest)))
+        fill(offsets, sizes)
     pieces = ChunkPieces([content], np.zeros(array.num_chunks, np.int64), offsets, sizes)
     return SalvagedArray(array, pieces, problem)
 

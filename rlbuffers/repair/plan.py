@@ -11,7 +11,7 @@ read. Three kinds of damage cost less than that:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -156,13 +156,16 @@ def make_plan(damaged: DamagedBuffer, without: Collection[str] = ()) -> SalvageP
     wrong = sorted(set(without) - set(optional))
     if wrong:
         raise SpecError(f"{wrong[0]!r} cannot be left out; the choice is {', '.join(optional) or 'empty'}")
-    broken_extras = [
-        name for name in optional if name.startswith(f"{EXTRAS_GROUP}/") and damaged.arrays[name].num_bad_chunks
+    # Extras are written last: of an interrupted buffer nobody can say whether they are all there.
+    hopeless = [
+        name
+        for name in optional
+        if name.startswith(f"{EXTRAS_GROUP}/") and (damaged.is_interrupted or damaged.arrays[name].num_bad_chunks)
     ]
-    plan = _plan(damaged, {*without, *broken_extras})
+    plan = _plan(damaged, {*without, *hopeless})
     if not len(plan.kept):
         broken = [name for name in optional if damaged.arrays[name].num_bad_chunks]
-        plan = _plan(damaged, {*without, *broken})
+        plan = _plan(damaged, {*without, *hopeless, *broken})
     if not len(plan.kept):
         reasons = "; ".join(f"{loss.array}: {loss.problem}" for loss in plan.losses)
         raise CorruptDataError(f"{damaged.path}: nothing is whole ({reasons or 'there are no rows'})")
@@ -170,7 +173,7 @@ def make_plan(damaged: DamagedBuffer, without: Collection[str] = ()) -> SalvageP
 
 
 def _plan(damaged: DamagedBuffer, left_out: Collection[str]) -> SalvagePlan:
-    ledger = _Ledger(damaged.arrays)
+    ledger = _Ledger(damaged)
     for name in sorted(left_out):
         ledger.add(name, "the column", 1)
     for name in {STACK_INDEX, EPISODE_RETURNS} & set(damaged.arrays):
@@ -183,15 +186,17 @@ def _plan(damaged: DamagedBuffer, left_out: Collection[str]) -> SalvagePlan:
 class _Ledger:
     """The losses so far."""
 
-    def __init__(self, arrays: Mapping[str, SalvagedArray]) -> None:
+    def __init__(self, damaged: DamagedBuffer) -> None:
         self.losses: list[Loss] = []
-        self._arrays = arrays
+        self._arrays = damaged.arrays
+        self._unwritten = [f"{EXTRAS_GROUP}/{name}" for name in damaged.spec.extras] if damaged.is_interrupted else []
 
     def add(self, name: str, what: str, count: int) -> None:
         """Note what an array costs, unless it is sound."""
         array = self._arrays[name]
         if what == "the column" and not array.num_bad_chunks:
-            self.losses.append(Loss(name, "left out as was asked for", what, count))
+            asked = "not written before the interruption" if name in self._unwritten else "left out as was asked for"
+            self.losses.append(Loss(name, asked, what, count))
         elif array.num_bad_chunks:
             chunks = f"{array.num_bad_chunks:,} of {array.array.num_chunks:,} chunks cannot be read"
             problem = f"{chunks}: {array.problem}" if array.problem else chunks

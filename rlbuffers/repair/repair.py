@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rlbuffers.atomic import final_of
 from rlbuffers.conversion import convert
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.journal import interrupted_of
 from rlbuffers.reader import Buffer
 from rlbuffers.repair.damaged import DamagedBuffer, open_damaged
+from rlbuffers.repair.interrupted import find_interrupted, is_hidden, open_interrupted
 from rlbuffers.repair.plan import Loss, SalvagePlan, make_plan
 from rlbuffers.repair.source import SalvageSource
 from rlbuffers.stores import format_of
@@ -29,7 +32,7 @@ class RepairReport:
     Parameters
     ----------
     path : str
-        The damaged buffer.
+        The damaged buffer, or what an interrupted writer left.
     unit : {"episodes", "rows"}
         What is kept as a whole or not at all.
     is_damaged : bool
@@ -56,6 +59,8 @@ class RepairReport:
         Its size on disk.
     seconds : float
         Wall time.
+    remains : Path or None
+        What an interrupted writer left, where it stands now.
     """
 
     path: str
@@ -74,10 +79,15 @@ class RepairReport:
     fingerprint: str
     buffer_bytes: int
     seconds: float
+    remains: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        return {**asdict(self), "output": None if self.output is None else str(self.output)}
+        places = {name: None if place is None else str(place) for name, place in self._places().items()}
+        return {**asdict(self), **places}
+
+    def _places(self) -> dict[str, Path | None]:
+        return {"output": self.output, "remains": self.remains}
 
 
 def repair(
@@ -96,7 +106,7 @@ def repair(
     Parameters
     ----------
     path : str or Path
-        The damaged buffer.
+        The damaged buffer; or the name that an interrupted one would have got, or its partial file.
     output : str or Path or None
         The new one; None to find out what could be salvaged, and write nothing.
     overwrite : bool, default False
@@ -114,13 +124,15 @@ def repair(
         If there is no buffer, or nothing of it can be salvaged; says what can be done.
     BufferExistsError, UsageError
         If the output is taken, or is what is read.
+    BufferBusyError
+        If a process is writing it now.
     """
     started = time.perf_counter()
     where = Path(path)
     tell = on_progress or (lambda what, done, total: None)
     if output is not None:
         _require_output(Path(output), where)
-    damaged = open_damaged(where, trust_metadata=trust_metadata)
+    damaged = _open(where, trust_metadata)
     damaged.check(lambda done, total: tell("Checking", done, total))
     problems = (*damaged.problems, *_problem_of_opening(damaged), *_harmless(damaged))
     plan = make_plan(damaged, without)
@@ -136,7 +148,7 @@ def repair(
         )
         kept, fingerprint, size = report.written, report.fingerprint, report.buffer_bytes
     return RepairReport(
-        path=str(where),
+        path=str(damaged.path),
         unit=_unit(plan),
         is_damaged=is_damaged,
         is_interrupted=damaged.is_interrupted,
@@ -152,12 +164,30 @@ def repair(
         fingerprint=fingerprint,
         buffer_bytes=size,
         seconds=time.perf_counter() - started,
+        remains=_remains(damaged) if damaged.is_interrupted else None,
     )
+
+
+def _open(path: Path, trust_metadata: bool) -> DamagedBuffer:
+    """Open a finished buffer, or what an interrupted writer of it left."""
+    found = None if path.exists() and not is_hidden(path) else find_interrupted(path)
+    if found is None:
+        return open_damaged(path, trust_metadata=trust_metadata)
+    try:  # its writer may have been killed between finishing it and giving it its name
+        return replace(open_damaged(found), is_interrupted=True)
+    except FormatError:
+        return open_interrupted(found)
+
+
+def _remains(damaged: DamagedBuffer) -> Path | None:
+    """Return where the partial buffer is, which a writer of its own name has moved aside."""
+    places = (damaged.path, interrupted_of(final_of(damaged.path)))
+    return next((place for place in places if place.exists()), None)
 
 
 def _require_output(output: Path, path: Path) -> None:
     format_of(output)
-    if output == path or (output.exists() and path.exists() and output.samefile(path)):
+    if output.exists() and path.exists() and output.samefile(path):
         raise UsageError(f"{output}: is what is to be repaired; choose another name for the output")
 
 

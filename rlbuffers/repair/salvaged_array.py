@@ -105,8 +105,14 @@ class SalvagedArray:
 
     @property
     def num_bad_chunks(self) -> int:
-        """Number of chunks that cannot be read; known after `check`."""
-        return int(self._bad.sum())
+        """Number of chunks that cannot be read and whose rows are not in the tail; known after `check`."""
+        return int(self._needed(self._bad).sum())
+
+    def _needed(self, bad: Mask) -> Mask:
+        starts = np.arange(len(bad)) * self.array.chunk_rows
+        stops = np.minimum(starts + self.array.chunk_rows, self.array.shape[0])
+        needed: Mask = bad & ~((starts >= self._tail.first_row) & (stops <= self._tail.end))
+        return needed
 
     @property
     def num_announced(self) -> int:
@@ -128,7 +134,7 @@ class SalvagedArray:
             Is given the number of decoded bytes, as they come.
         """
         bad = ~self._pieces.inside()
-        if bad.any() and not self.problem:
+        if self._needed(bad).any() and not self.problem:
             self.problem = "its place is not known"
         digest = None if bad.any() else ArrayDigest()
         for chunks in self._groups():

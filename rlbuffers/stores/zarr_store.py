@@ -38,43 +38,54 @@ _MISSING = np.iinfo(np.uint64).max
 
 
 class _ShardedArray:
-    """An array being written: its shards are appended one after the other."""
+    """An array being written: chunks go to the shard's file as they come, so that a killed writer leaves them there."""
 
     def __init__(self, root: Path, dtype: np.dtype[Any], row_shape: tuple[int, ...], chunk_rows: int) -> None:
         self.dtype = dtype
         self.row_shape = row_shape
         self.chunk_rows = chunk_rows
         self.chunks_per_shard = _FRAME_CHUNKS_PER_SHARD if root.name == FRAMES else _CHUNKS_PER_SHARD
+        self.sizes: list[int] = []
         self._root = root
-        self._shards = 0
-        self._chunks: list[bytes] = []
-        self.offsets: list[Array] = []
-        self.sizes: list[Array] = []
 
-    def append(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        if len(self._chunks) == self.chunks_per_shard:
-            self.flush()
+    def append(self, chunks: Sequence[bytes]) -> None:
+        while chunks:
+            number, present = divmod(len(self.sizes), self.chunks_per_shard)
+            fitting = chunks[: self.chunks_per_shard - present]
+            path = self._path(number)
+            if not present:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                file.writelines(fitting)
+            self.sizes += [len(chunk) for chunk in fitting]
+            if len(self.sizes) % self.chunks_per_shard == 0:
+                self._write_index(number)
+            chunks = chunks[len(fitting) :]
 
-    def flush(self) -> None:
-        """Write the collected chunks as one shard: the chunks, their index, the index's checksum."""
-        if not self._chunks:
-            return
+    def _path(self, shard: int) -> Path:
+        return self._root.joinpath("c", str(shard), *["0"] * len(self.row_shape))
+
+    def places(self) -> tuple[Array, Array]:
+        """Return (offsets, sizes) of all chunks so far."""
+        sizes = np.array(self.sizes, np.int64)
+        ends = np.cumsum(sizes)
+        first = np.arange(len(sizes)) // self.chunks_per_shard * self.chunks_per_shard
+        return ends - sizes - (ends - sizes)[first], sizes
+
+    def finish(self) -> None:
+        """Complete the last shard, if it is not full."""
+        if len(self.sizes) % self.chunks_per_shard:
+            self._write_index(len(self.sizes) // self.chunks_per_shard)
+
+    def _write_index(self, shard: int) -> None:
+        """Add the index of a shard and its checksum."""
+        sizes = np.array(self.sizes[shard * self.chunks_per_shard :], np.uint64)
         index = np.full((self.chunks_per_shard, 2), _MISSING, dtype="<u8")
-        sizes = np.array([len(chunk) for chunk in self._chunks], dtype=np.uint64)
         index[: len(sizes), 0] = np.cumsum(sizes) - sizes
         index[: len(sizes), 1] = sizes
-        self.offsets.append(index[: len(sizes), 0].astype(np.int64))
-        self.sizes.append(sizes.astype(np.int64))
         encoded = index.tobytes()
-        path = self._root.joinpath("c", str(self._shards), *["0"] * len(self.row_shape))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.writelines(self._chunks)
-            file.write(encoded)
-            file.write(crc32c(encoded).to_bytes(_CRC_BYTES, "little"))
-        self._shards += 1
-        self._chunks.clear()
+        with self._path(shard).open("ab") as file:
+            file.write(encoded + crc32c(encoded).to_bytes(_CRC_BYTES, "little"))
 
 
 class ZarrWriter(StoreWriter):
@@ -92,18 +103,20 @@ class ZarrWriter(StoreWriter):
 
     def write_chunks(self, name: str, chunks: Sequence[bytes]) -> None:
         """See base class."""
-        for chunk in chunks:
-            self._arrays[name].append(chunk)
+        self._arrays[name].append(chunks)
 
     def written(self, name: str) -> tuple[Array, Array]:
-        """See base class; the chunks of a shard are written together."""
-        array, none = self._arrays[name], np.empty(0, np.int64)
-        return np.concatenate([none, *array.offsets]), np.concatenate([none, *array.sizes])
+        """See base class."""
+        return self._arrays[name].places()
+
+    def chunks_per_file(self, name: str) -> int:
+        """See base class."""
+        return self._arrays[name].chunks_per_shard
 
     def finish(self, lengths: Mapping[str, int], metadata: str, views: Sequence[View]) -> None:
         """See base class; Zarr has no views, docs/format.md gives the one-line recipe instead."""
         for name, array in self._arrays.items():
-            array.flush()
+            array.finish()
             shape = (lengths[name], *array.row_shape)
             document = _array_document(shape, array.dtype, array.chunk_rows, array.chunks_per_shard)
             _write_document(self._path / name, document)

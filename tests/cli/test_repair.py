@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import random
 
+import numpy as np
 import pytest
 from chunk_places import chunk_places, flip
 from reference import Recipe, make, write
 
 import rlbuffers
+from rlbuffers import journal
 
 
 @pytest.fixture
@@ -81,3 +83,40 @@ def test_nothing_there_is_one_line(run, tmp_path):
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert "there is no such file" in result.stderr
+
+
+@pytest.fixture
+def interrupted(tmp_path, monkeypatch):
+    """What a killed writer left of 20 transitions."""
+    monkeypatch.setattr(journal, "INTERVAL_SECONDS", 0.0)
+    made = make(Recipe("transitions", (20,)))
+    writer = rlbuffers.create(tmp_path / "x.hdf5", made.spec)
+    writer.append_transitions(made.pieces[0])
+    writer.abort(keep=True)
+    return tmp_path / "x.hdf5"
+
+
+def test_an_interrupted_buffer_is_listed_and_repaired(run, interrupted, tmp_path):
+    partial = f"{tmp_path}/.x.hdf5.partial"
+    line = run("list", tmp_path).stdout.splitlines()[0]
+    told = f"its writer was killed; `rlbuffers repair {partial} -o NEW` salvages 20 transitions"
+    assert line == f".x.hdf5.partial: interrupted: {told}"
+    result = run("repair", interrupted, "-o", interrupted)
+    assert result.exit_code == 0
+    lines = lines_of(result)
+    assert "from an interrupted writer, up to its last checkpoint" in lines
+    assert "lost 0 of 20 transitions (0.00%)" in lines
+    assert lines[-1] == f"{tmp_path}/.x.hdf5.interrupted and the files beside it are kept until you remove them"
+    assert run("validate", interrupted).exit_code == 0
+
+
+def test_a_conversion_to_the_same_name_says_what_is_there(run, interrupted, tmp_path):
+    rows = {name: np.zeros(4, np.float32) for name in ("observations", "actions", "rewards")}
+    rows |= {"terminals": np.arange(4) == 3, "timeouts": np.zeros(4, bool)}
+    np.savez(tmp_path / "rows.npz", **rows)
+    result = run("convert", "npz", tmp_path / "rows.npz", "-o", interrupted)
+    assert result.exit_code == 0
+    words = " ".join(result.stderr.split())
+    assert "an interrupted run left 20 transitions" in words
+    with rlbuffers.open(interrupted) as buffer:
+        assert len(buffer) == 4
