@@ -21,7 +21,7 @@ class TransitionBatch(NamedTuple):
     Attributes
     ----------
     observations : uint8 or float32, shape (B, *obs)
-    actions : int64, shape (B,)
+    actions : int64, shape (B,), or float32, shape (B, D)
     rewards : float32, shape (B,)
         For n-step transitions the discounted sum of n rewards.
     next_observations : like `observations`
@@ -57,11 +57,16 @@ def make_batch(columns: Mapping[str, Array], gamma: float, device: torch.device)
         discounts = np.where(columns["terminals"], np.float32(0.0), np.float32(gamma))
     return TransitionBatch(
         observations=to_tensor(columns["observations"], device),
-        actions=to_tensor(columns["actions"].astype(np.int64, copy=False), device),
+        actions=to_tensor(_plain(columns["actions"]), device),
         rewards=to_tensor(columns["rewards"].astype(np.float32, copy=False), device),
         next_observations=to_tensor(columns["next_observations"], device),
         discounts=to_tensor(discounts.astype(np.float32, copy=False), device),
     )
+
+
+def _plain(actions: Array) -> Array:
+    """Return actions as int64 where they are numbered choices, else as float32."""
+    return actions.astype(np.int64 if actions.ndim == 1 else np.float32, copy=False)
 
 
 def to_tensor(values: Array, device: torch.device) -> torch.Tensor:

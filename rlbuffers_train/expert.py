@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,20 @@ import torch
 
 from rlbuffers.environments import make_vector_env
 from rlbuffers.errors import UsageError
-from rlbuffers_train.algorithms.base import Algorithm, ProblemSpec
+from rlbuffers_train.algorithms import entries_of, find_entry
+from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, file_sha256, load_checkpoint
 from rlbuffers_train.devices import pick_device, set_threads
 from rlbuffers_train.evaluation_task import problem_of_task
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
-from rlbuffers_train.policy import EpsilonGreedyPolicy
+from rlbuffers_train.policy import ExploringPolicy
+from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.replay import ReplayRing
 from rlbuffers_train.reporting import Reporter, SilentReporter
 from rlbuffers_train.run import RunSummary, TrainingRun
 from rlbuffers_train.seeds import Stream, generator_of
+from rlbuffers_train.settings import with_changes
 from rlbuffers_train.steppers import OnlineStepper
 from rlbuffers_train.trainer import Trainer
 from rlbuffers_train.training_request import (
@@ -37,12 +39,12 @@ from rlbuffers_train.training_request import (
 __all__ = ["POLICY", "LoadedPolicy", "load_policy", "train_online", "train_qrdqn"]
 
 POLICY = "policy.pth"
-DEFAULT_TASK = "CartPole-v1"
+DEFAULT_TASKS = {"discrete": "CartPole-v1", "box": "Pendulum-v1"}
 _MAY_CHANGE = ("epoch", "eval_episodes", "stop_at")
 
 
 def train_qrdqn(
-    task: str = DEFAULT_TASK,
+    task: str = DEFAULT_TASKS["discrete"],
     *,
     seed: int = 0,
     logdir: Path | None = None,
@@ -80,7 +82,7 @@ def train_online(request: TrainingRequest, reporter: Reporter | None = None) -> 
     reporter = reporter or SilentReporter()
     device = pick_device(request.device)
     resumed = load_resumed(request, device, online=True)
-    task = request.task or (resumed and resumed.task) or DEFAULT_TASK
+    task = request.task or (resumed and resumed.task) or DEFAULT_TASKS[entries_of(request.algorithm)[0].actions]
     if resumed is not None and task != resumed.task:
         raise UsageError(f"{request.resume_path} was trained in {resumed.task}, not in {task}")
     problem = problem_of_task(task)
@@ -95,12 +97,13 @@ def train_online(request: TrainingRequest, reporter: Reporter | None = None) -> 
         task=task,
         seed=settings.seed,
         eval_episodes=settings.eval_episodes,
-        settings=asdict(settings),
+        settings=settings.to_json(),
         buffer_fingerprint=None,
         step_name=stepper.step_name,
         best_name=POLICY,
         resumed=resumed,
     )
+    reporter.note(f"{request.algorithm}: {find_entry(request.algorithm, problem.actions.kind).paper}")
     reporter.note(f"{request.algorithm} in {task}; device: {device}; files: {run.logdir}")
     try:
         return Trainer(
@@ -118,16 +121,16 @@ def _settle(request: TrainingRequest, problem: ProblemSpec, task: str, resumed: 
     """Combine what is asked with what is recommended, or with the run that is resumed."""
     asked = given(request.settings)
     if resumed is None:
-        return replace(recommended_settings(problem, task), **asked)
+        return with_changes(recommended_settings(problem, task), asked)
     refuse_changes({name: asked[name] for name in asked if name not in _MAY_CHANGE}, resumed.settings)
-    before = OnlineSettings(**resumed.settings)
-    return replace(before, **{name: asked[name] for name in _MAY_CHANGE if name in asked})
+    before = OnlineSettings.from_json(resumed.settings)
+    return with_changes(before, {name: asked[name] for name in _MAY_CHANGE if name in asked})
 
 
 def _make_stepper(
     algorithm: Algorithm[Any], task: str, settings: OnlineSettings, resumed: Checkpoint | None
 ) -> OnlineStepper:
-    problem, gamma = algorithm.problem, algorithm.config.gamma
+    problem, gamma = algorithm.problem, algorithm.gamma
     replay = ReplayRing(
         settings.replay_capacity,
         settings.num_envs,
@@ -156,7 +159,7 @@ def _make_stepper(
     return stepper
 
 
-class LoadedPolicy(EpsilonGreedyPolicy):
+class LoadedPolicy(ExploringPolicy):
     """The policy of a checkpoint, with what a buffer's metadata say about it.
 
     Attributes
@@ -169,20 +172,25 @@ class LoadedPolicy(EpsilonGreedyPolicy):
         Hexadecimal hash of the file.
     """
 
-    def __init__(self, algorithm: Algorithm[Any], task: str | None, checkpoint_sha256: str, eps: float) -> None:
+    def __init__(
+        self, algorithm: Algorithm[Any], task: str | None, checkpoint_sha256: str, eps: float, samples: bool
+    ) -> None:
         super().__init__(
-            algorithm.act_values,
-            algorithm.problem.num_actions,
+            algorithm.choose_by_array,
+            algorithm.problem.actions,
             algorithm.policy.generator,
             eps_training=eps,
             eps_inference=eps,
+            samples_inference=samples or algorithm.samples_inference,
         )
         self.algorithm = algorithm.name
         self.task = task
         self.checkpoint_sha256 = checkpoint_sha256
 
 
-def load_policy(path: Path, *, eps: float, generator: np.random.Generator, device: str = "cpu") -> LoadedPolicy:
+def load_policy(
+    path: Path, *, eps: float, generator: np.random.Generator, device: str = "cpu", samples: bool = False
+) -> LoadedPolicy:
     """Load the policy of a checkpoint of any algorithm.
 
     Parameters
@@ -195,6 +203,8 @@ def load_policy(path: Path, *, eps: float, generator: np.random.Generator, devic
         The policy's only source of randomness.
     device : str
         Where the networks compute.
+    samples : bool
+        Whether a policy that is a distribution is drawn from; by default it acts on the mode.
 
     Raises
     ------
@@ -207,4 +217,4 @@ def load_policy(path: Path, *, eps: float, generator: np.random.Generator, devic
     checkpoint = load_checkpoint(path, torch_device)
     set_threads(checkpoint.problem)
     algorithm = build_algorithm(checkpoint, generator, torch_device)
-    return LoadedPolicy(algorithm, checkpoint.task, file_sha256(path), eps)
+    return LoadedPolicy(algorithm, checkpoint.task, file_sha256(path), eps, samples)

@@ -73,7 +73,7 @@ class ReplayRing:
         # Frames of the row's stack that are no padding, the newest not counted; -1 before row 0.
         self._num_older = np.full(shape, -1, np.int8)
         self._newest = np.zeros((num_envs, self._depth, *frame_shape), observation_dtype)
-        self._actions = np.zeros(shape, np.int64)
+        self._actions: Array = np.empty((0,), np.int64)  # takes the shape of the first actions
         self._rewards = np.zeros(shape, np.float32)
         self._terminals = np.zeros(shape, np.bool_)
         self._ends = np.zeros(shape, np.bool_)
@@ -89,7 +89,8 @@ class ReplayRing:
         ----------
         observations : array, shape (num_envs, *obs)
             What the actions were chosen for; not what came after.
-        actions, rewards, terminated, truncated : array, shape (num_envs,)
+        actions : array, shape (num_envs,) or (num_envs, D)
+        rewards, terminated, truncated : array, shape (num_envs,)
             What was done and what followed. Rows that are no transitions must be passed as well.
 
         Raises
@@ -102,6 +103,8 @@ class ReplayRing:
         self._num_older[slot] = self._count_older_frames(stacks)
         self._newest[...] = stacks
         self._frames[slot] = stacks[:, -1]
+        if not self._num_added:
+            self._actions = np.zeros((self._num_rows, *actions.shape), actions.dtype)
         self._actions[slot] = actions
         self._rewards[slot] = rewards
         self._terminals[slot] = terminated

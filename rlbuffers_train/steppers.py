@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import torch
 
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import TransitionBatch
@@ -61,7 +62,7 @@ class OfflineStepper:
         self._sampler = sampler
         self._to_batch = to_batch
 
-    def advance(self, watch: Stopwatch) -> dict[str, float]:
+    def advance(self, watch: Stopwatch) -> Mapping[str, torch.Tensor | float]:
         """Draw a batch and update."""
         with watch.measure(_DATA):
             columns = self._sampler.sample()
@@ -137,11 +138,11 @@ class OnlineStepper:
         self._follows_end = np.zeros(envs.num_envs, np.bool_)
         self._returns = np.zeros(envs.num_envs)
 
-    def advance(self, watch: Stopwatch) -> dict[str, float]:
+    def advance(self, watch: Stopwatch) -> Mapping[str, torch.Tensor | float]:
         """Act, store, and update as often as is due."""
         policy = self._algorithm.policy
         policy.eps_training = self._eps_of_step(self.step)
-        metrics = {"eps": policy.eps_training}
+        metrics: dict[str, torch.Tensor | float] = {"eps": policy.eps_training}
         with watch.measure(_ENVIRONMENT):
             actions = policy.act(self._observations)
             following, rewards, terminated, truncated, _ = self._envs.step(actions)
