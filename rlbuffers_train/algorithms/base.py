@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from rlbuffers.errors import UsageError
-from rlbuffers_train.batch import COLUMNS, TransitionBatch, to_tensor
+from rlbuffers_train.batch import COLUMNS, TransitionBatch, observation_tensor
 from rlbuffers_train.noise import Noise
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.problem import ObservationStatistics, ProblemSpec
@@ -153,7 +153,7 @@ class Algorithm(ABC, Generic[ConfigT]):
 
     def to_inputs(self, observations: Array) -> torch.Tensor:
         """Return NumPy observations (num_envs, *obs) on the device, standardized if the config asks for it."""
-        tensor = to_tensor(observations, self.device)
+        tensor = observation_tensor(observations, self.device)
         return tensor if self._standardize is None else self._standardize(tensor)
 
     def _parts(self) -> dict[str, Any]:
@@ -186,4 +186,4 @@ class _Standardizer:
 
     def __call__(self, observations: torch.Tensor) -> torch.Tensor:
         """Map (B, *obs) to float32 (B, F)."""
-        return (observations.float().flatten(start_dim=1) - self._mean) * self._scale
+        return (observations.flatten(start_dim=1) - self._mean) * self._scale

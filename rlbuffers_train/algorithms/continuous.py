@@ -81,15 +81,15 @@ class ContinuousAlgorithm(Algorithm[ConfigT], Generic[ConfigT]):
     def update(self, batch: TransitionBatch) -> Metrics:
         """Scale actions, flatten observations, and take one training step."""
         scaled = batch._replace(
-            observations=batch.observations.float().flatten(start_dim=1),
-            next_observations=batch.next_observations.float().flatten(start_dim=1),
+            observations=batch.observations.flatten(start_dim=1),
+            next_observations=batch.next_observations.flatten(start_dim=1),
             actions=(batch.actions - self._center) / self._half_range,
         )
         return super().update(scaled)
 
     def to_inputs(self, observations: np.ndarray[Any, Any]) -> torch.Tensor:
         """Return NumPy observations (num_envs, *obs) as float32 (num_envs, F), standardized if so configured."""
-        return super().to_inputs(observations).float().flatten(start_dim=1)
+        return super().to_inputs(observations).flatten(start_dim=1)
 
     def choose(self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool) -> torch.Tensor:
         """Return `act`'s actions in the task's units, float32 (B, D)."""

@@ -46,7 +46,7 @@ class PixelFeatures(nn.Module):
 
 
 class FlatFeatures(nn.Module):
-    """Observations that are vectors already: no parameters, only flattened and cast to float32."""
+    """Observations that are vectors already: no parameters, only flattened."""
 
     def __init__(self, observation_shape: Sequence[int]) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class FlatFeatures(nn.Module):
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Map (B, *obs) to float32 (B, num_features)."""
-        return observations.float().flatten(start_dim=1)
+        return observations.flatten(start_dim=1)
 
 
 def mlp(num_inputs: int, hidden_sizes: Sequence[int], num_outputs: int) -> nn.Sequential:
