@@ -20,9 +20,10 @@ compute all losses before any of the networks learns, and clone behavior in the 
 done here, nor in d3rlpy. There is no one weight in the paper for all tasks: it is 5 without a multiplier, as the
 authors advise for locomotion.
 
-`backs_up_entropy` subtracts alpha log pi(a'|s') in (3), as Tianshou 2.0.1 does. Two things of Tianshou's have no
+`backs_up_entropy` subtracts alpha log pi(a'|s') in (3), as Tianshou 2.0.1 does. Three things of Tianshou's have no
 setting: it takes (1) over one action of each kind at a time and averages over the n, where the authors take it over
-all 3 n (a reshape whose result is dropped); and by default it is Cal-QL, which lifts values to the return.
+all 3 n (a reshape whose result is dropped); its uniform actions run from minus the lower bound to the upper one, and so
+are all the upper bound; and by default it is Cal-QL, which lifts values to the return.
 """
 
 from __future__ import annotations
@@ -113,9 +114,9 @@ class ContinuousCQL(SAC):
         with torch.no_grad():
             targets = self._targets(batch)
             shape = (samples, size, self.num_elements)
+            uniform = self.noise.uniform(*shape)
             now, log_now = self.actor.sample(batch.observations, self.noise.normal(*shape))
             later, log_later = self.actor.sample(batch.next_observations, self.noise.normal(*shape))
-            uniform = self.noise.uniform(*shape)
             # Data first, then 3 n actions a row; all of them are valued in one pass.
             actions = torch.cat([batch.actions.unsqueeze(0), uniform, now, later]).flatten(end_dim=1)
             log_uniform = torch.full_like(log_now, self.num_elements * math.log(0.5))

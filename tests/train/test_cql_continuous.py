@@ -44,13 +44,12 @@ class SlowCQL(SlowSAC):
         config, count = self.config, self.config.num_sampled_actions
         losses = self.update_actor(batch)
         targets = self.targets(batch, config.backs_up_entropy)
+        log_uniform = np.full(SIZE, np.log(0.5**ELEMENTS))
+        uniform = [(one, log_uniform) for one in self.noise.uniform_array(count, SIZE, ELEMENTS)]
         kinds = []
         for observations in (batch["observations"], batch["next_observations"]):
             noise = self.noise.normal_array(count, SIZE, ELEMENTS)
             kinds.append([self.sample(observations, one) for one in noise])
-        uniform = [
-            (one, np.full(SIZE, np.log(0.5**ELEMENTS))) for one in self.noise.uniform_array(count, SIZE, ELEMENTS)
-        ]
         samples = [pair for kind in (uniform, *kinds) for pair in kind]
         inputs = np.concatenate([batch["observations"], batch["actions"]], axis=1)
         errors, gaps, shares = [], [], []
