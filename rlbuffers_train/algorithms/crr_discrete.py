@@ -16,7 +16,7 @@ sampling, and its critic predicts a distribution of the return. With discrete ac
 (6) is CQL's regularizer, which the paper does not have and which is off by default.
 
 f is a weight: no gradient flows through it. Tianshou 2.0.1 lets it flow, so that its actor loss also moves the
-critic; and it multiplies the log-likelihoods (B,) with the weights (B, 1), so that every action gets the mean weight and
+critic; and it multiplies log-likelihoods (B,) with weights (B, 1), so that every action gets the mean weight and
 the actor clones all of the data. This file does not follow, and has no setting to do so. Tianshou's policy also
 acts by drawing from pi, which `samples_inference` does.
 """
