@@ -58,7 +58,7 @@ def _ancestors(pid: int) -> set[int]:
     return found
 
 
-def run_watched(command: list[str]) -> tuple[float, int]:
+def run_watched(command: list[str], exit_code: int = 0) -> tuple[float, int]:
     """Run a command; return its wall time in seconds and its peak memory in bytes."""
     peak = 0
     started = time.perf_counter()
@@ -75,7 +75,7 @@ def run_watched(command: list[str]) -> tuple[float, int]:
     process.wait()
     seconds = time.perf_counter() - started
     watcher.join()
-    if process.returncode:
+    if process.returncode != exit_code:
         raise SystemExit(f"{command} failed")
     return seconds, peak
 

@@ -8,10 +8,18 @@ from rlbuffers import __version__
 from rlbuffers.errors import RlbuffersError, UsageError
 from rlbuffers_cli.commands.card import card
 from rlbuffers_cli.commands.convert import convert
+from rlbuffers_cli.commands.diff import diff
 from rlbuffers_cli.commands.export import export
+from rlbuffers_cli.commands.filter import filter_command
 from rlbuffers_cli.commands.formats import formats
 from rlbuffers_cli.commands.generate import generate
 from rlbuffers_cli.commands.info import info
+from rlbuffers_cli.commands.merge import merge
+from rlbuffers_cli.commands.normalize import normalize
+from rlbuffers_cli.commands.repack import repack
+from rlbuffers_cli.commands.report import report
+from rlbuffers_cli.commands.split import split
+from rlbuffers_cli.commands.subset import subset
 from rlbuffers_cli.commands.train import train
 from rlbuffers_cli.commands.validate import validate
 
@@ -48,15 +56,23 @@ class _CommandGroup(click.Group):
 @click.group(cls=_CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="rlbuffers")
 def cli() -> None:
-    """Offline-RL replay buffers: convert, generate, check, and train on them."""
+    """Offline-RL replay buffers: convert, generate, check, edit, and train on them."""
 
 
 cli.add_command(card)
 cli.add_command(convert)
+cli.add_command(diff)
 cli.add_command(export)
+cli.add_command(filter_command)
 cli.add_command(formats)
 cli.add_command(generate)
 cli.add_command(info)
+cli.add_command(merge)
+cli.add_command(normalize)
+cli.add_command(repack)
+cli.add_command(report)
+cli.add_command(split)
+cli.add_command(subset)
 cli.add_command(train)
 cli.add_command(validate)
 

@@ -21,11 +21,23 @@ from rlbuffers.lazy import lazy_names
 
 if TYPE_CHECKING:
     from rlbuffers.conversion import convert
+    from rlbuffers.editing.diff import diff
+    from rlbuffers.editing.filter import filter_buffer as filter
+    from rlbuffers.editing.merge import merge
+    from rlbuffers.editing.normalize import normalize
+    from rlbuffers.editing.normalizer import Normalizer
+    from rlbuffers.editing.repack import repack
+    from rlbuffers.editing.split import split
+    from rlbuffers.editing.subset import subset
     from rlbuffers.episode import Episode, Transitions
+    from rlbuffers.episode_block import EpisodeBlock
     from rlbuffers.exporting import export
+    from rlbuffers.online.ring import RingBuffer
     from rlbuffers.reader import Buffer
     from rlbuffers.reader import open_buffer as open
+    from rlbuffers.samplers import mix_buffers
     from rlbuffers.schema import BufferSpec, ColumnSpec
+    from rlbuffers.storage_options import StorageOptions
     from rlbuffers.validation import validate
     from rlbuffers.writer import BufferWriter, create
 
@@ -37,12 +49,24 @@ __all__ = [
     "BufferWriter",
     "ColumnSpec",
     "Episode",
+    "EpisodeBlock",
+    "Normalizer",
+    "RingBuffer",
+    "StorageOptions",
     "Transitions",
     "__version__",
     "convert",
     "create",
+    "diff",
     "export",
+    "filter",
+    "merge",
+    "mix_buffers",
+    "normalize",
     "open",
+    "repack",
+    "split",
+    "subset",
     "validate",
 ]
 
@@ -54,11 +78,23 @@ __getattr__ = lazy_names(
         "BufferWriter": "rlbuffers.writer:BufferWriter",
         "ColumnSpec": "rlbuffers.schema:ColumnSpec",
         "Episode": "rlbuffers.episode:Episode",
+        "EpisodeBlock": "rlbuffers.episode_block:EpisodeBlock",
+        "Normalizer": "rlbuffers.editing.normalizer:Normalizer",
+        "RingBuffer": "rlbuffers.online.ring:RingBuffer",
+        "StorageOptions": "rlbuffers.storage_options:StorageOptions",
         "Transitions": "rlbuffers.episode:Transitions",
         "convert": "rlbuffers.conversion:convert",
         "create": "rlbuffers.writer:create",
+        "diff": "rlbuffers.editing.diff:diff",
         "export": "rlbuffers.exporting:export",
+        "filter": "rlbuffers.editing.filter:filter_buffer",
+        "merge": "rlbuffers.editing.merge:merge",
+        "mix_buffers": "rlbuffers.samplers.mixture:mix_buffers",
+        "normalize": "rlbuffers.editing.normalize:normalize",
         "open": "rlbuffers.reader:open_buffer",
+        "repack": "rlbuffers.editing.repack:repack",
+        "split": "rlbuffers.editing.split:split",
+        "subset": "rlbuffers.editing.subset:subset",
         "validate": "rlbuffers.validation:validate",
     },
 )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from rlbuffers.episode import EncodedRows
 from rlbuffers.fingerprint import BLOCK_ROWS, ArrayDigest, block_digests
-from rlbuffers.schema import ArraySpec
+from rlbuffers.schema import ArraySpec, BufferSpec
+from rlbuffers.storage_options import StorageOptions
 from rlbuffers.stores.base import StoreWriter
 from rlbuffers.stores.codecs import Codec
 
@@ -27,7 +29,7 @@ class ChunkEncoder:
     codec: Codec
     chunk_rows: int
 
-    @property
+    @cached_property
     def unit_rows(self) -> int:
         """Rows that fill both chunks and fingerprint blocks exactly; only these are worth encoding elsewhere."""
         return math.lcm(self.chunk_rows, BLOCK_ROWS)
@@ -52,8 +54,10 @@ class ArrayWriter:
     ----------
     array : ArraySpec
         What is written.
-    rows_per_chunk : int
-        Size of its chunks.
+    spec : BufferSpec
+        The buffer that it belongs to.
+    storage : StorageOptions
+        Chunks and compression.
     store : StoreWriter
         Takes the chunks.
     on_rows : callable, optional
@@ -63,33 +67,48 @@ class ArrayWriter:
     def __init__(
         self,
         array: ArraySpec,
-        rows_per_chunk: int,
+        spec: BufferSpec,
+        storage: StorageOptions,
         store: StoreWriter,
         on_rows: Callable[[Array], None] | None = None,
     ) -> None:
         self.spec = array
         self.num_rows = 0
+        rows_per_chunk = storage.rows_of(array, spec)
         codec = store.create_array(array.name, array.dtype, array.row_shape, rows_per_chunk)
-        self.encoder = ChunkEncoder(codec, rows_per_chunk)
+        self.encoder = ChunkEncoder(storage.codec_of(codec), rows_per_chunk)
         self.digest = ArrayDigest()
         self._store = store
         self._on_rows = on_rows
-        self._pending: list[Array] = []
+        self._pending: Array | None = None  # room for a unit, of which the first rows are filled
         self._num_pending = 0
 
     def append(self, rows: Array) -> None:
         """Add rows; the caller may change them afterwards."""
-        self._pending.append(rows)
-        self._num_pending += len(rows)
         unit = self.encoder.unit_rows
-        if self._num_pending >= unit:
-            joined = np.concatenate(self._pending)
-            whole = len(joined) // unit * unit
-            self._write_rows(joined[:whole])
-            # A copy, or the view would keep all the rows alive that were written.
-            self._pending, self._num_pending = [joined[whole:].copy()], len(joined) - whole
-        else:
-            self._pending[-1] = rows.copy()
+        if self._num_pending:
+            taken = min(unit - self._num_pending, len(rows))
+            self._keep(rows[:taken])
+            rows = rows[taken:]
+            if self._num_pending < unit:
+                return
+            self._write_pending()
+        whole = len(rows) // unit * unit
+        if whole:
+            self._write_rows(rows[:whole])
+        if whole < len(rows):
+            self._keep(rows[whole:])
+
+    def _keep(self, rows: Array) -> None:
+        if self._pending is None:
+            self._pending = np.empty((self.encoder.unit_rows, *self.spec.row_shape), self.spec.dtype)
+        self._pending[self._num_pending : self._num_pending + len(rows)] = rows
+        self._num_pending += len(rows)
+
+    def _write_pending(self) -> None:
+        if self._pending is not None and self._num_pending:
+            self._write_rows(self._pending[: self._num_pending])
+            self._num_pending = 0
 
     def append_encoded(self, rows: EncodedRows) -> None:
         """Write rows as they are, or decode them again where they neither begin nor end with a unit."""
@@ -119,6 +138,5 @@ class ArrayWriter:
 
     def flush(self) -> None:
         """Write the rows that are left; nothing can be appended after them."""
-        if self._num_pending:
-            self._write_rows(np.concatenate(self._pending))
-            self._pending, self._num_pending = [], 0
+        self._write_pending()
+        self._pending = None

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -21,12 +21,14 @@ import numpy as np
 
 from rlbuffers.array_writer import ChunkEncoder
 from rlbuffers.episode import Episode, Transitions
-from rlbuffers.errors import FormatError, RlbuffersError, SpecError
+from rlbuffers.episode_block import EpisodeBlock
+from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, SpecError
 from rlbuffers.metadata import written_by
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import FRAMES, REWARDS
 from rlbuffers.sources.base import Decoder, IdentityDecoder, Rows, Source
 from rlbuffers.stats import total_reward
+from rlbuffers.storage_options import StorageOptions
 from rlbuffers.tally import Tally, require_equal
 from rlbuffers.writer import BufferWriter
 
@@ -93,6 +95,9 @@ def convert(
     overwrite: bool = False,
     workers: int = 0,
     on_progress: Progress | None = None,
+    facts: Mapping[str, Any] | None = None,
+    storage: StorageOptions | None = None,
+    expected_fingerprint: str | None = None,
 ) -> ConversionReport:
     """Write everything that a source yields into a new buffer.
 
@@ -112,6 +117,12 @@ def convert(
         asks for them must guard its main part with ``if __name__ == "__main__":``.
     on_progress : callable, optional
         Is given (units done, units in all or None, transitions so far) after each piece.
+    facts : mapping, optional
+        Metadata beside, or in place of, those of the source.
+    storage : StorageOptions, optional
+        Chunks and compression other than the defaults.
+    expected_fingerprint : str, optional
+        Of the content, where it is known: another one makes no buffer.
 
     Raises
     ------
@@ -122,7 +133,7 @@ def convert(
         nothing is left at `path`.
     """
     started = time.perf_counter()
-    writer = BufferWriter(path, source.spec, overwrite=overwrite)
+    writer = BufferWriter(path, source.spec, facts, overwrite=overwrite, storage=storage)
     try:
         encoder = writer.encoder_of(FRAMES) if source.spec.stack else None
         work = _Work(source.decoder, encoder)
@@ -136,10 +147,10 @@ def convert(
             raise FormatError(f"{source.where}: expected transitions, found none; no buffer was written")
         for name, entries in source.extras().items():
             writer.append_extra(name, entries)
-        writer.metadata.update(source.metadata())
+        writer.metadata = {**source.metadata(), **writer.metadata}
         writer.metadata["written_by"] = written_by()
         before = source.tally()
-        writer.commit(check=lambda written: _require_equal(before, written, Path(path)))
+        writer.commit(check=lambda written: _check(before, written, source.where, Path(path), expected_fingerprint))
     except BaseException:
         writer.abort()
         raise
@@ -172,15 +183,19 @@ def _append(writer: BufferWriter, rows: Rows, where: str) -> None:
     try:
         if isinstance(rows, Episode):
             writer.append_episode(rows)
+        elif isinstance(rows, EpisodeBlock):
+            writer.append_episodes(rows)
         else:
             writer.append_transitions(rows)
     except SpecError as error:
         raise FormatError(f"{where}: {error}") from error
 
 
-def _require_equal(before: Tally, written: Path, path: Path) -> None:
+def _check(before: Tally, written: Path, where: str, path: Path, fingerprint: str | None) -> None:
     """Read the rewards back from a buffer that has no name yet: what went in must come out."""
     with Buffer(written) as buffer:
+        if fingerprint is not None and buffer.fingerprint != fingerprint:
+            raise CorruptDataError(f"{where}: the content has not the stored fingerprint; run rlbuffers validate")
         require_equal(before, tally_of(buffer), buffer.arrays[REWARDS].all(), str(path))
 
 

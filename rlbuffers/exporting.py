@@ -54,7 +54,7 @@ def export(
     """Write a buffer in another library's format.
 
     Memory is bounded whatever the buffer's size, if the buffer was opened with a small
-    `cache_bytes`. What is stopped at any moment leaves nothing under the output's name.
+    `cache`. What is stopped at any moment leaves nothing under the output's name.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from rlbuffers.reader import Buffer
-from rlbuffers.schema import FRAMES, OVERRIDE_OBSERVATIONS
+from rlbuffers.schema import FRAMES, OVERRIDE_OBSERVATIONS, STACK_INDEX
 
 __all__ = ["Footprint", "footprint"]
 
@@ -21,7 +21,7 @@ class Footprint:
     transition_bytes : int
         One transition as a batch holds it, decoded.
     resident_bytes : int
-        Columns kept in RAM while sampling from the file; frames stay on disk.
+        What must be kept in RAM to sample fast from the file: all columns but frames and their index.
     decoded_bytes : int
         Every stored array decoded, each frame once.
     stacked_bytes : int
@@ -43,7 +43,7 @@ def footprint(buffer: Buffer) -> Footprint:
     """Compute the sizes of an open buffer from its metadata."""
     transition = sum(buffer.spec.batch_column(name).row_bytes for name in buffer.spec.batch_names)
     decoded = {name: rows.array.nbytes for name, rows in buffer.arrays.items()}
-    on_disk = sum(decoded.get(name, 0) for name in (FRAMES, OVERRIDE_OBSERVATIONS))
+    on_disk = sum(decoded.get(name, 0) for name in (FRAMES, STACK_INDEX, OVERRIDE_OBSERVATIONS))
     return Footprint(
         disk_bytes=buffer.store_disk_bytes,
         transition_bytes=transition,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -83,8 +84,13 @@ def total_reward(rewards: Array) -> float:
         return float(np.asarray(rewards, np.float64).sum())
 
 
-def quantiles(values: Array) -> dict[str, float]:
-    """Return minimum, quartiles, maximum, mean and standard deviation of a non-empty 1-D array."""
+def quantiles(values: Array) -> dict[str, float | None]:
+    """Return minimum, quartiles, maximum, mean and standard deviation of a non-empty 1-D array.
+
+    What is too large for a float, as the square of a very large number, is None.
+    """
     array = np.asarray(values, dtype=np.float64)
-    described = {name: float(np.quantile(array, at)) for name, at in _QUANTILES.items()}
-    return {**described, "mean": float(array.mean()), "std": float(array.std())}
+    with np.errstate(over="ignore", invalid="ignore"):
+        described = {name: float(np.quantile(array, at)) for name, at in _QUANTILES.items()}
+        described |= {"mean": float(array.mean()), "std": float(array.std())}
+    return {name: value if math.isfinite(value) else None for name, value in described.items()}

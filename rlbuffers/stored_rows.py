@@ -1,29 +1,39 @@
 """Reading rows of one stored array: the fast path that every backend shares.
 
-An array that fits the memory budget is decoded once and kept. Of larger ones only the chunks that a
-request touches are decoded, each once, straight from the mapped file.
+Of an array that is not in memory only the chunks that a request touches are read and decoded, each once. An
+array that the plan keeps in memory gets there as soon as reading single chunks has cost a good part of
+reading all of it, so that a look at a few rows of a large buffer does not wait for the rest.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from rlbuffers.errors import CorruptDataError
+from rlbuffers.cache_plan import Place
 from rlbuffers.recycling import RecycledArrays
-from rlbuffers.stores.base import ChunkTable, StoredArray, StoreReader
-from rlbuffers.stores.codecs import CodecError
+from rlbuffers.stores.base import StoredArray, StoreReader
+from rlbuffers.stores.chunk_table import ChunkTable
+from rlbuffers.stores.decoding import decode_chunks
 
 __all__ = ["StoredRows"]
 
 Array = np.ndarray[Any, Any]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 
+# An array of this size is decoded in some milliseconds: at its first use.
+_SMALL_BYTES = 4 << 20
+# Of larger ones so much is read in single chunks first.
+_SHARE_BEFORE_KEEPING = 1 / 8
+# Fresh memory of this size costs more than asking for memory that was used before.
+_MIN_RECYCLED_BYTES = 1 << 16
+
 
 class StoredRows:
-    """Rows of one array, by index.
+    """Rows of one array, by index. Threads may read at once.
 
     Parameters
     ----------
@@ -31,36 +41,62 @@ class StoredRows:
         The open store.
     name : str
         Name of the array.
-    keep : bool, default False
-        Whether the whole array is decoded at its first use and kept in RAM.
+    place : {"decoded", "compressed", "file"}, default "file"
+        Where the rows are to come from once it pays.
     """
 
-    def __init__(self, store: StoreReader, name: str, *, keep: bool = False) -> None:
+    def __init__(self, store: StoreReader, name: str, place: Place = "file") -> None:
         self.array: StoredArray = store.arrays[name]
+        self.place = place
         self._store = store
-        self._keep = keep
         self._table: ChunkTable | None = None
-        self._kept: Array | None = None
+        self._kept: Array | None = store.decoded_rows(name)
         self._memory = RecycledArrays()
+        self._keeping = threading.Lock()
+        self._is_compressed_kept = False
+        self._bytes_decoded = 0
 
     def __len__(self) -> int:
         return self.array.shape[0]
 
+    @property
+    def chunk_rows(self) -> int:
+        """Rows of a chunk: rows ``i * chunk_rows`` to ``(i + 1) * chunk_rows`` are read together."""
+        return self.array.chunk_rows
+
     def take(self, rows: Indices) -> Array:
         """Return the rows at non-negative indices of any order, repeats allowed, as a new array."""
-        if self._keep:
-            kept: Array = self.all().take(rows, axis=0)
-            return kept
+        kept = self._kept_for(len(rows))
+        if kept is not None:
+            return self._taken(kept, rows)
         chunk_rows = self.array.chunk_rows
         chunks, inverse = np.unique(rows // chunk_rows, return_inverse=True)
         decoded = self.decode(chunks).reshape(len(chunks), chunk_rows, *self.array.shape[1:])
         wanted: Array = decoded[inverse, rows % chunk_rows]
         return wanted
 
+    def runs(self, firsts: Indices, length: int) -> Array:
+        """Return runs of rows, shape (B, length, *row): run i begins at row ``firsts[i]``. A new array."""
+        shape = (len(firsts), length, *self.array.shape[1:])
+        if length == self.array.chunk_rows and self._kept_for(len(firsts)) is None:
+            numbers, offsets = np.divmod(firsts, length)
+            if not offsets.any():
+                return self.decode(numbers).reshape(shape)
+        return self.take((firsts[:, None] + np.arange(length)).ravel()).reshape(shape)
+
+    def _taken(self, kept: Array, rows: Indices) -> Array:
+        size = self.array.row_bytes * len(rows)
+        if size < _MIN_RECYCLED_BYTES:
+            wanted: Array = kept.take(rows, axis=0)
+            return wanted
+        out = self._memory.empty((len(rows), *self.array.shape[1:]), self.array.dtype)
+        return np.take(kept, rows, axis=0, out=out, mode="clip")  # any other mode works in a copy of `out`
+
     def slice(self, start: int, stop: int) -> Array:
         """Return rows `start` to `stop`, exclusive, as a new array."""
-        if self._keep:
-            return self.all()[start:stop].copy()
+        kept = self._kept_for(1) if stop - start < self.array.chunk_rows else self._kept_for(0)
+        if kept is not None:
+            return kept[start:stop].copy()
         if stop <= start:
             return np.empty((0, *self.array.shape[1:]), self.array.dtype)
         first = start // self.array.chunk_rows
@@ -69,11 +105,13 @@ class StoredRows:
         return self.decode(chunks)[offset : offset + stop - start]
 
     def all(self) -> Array:
-        """Return every row; kept if the array is small enough to be kept."""
+        """Return every row, not to be written to; kept if the plan is to keep it decoded."""
         if self._kept is not None:
             return self._kept
-        rows = self.decode(np.arange(self.array.num_chunks))[: len(self)]
-        if self._keep:
+        out = np.empty((self.array.num_chunks * self.array.chunk_rows, *self.array.shape[1:]), self.array.dtype)
+        self._decode_into(np.arange(self.array.num_chunks), out)
+        rows = out[: len(self)]
+        if self.place == "decoded":
             self._kept = rows
         return rows
 
@@ -90,25 +128,32 @@ class StoredRows:
         CorruptDataError
             If a chunk fails its checksum or has another size; names file, array, chunk and offset.
         """
-        table = self.table
-        size = self.array.chunk_bytes
         shape = (len(chunks) * self.array.chunk_rows, *self.array.shape[1:])
         out = self._memory.empty(shape, self.array.dtype)
-        regions = table.regions
-        starts = table.offsets[chunks]
-        places = zip(
-            table.region_of[chunks].tolist(), starts.tolist(), (starts + table.sizes[chunks]).tolist(), strict=True
-        )
-        stored = [regions[region][start:stop] for region, start, stop in places]
-        try:
-            self.array.codec.decode(stored, size, out.reshape(-1).view(np.uint8).data)
-        except CodecError as error:
-            chunk = int(chunks[error.index])
-            raise CorruptDataError(
-                f"{table.region_names[table.region_of[chunk]]}: array {self.array.name!r}, chunk {chunk} "
-                f"(offset {table.offsets[chunk]}, {table.sizes[chunk]} bytes): {error}"
-            ) from error
+        self._decode_into(chunks, out)
         return out
+
+    def _decode_into(self, chunks: Indices, out: Array) -> None:
+        decode_chunks(self.array, self.table, chunks, out.reshape(-1).view(np.uint8))
+
+    def _kept_for(self, num_chunks: int) -> Array | None:
+        """Return all rows if they are in memory, or now get there because about `num_chunks` more are wanted."""
+        if self._kept is not None or self.place == "file" or self._is_compressed_kept:
+            return self._kept
+        self._bytes_decoded += num_chunks * self.array.chunk_bytes
+        small = self.place == "decoded" and self.array.nbytes <= _SMALL_BYTES
+        pays = num_chunks and self._bytes_decoded >= self.array.nbytes * _SHARE_BEFORE_KEEPING
+        # While one thread reads all of it, others go on as before.
+        if (small or pays) and self._keeping.acquire(blocking=False):
+            try:
+                if self.place == "decoded":
+                    self.all()
+                elif not self._is_compressed_kept:
+                    self._table = self.table.in_memory()
+                    self._is_compressed_kept = True
+            finally:
+                self._keeping.release()
+        return self._kept
 
     @property
     def table(self) -> ChunkTable:

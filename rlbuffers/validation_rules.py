@@ -194,6 +194,7 @@ def _next_observations_continue(buffer: Buffer) -> Iterator[Finding]:
     depth = buffer.spec.stack + 1
     num_frames = len(buffer.arrays[FRAMES])
     used = np.zeros(num_frames, bool)
+    first_row = 0
     for block in _blocks(buffer, STACK_INDEX):
         if len(block) and (block.min() < 0 or block.max() >= num_frames):
             yield Finding("next-observations", "error", f"{STACK_INDEX!r} points outside the {num_frames:,} frames")
@@ -201,6 +202,13 @@ def _next_observations_continue(buffer: Buffer) -> Iterator[Finding]:
         if (np.diff(block, axis=1) != 1).any():
             yield Finding("next-observations", "error", f"rows of {STACK_INDEX!r} are not {depth} frames in a row")
             return
+        if (
+            buffer.spec.layout == "transitions"
+            and (block[:, 0] != np.arange(first_row, first_row + len(block)) * depth).any()
+        ):
+            yield Finding("next-observations", "error", f"rows of {STACK_INDEX!r} do not follow one another")
+            return
+        first_row += len(block)
         used[block.ravel()] = True
     if not used.all():
         yield Finding("next-observations", "warning", f"{int((~used).sum()):,} frames belong to no transition")
@@ -209,7 +217,7 @@ def _next_observations_continue(buffer: Buffer) -> Iterator[Finding]:
         steps = np.diff(firsts)
         at_end = np.zeros(len(firsts), bool)
         at_end[_episode_ends(buffer)] = True
-        if (steps[~at_end[:-1]] != 1).any() or (steps[at_end[:-1]] != depth).any():
+        if firsts[0] or (steps[~at_end[:-1]] != 1).any() or (steps[at_end[:-1]] != depth).any():
             yield Finding("next-observations", "error", "the stacks of an episode do not follow one another")
     elif len(buffer.arrays[OVERRIDE_ROWS]):
         rows = buffer.arrays[OVERRIDE_ROWS].all()
@@ -322,6 +330,12 @@ def _views_agree(buffer: Buffer) -> Iterator[Finding]:
             yield Finding("views-agree", "error", f"{name!r} of row {row} differs when read by the container's library")
 
 
+def _chunks_in_place(buffer: Buffer) -> Iterator[Finding]:
+    """The tables of chunks in the file say what the container's own library says."""
+    for problem in buffer.container_problems():
+        yield Finding("chunk-tables", "error", problem)
+
+
 RULES: dict[str, Rule] = {
     "checksums": _checksums,
     "equal-lengths": _equal_lengths,
@@ -334,6 +348,7 @@ RULES: dict[str, Rule] = {
     "returns-equal-stored": _returns_equal_stored,
     "no-duplicates": _no_duplicates,
     "views-agree": _views_agree,
+    "chunk-tables": _chunks_in_place,
 }
 # Where one of these fails, rows cannot be put together, and rules that need them are left out.
 STRUCTURAL = ("equal-lengths", "next-observations")
@@ -349,4 +364,5 @@ ALL_IS_WELL = {
     "returns-equal-stored": "rewards sum to the stored returns",
     "no-duplicates": "nothing stands in the buffer twice",
     "views-agree": "the container's own library reads the same values",
+    "chunk-tables": "the container's own library finds the chunks in the same places",
 }

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-__all__ = ["COLUMNS", "TransitionBatch", "make_batch", "observation_tensor"]
+__all__ = ["COLUMNS", "TransitionBatch", "TransitionBatches", "make_batch", "observation_tensor"]
 
 Array = np.ndarray[Any, Any]
 # The columns of a buffer that a batch is made of; samplers need read no others.
@@ -79,3 +79,28 @@ def to_tensor(values: Array, device: torch.device) -> torch.Tensor:
     """Return `values` as a tensor of the same dtype; shares memory where it can."""
     # torch would warn that writing into a read-only array's tensor is undefined.
     return torch.from_numpy(values if values.flags.writeable else values.copy()).to(device)
+
+
+class TransitionBatches:
+    """What a loader hands to a trainer: tensors made in the loader's thread.
+
+    Parameters
+    ----------
+    gamma : float
+        Discount of one step.
+    device : torch.device
+        Where the tensors go; for a GPU they wait in pinned memory and are copied while it computes.
+    """
+
+    def __init__(self, gamma: float, device: torch.device) -> None:
+        self._gamma = gamma
+        self._device = device
+
+    def prepare(self, batch: Mapping[str, Array]) -> TransitionBatch:
+        """Return tensors in memory."""
+        made = make_batch(batch, self._gamma, torch.device("cpu"))
+        return made if self._device.type != "cuda" else TransitionBatch(*(tensor.pin_memory() for tensor in made))
+
+    def hand_over(self, prepared: TransitionBatch) -> TransitionBatch:
+        """Return tensors on the device."""
+        return TransitionBatch(*(tensor.to(self._device, non_blocking=True) for tensor in prepared))

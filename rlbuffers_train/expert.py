@@ -11,6 +11,8 @@ import torch
 
 from rlbuffers.environments import make_vector_env
 from rlbuffers.errors import UsageError
+from rlbuffers.online.ring import RingBuffer
+from rlbuffers.schema import BufferSpec, ColumnSpec
 from rlbuffers_train.algorithms import entries_of, find_entry
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import make_batch
@@ -19,8 +21,7 @@ from rlbuffers_train.devices import pick_device, set_threads
 from rlbuffers_train.evaluation_task import problem_of_task
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
 from rlbuffers_train.policy import ExploringPolicy
-from rlbuffers_train.problem import ProblemSpec
-from rlbuffers_train.replay import ReplayRing
+from rlbuffers_train.problem import BoxActions, ProblemSpec
 from rlbuffers_train.reporting import Reporter, SilentReporter
 from rlbuffers_train.run import RunSummary, TrainingRun
 from rlbuffers_train.seeds import Stream, generator_of
@@ -131,14 +132,13 @@ def _make_stepper(
     algorithm: Algorithm[Any], task: str, settings: OnlineSettings, resumed: Checkpoint | None
 ) -> OnlineStepper:
     problem, gamma = algorithm.problem, algorithm.gamma
-    replay = ReplayRing(
-        settings.replay_capacity,
-        settings.num_envs,
-        problem.observation_shape,
-        problem.observation_dtype,
-        is_stacked=problem.is_pixels,
-        n_step=settings.n_step,
+    replay = RingBuffer(_replay_spec(problem), settings.replay_capacity, settings.num_envs)
+    sampler = replay.sampler(
+        algorithm.config.batch_size,
+        generator_of(settings.seed, Stream.REPLAY),
+        n_step=algorithm.n_step or 1,
         gamma=gamma,
+        columns=["observations", "actions", "rewards", "next_observations"],
     )
     # A resumed run plays other episodes than those that it has seen.
     first_step = 0 if resumed is None else resumed.step
@@ -147,7 +147,7 @@ def _make_stepper(
         algorithm,
         make_vector_env(task, settings.num_envs, env_seed, training=True),
         replay,
-        generator_of(settings.seed, Stream.REPLAY),
+        sampler,
         partial(make_batch, gamma=gamma, device=algorithm.device),
         update_per_step=settings.update_per_step,
         min_history=settings.min_history,
@@ -157,6 +157,26 @@ def _make_stepper(
         stepper.resume(resumed.step, resumed.streams)
         torch.set_rng_state(resumed.torch_random_state)
     return stepper
+
+
+def _replay_spec(problem: ProblemSpec) -> BufferSpec:
+    shape, actions = problem.observation_shape, problem.actions
+    action_column = (
+        ColumnSpec("actions", np.dtype(np.float32), (actions.size,))
+        if isinstance(actions, BoxActions)
+        else ColumnSpec("actions", np.dtype(np.int64))
+    )
+    return BufferSpec(
+        "episodes",
+        [
+            ColumnSpec("observations", np.dtype(problem.observation_dtype), shape),
+            action_column,
+            ColumnSpec("rewards", np.dtype(np.float32)),
+            ColumnSpec("terminals", np.dtype(np.bool_)),
+            ColumnSpec("timeouts", np.dtype(np.bool_)),
+        ],
+        stack=shape[0] if problem.is_pixels else 0,
+    )
 
 
 class LoadedPolicy(ExploringPolicy):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from rlbuffers.errors import BufferNotFoundError, UsageError
+from rlbuffers.loading.loader import Loader
 from rlbuffers.paths import generated_buffer_path
 from rlbuffers.reader import Buffer, open_buffer
-from rlbuffers.samplers.uniform import UniformSampler
+from rlbuffers.transforms import ClipRewards, ScaleRewards, Transform
 from rlbuffers_train.algorithms import find_entry, load_algorithm
-from rlbuffers_train.batch import TransitionBatch, make_batch
+from rlbuffers_train.batch import TransitionBatches
 from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import pick_device, set_threads
 from rlbuffers_train.evaluation_task import choose_evaluation_task
@@ -41,6 +40,9 @@ __all__ = ["DEFAULT_TASK", "OfflineSettings", "train_offline"]
 
 DEFAULT_TASK = "CartPole-v1"
 _DEFAULT_EPS = 0.2
+# One thread reads a batch in less time than an update takes; more would take cores from the update.
+_WORKERS = 1
+_PREFETCH = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,8 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
     reporter = reporter or SilentReporter()
     device = pick_device(request.device)
     resumed = load_resumed(request, device, online=False)
-    with open_buffer(_find_buffer(request, resumed)) as buffer:
+    with ExitStack() as stack:
+        buffer = stack.enter_context(open_buffer(_find_buffer(request, resumed)))
         asked = request.task or (None if resumed is None else resumed.task)
         recorded = (buffer.metadata.get("environment") or {}).get("id")
         problem = problem_of_buffer(buffer, asked or recorded) if resumed is None else resumed.problem
@@ -88,17 +91,17 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             task = choose_evaluation_task(asked, buffer, problem, reporter)
         set_threads(problem)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
-        sampler = UniformSampler(
-            buffer, algorithm.config.batch_size, generator_of(settings.seed, Stream.SAMPLER), algorithm.columns
-        )
-        to_batch = partial(
-            _to_batch,
+        sampler = buffer.sampler(
+            algorithm.config.batch_size,
+            generator_of(settings.seed, Stream.SAMPLER),
+            n_step=algorithm.n_step,
             gamma=algorithm.gamma,
-            device=device,
-            clip_rewards=settings.clip_rewards,
-            reward_scale=reward_scale_of(buffer) if settings.norm_rewards else 1.0,
+            columns=algorithm.columns,
+            transforms=_reward_transforms(settings, buffer),
         )
-        stepper = OfflineStepper(algorithm, sampler, to_batch)
+        to_batch = TransitionBatches(algorithm.gamma, device)
+        loader = stack.enter_context(Loader(sampler, to_batch, prefetch=_PREFETCH, workers=_WORKERS))
+        stepper = OfflineStepper(algorithm, loader)
         if resumed is not None:
             stepper.resume(resumed.step, resumed.streams)
             torch.set_rng_state(resumed.torch_random_state)
@@ -156,15 +159,6 @@ def _settle(
     return with_changes(OfflineSettings.from_json(resumed.settings), may_change)
 
 
-def _to_batch(
-    columns: Mapping[str, np.ndarray[Any, Any]],
-    *,
-    gamma: float,
-    device: torch.device,
-    clip_rewards: bool,
-    reward_scale: float,
-) -> TransitionBatch:
-    batch = make_batch(columns, gamma, device)
-    if clip_rewards:
-        batch = batch._replace(rewards=batch.rewards.clamp(-1.0, 1.0))
-    return batch if reward_scale == 1.0 else batch._replace(rewards=batch.rewards * reward_scale)
+def _reward_transforms(settings: OfflineSettings, buffer: Buffer) -> list[Transform]:
+    clipped: list[Transform] = [ClipRewards()] if settings.clip_rewards else []
+    return [*clipped, ScaleRewards(reward_scale_of(buffer))] if settings.norm_rewards else clipped

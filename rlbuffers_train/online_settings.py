@@ -25,7 +25,6 @@ class OnlineSettings(Settings):
     num_envs: int = setting(10, "Environments side by side.", at_least=1)
     replay_capacity: int = setting(100_000, "Steps kept for replay.", at_least=1)
     min_history: int = setting(320, "Transitions in the replay from which on updates are made.", at_least=1)
-    n_step: int = setting(3, "Rewards summed before bootstrapping.", at_least=1)
     update_per_step: float = setting(0.1, "Updates per environment step.", at_least=0)
     random_steps: int = setting(0, "Steps that are random throughout.", at_least=0)
     eps_start: float = setting(1.0, "Share of random actions at first.", at_least=0, at_most=1)
@@ -54,7 +53,6 @@ def recommended_settings(problem: ProblemSpec, task: str | None) -> OnlineSettin
             num_envs=1,
             replay_capacity=1_000_000,
             min_history=1000,
-            n_step=1,
             update_per_step=1.0,
             random_steps=10_000,
             eps_start=0.0,
@@ -66,7 +64,6 @@ def recommended_settings(problem: ProblemSpec, task: str | None) -> OnlineSettin
         step_per_epoch=5000,
         replay_capacity=50_000,
         min_history=1000,
-        n_step=5,
         eps_decay_steps=10_000,
         eval_episodes=20,
         stop_at=stop_at,

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from rlbuffers.loading.loader import Loader
+from rlbuffers.online.ring import RingBuffer
+from rlbuffers.samplers.sampler import Sampler
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import TransitionBatch
-from rlbuffers_train.replay import ReplayRing
 from rlbuffers_train.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
 
-__all__ = ["BatchSampler", "OfflineStepper", "OnlineStepper"]
+__all__ = ["OfflineStepper", "OnlineStepper"]
 
 Array = np.ndarray[Any, Any]
 _DATA, _UPDATE, _ENVIRONMENT = "waiting for data", "update", "acting and stepping"
-
-
-class BatchSampler(Protocol):
-    """What is needed of a sampler of `rlbuffers`."""
-
-    def sample(self) -> dict[str, Array]:
-        """Return the next batch, column name to array."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state as JSON values."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
 
 
 class OfflineStepper:
@@ -42,44 +31,36 @@ class OfflineStepper:
     ----------
     algorithm : Algorithm
         What is updated.
-    sampler : BatchSampler
-        Where batches come from.
-    to_batch : callable
-        Turns the sampler's columns into a `TransitionBatch`.
+    loader : Loader
+        Where batches come from; not closed.
     """
 
     step_name = "updates"
     time_names: tuple[str, ...] = (_DATA, _UPDATE)
 
-    def __init__(
-        self,
-        algorithm: Algorithm[Any],
-        sampler: BatchSampler,
-        to_batch: Callable[[Mapping[str, Array]], TransitionBatch],
-    ) -> None:
+    def __init__(self, algorithm: Algorithm[Any], loader: Loader[TransitionBatch]) -> None:
         self.step = 0
         self._algorithm = algorithm
-        self._sampler = sampler
-        self._to_batch = to_batch
+        self._loader = loader
 
     def advance(self, watch: Stopwatch) -> Mapping[str, torch.Tensor | float]:
-        """Draw a batch and update."""
+        """Take a batch and update."""
         with watch.measure(_DATA):
-            columns = self._sampler.sample()
+            batch = next(self._loader)
         with watch.measure(_UPDATE):
-            metrics = self._algorithm.update(self._to_batch(columns))
+            metrics = self._algorithm.update(batch)
         self.step += 1
         return metrics
 
     def streams(self) -> dict[str, Any]:
-        """Return the states of the sampler and of the policy's generator."""
+        """Return the states of the loader and of the policy's generator."""
         policy = self._algorithm.policy
-        return {"sampler": self._sampler.state_dict(), "policy": policy.generator.bit_generator.state}
+        return {"sampler": self._loader.state_dict(), "policy": policy.generator.bit_generator.state}
 
     def resume(self, step: int, streams: Mapping[str, Any]) -> None:
         """Go on where `streams` was taken."""
         self.step = step
-        self._sampler.load_state_dict(streams["sampler"])
+        self._loader.load_state_dict(streams["sampler"])
         self._algorithm.policy.generator.bit_generator.state = streams["policy"]
 
 
@@ -95,9 +76,9 @@ class OnlineStepper:
         Acts and is updated.
     envs : VectorEnv
         Where it acts; seeded already.
-    replay : ReplayRing
+    replay : RingBuffer
         Holds the recent steps.
-    generator : numpy.random.Generator
+    sampler : Sampler
         Draws from the replay.
     to_batch : callable
         Turns drawn columns into a `TransitionBatch`.
@@ -116,8 +97,8 @@ class OnlineStepper:
         self,
         algorithm: Algorithm[Any],
         envs: VectorEnv[Any, Any, Any],
-        replay: ReplayRing,
-        generator: np.random.Generator,
+        replay: RingBuffer,
+        sampler: Sampler,
         to_batch: Callable[[Mapping[str, Array]], TransitionBatch],
         *,
         update_per_step: float,
@@ -128,7 +109,7 @@ class OnlineStepper:
         self._algorithm = algorithm
         self._envs = envs
         self._replay = replay
-        self._generator = generator
+        self._sampler = sampler
         self._to_batch = to_batch
         self._update_per_step = update_per_step
         self._min_history = min_history
@@ -146,16 +127,24 @@ class OnlineStepper:
         with watch.measure(_ENVIRONMENT):
             actions = policy.act(self._observations)
             following, rewards, terminated, truncated, _ = self._envs.step(actions)
-            self._replay.add(self._observations, actions, rewards, terminated, truncated)
+            self._replay.append(
+                {
+                    "observations": self._observations,
+                    "actions": actions,
+                    "rewards": rewards.astype(np.float32, copy=False),
+                    "terminals": terminated,
+                    "timeouts": truncated,
+                }
+            )
             metrics.update(self._finished_returns(rewards, terminated | truncated))
             self._observations = following
         self.step += self._envs.num_envs
-        if len(self._replay) >= self._min_history:
+        if len(self._sampler) >= self._min_history:
             self._updates_due += self._update_per_step * self._envs.num_envs
         while self._updates_due >= 1.0:
             self._updates_due -= 1.0
             with watch.measure(_DATA):
-                columns = self._replay.sample(self._algorithm.config.batch_size, self._generator)
+                columns = self._sampler.sample()
             with watch.measure(_UPDATE):
                 metrics.update(self._algorithm.update(self._to_batch(columns)))
         return metrics
@@ -168,14 +157,14 @@ class OnlineStepper:
         return {"training_return": float(finished.mean())} if len(finished) else {}
 
     def streams(self) -> dict[str, Any]:
-        """Return the states of the generators of replay and policy."""
+        """Return the states of the replay's sampler and of the policy's generator."""
         policy = self._algorithm.policy
-        return {"replay": self._generator.bit_generator.state, "policy": policy.generator.bit_generator.state}
+        return {"replay": self._sampler.state_dict(), "policy": policy.generator.bit_generator.state}
 
     def resume(self, step: int, streams: Mapping[str, Any]) -> None:
         """Go on counting at `step`, with the randomness that followed it."""
         self.step = step
-        self._generator.bit_generator.state = streams["replay"]
+        self._sampler.load_state_dict(streams["replay"])
         self._algorithm.policy.generator.bit_generator.state = streams["policy"]
 
     def close(self) -> None:

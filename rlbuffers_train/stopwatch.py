@@ -29,6 +29,11 @@ class Stopwatch:
         """Sum over all names in seconds."""
         return sum(self.seconds.values())
 
+    def fractions(self) -> dict[str, float]:
+        """Return what share of the total each name has, as curves name it: ``time/waiting_for_data``."""
+        total = self.total or 1.0
+        return {f"time/{name.replace(' ', '_')}": seconds / total for name, seconds in self.seconds.items()}
+
     def shares(self) -> str:
         """Return text such as ``waiting for data 3%, update 90%, evaluation 7%``."""
         total = self.total or 1.0

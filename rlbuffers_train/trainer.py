@@ -153,7 +153,7 @@ class Trainer:
     def _take_note_of(self, metrics: Mapping[str, torch.Tensor | float]) -> None:
         self._metrics.add(metrics)
         if self._watch.total - self._logged_at > _SECONDS_PER_LOG:
-            self._run.log(self._stepper.step, self._read_metrics())
+            self._run.log(self._stepper.step, {**self._read_metrics(), **self._watch.fractions()})
             self._logged_at = self._watch.total
         self._show("training")
 

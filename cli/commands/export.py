@@ -25,7 +25,7 @@ def export(buffer: str, to: str, output: str | None, overwrite: bool) -> None:
     from rlbuffers_cli.console import console, facts_table, progress_bar, size_text
     from rlbuffers_cli.conversions import counted
 
-    with rlbuffers.open(buffer, cache_bytes=_CACHE_BYTES) as opened, progress_bar() as progress:
+    with rlbuffers.open(buffer, cache=_CACHE_BYTES) as opened, progress_bar() as progress:
         bar = progress.add_task(f"Exporting to {to}", total=len(opened))
         report = run_export(
             opened,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -79,6 +79,11 @@ def _print_page(buffer: Buffer) -> None:
         if metadata.get(section):
             console.print()
             console.print(facts_table(section.replace("_", " ").capitalize(), _flat(metadata[section])))
+    if metadata.get("derivation"):
+        console.print()
+        console.print("Derivation")
+        for line in _lineage(metadata["derivation"]):
+            console.print(line, soft_wrap=True)
     console.print()
     rest = {name: metadata[name] for name in ("license", "citation") if metadata.get(name)}
     for name in ("notes", "left_out"):
@@ -109,6 +114,18 @@ def _statistics(statistics: Mapping[str, Any]) -> dict[str, str]:
         elif isinstance(value, list):
             shown[name.replace("_", " ")] = ", ".join(f"{number:,}" for number in value)
     return shown
+
+
+def _lineage(derivation: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """Yield a line for the operation, and indented ones for each parent and where that one comes from."""
+    arguments = ", ".join(f"{name} {value}" for name, value in derivation["arguments"].items())
+    yield f"{'  ' * depth}{derivation['operation']}{f' ({arguments})' if arguments else ''} of"
+    for parent in derivation["parents"]:
+        count = parent["counts"]["transitions"]
+        rows = f", here from row {parent['first_row']:,}" if "first_row" in parent else ""
+        yield f"{'  ' * (depth + 1)}{parent['name']}: {count:,} transitions, {parent['fingerprint'][:16]}{rows}"
+        if parent.get("derivation"):
+            yield from _lineage(parent["derivation"], depth + 2)
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

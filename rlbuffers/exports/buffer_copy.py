@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rlbuffers.conversion import convert, tally_of
-from rlbuffers.errors import CorruptDataError
 from rlbuffers.exports.base import Export
 from rlbuffers.reader import Buffer
-from rlbuffers.sources.buffer_copy import BufferCopySource
+from rlbuffers.sources.buffer_selection import BufferSelection
 from rlbuffers.tally import Tally
 
 __all__ = ["HDF5BufferExport", "ZarrBufferExport"]
@@ -23,14 +22,13 @@ class _BufferExport(Export):
         """Copy row by row; memory is bounded by an episode, or by some batches."""
         copy = path.with_name(path.name + self.suffix)
         try:
-            report = convert(
-                BufferCopySource(self.buffer),
+            convert(
+                BufferSelection(self.buffer),
                 copy,
                 overwrite=True,
                 on_progress=lambda done, total, count: on_progress(count),
+                expected_fingerprint=self.buffer.fingerprint,
             )
-            if report.fingerprint != self.buffer.fingerprint:
-                raise CorruptDataError(f"{self.buffer.path}: the copy has another fingerprint; run rlbuffers validate")
             copy.rename(path)
         finally:
             if copy.is_dir():

@@ -74,11 +74,6 @@ class D4RLExport(Export):
     def left_out(self) -> Sequence[str]:
         """Name what flat arrays do not tell."""
         found = lost_in_flat_arrays(self.buffer)
-        if self.buffer.spec.layout == "transitions":
-            found.append(
-                "that rows are independent: readers that take the following row's observation as the next one, as "
-                "D4RL's qlearning_dataset does, must use next_observations instead"
-            )
         if self._taken:
             found.append(f"what has the name of a column: {', '.join(self._taken)}")
         mistaken = [

@@ -26,7 +26,10 @@ def _knows_some_final(buffer: Buffer) -> bool:
 def lost_in_flat_arrays(buffer: Buffer) -> list[str]:
     """Name what a reader of the flat arrays cannot know, a sentence each."""
     if buffer.spec.layout != "episodes":
-        return []
+        return [
+            "that rows are independent: readers that take the following row's observation as the next one, as D4RL's "
+            "qlearning_dataset does, must use next_observations instead"
+        ]
     found = []
     if buffer.spec.episode_columns:
         found.append(f"what each episode has once: {', '.join(buffer.spec.episode_columns)}")
@@ -38,6 +41,12 @@ def lost_in_flat_arrays(buffer: Buffer) -> list[str]:
     if {TERMINALS, TIMEOUTS} <= set(buffer.spec.columns):
         ends = buffer.arrays["episodes/starts"].all() + buffer.arrays["episodes/lengths"].all() - 1
         flags = buffer.rows(ends, [TERMINALS, TIMEOUTS])
+        gone_on_from = int(buffer.arrays[TERMINALS].all().sum() - flags[TERMINALS].sum())
+        if gone_on_from:
+            found.append(
+                f"that play goes on after {gone_on_from:,} terminals: a reader that does not know such data ends an "
+                "episode at each"
+            )
         unmarked = int((~(flags[TERMINALS] | flags[TIMEOUTS]))[:-1].sum())
         if unmarked:
             found.append(f"where {unmarked:,} episodes end that were cut with neither terminal nor timeout")

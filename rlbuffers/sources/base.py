@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from rlbuffers.episode import Episode, Transitions
+from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.schema import BufferSpec
 from rlbuffers.tally import Tally
 
@@ -21,7 +22,7 @@ __all__ = ["Decoder", "IdentityDecoder", "Rows", "Source"]
 
 Piece = TypeVar("Piece")
 PieceIn = TypeVar("PieceIn", contravariant=True)
-Rows = Transitions | Episode
+Rows = Transitions | Episode | EpisodeBlock
 
 
 class Decoder(Protocol[PieceIn]):

@@ -13,10 +13,12 @@ from rlbuffers.schema import BufferSpec, ColumnSpec
 from rlbuffers.sources.base import Decoder, IdentityDecoder, Rows, Source
 from rlbuffers.tally import Tally
 
-__all__ = ["ConcatenatedSource"]
+__all__ = ["ConcatenatedSource", "difference"]
 
 _LISTS = ("warnings", "left_out", "notes")
-_SAME = ("environment", "behavior_policy", "license", "citation")
+# What is true of a part alone, and what each writing says anew.
+_OF_PARTS = ("measurements", "scalars")
+_OF_ONE = ("written_by", "derivation")
 
 
 @dataclass(frozen=True)
@@ -112,36 +114,56 @@ class ConcatenatedSource(Source[Any]):
         )
 
     def metadata(self) -> dict[str, Any]:
-        """Merge what the parts know; ``source.parts`` says which rows come from which."""
+        """Merge what the parts know; ``source.parts`` says which rows come from which.
+
+        What all parts say alike is said of the whole. Of what they say differently, each part keeps its own.
+        """
         known = [part.metadata() for part in self._parts]
+        sources = [facts.get("source", {}) for facts in known]
         first_rows = np.cumsum([0, *self._rows[:-1]]).tolist()
         parts = [
             {
-                **{name: value for name, value in facts["source"].items() if name != "files"},
+                **{name: value for name, value in source.items() if name != "files"},
                 "name": part.where,
-                "files": facts["source"].get("files", []),
+                "files": source.get("files", []),
                 "first_row": first,
                 "transitions": count,
-                **({"measurements": facts["measurements"]} if facts.get("measurements") else {}),
-                **({"scalars": facts["scalars"]} if facts.get("scalars") else {}),
+                **{name: facts[name] for name in _OF_PARTS if facts.get(name)},
             }
-            for part, facts, first, count in zip(self._parts, known, first_rows, self._rows, strict=True)
+            for part, facts, source, first, count in zip(
+                self._parts, known, sources, first_rows, self._rows, strict=True
+            )
         ]
+        formats = {source["format"] for source in sources if "format" in source}
         merged: dict[str, Any] = {
             "source": {
-                "format": known[0]["source"]["format"],
-                "files": [file for facts in known for file in facts["source"].get("files", [])],
+                **({"format": formats.pop()} if len(formats) == 1 else {}),
+                "files": [file for source in sources for file in source.get("files", [])],
                 "parts": parts,
             }
         }
-        for name in _SAME:
-            if all(name in facts for facts in known):
-                merged[name] = _where_equal([facts[name] for facts in known])
+        for name in sorted({name for facts in known for name in facts} - {"source", *_OF_PARTS, *_LISTS, *_OF_ONE}):
+            merged.update(self._agreed(name, known, parts))
         for name in _LISTS:
             merged[name] = _labelled(
                 [(part.where, facts.get(name, [])) for part, facts in zip(self._parts, known, strict=True)]
             )
         return merged
+
+    def _agreed(self, name: str, known: Sequence[Mapping[str, Any]], parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return a fact if all parts say it, of mappings the entries on which they agree; else tell it to the parts."""
+        values = [facts.get(name) for facts in known]
+        if all(value == values[0] for value in values):
+            return {name: values[0]}
+        for part, value in zip(parts, values, strict=True):
+            if value:
+                part[name] = value
+        first = values[0]
+        if not isinstance(first, dict) or not all(isinstance(value, dict) for value in values):
+            return {}
+        mappings = [value for value in values if isinstance(value, dict)]
+        shared = {key: entry for key, entry in first.items() if all(value.get(key) == entry for value in mappings)}
+        return {name: shared}
 
     @property
     def total(self) -> int | None:
@@ -163,7 +185,7 @@ def _decode_nothing(decoders: Sequence[Decoder[Any]]) -> bool:
 def _common_spec(parts: Sequence[Source[Any]]) -> BufferSpec:
     first = parts[0].spec
     for part in parts[1:]:
-        different = _difference(first, part.spec)
+        different = difference(first, part.spec)
         if different:
             raise FormatError(f"{part.where}: {different}, unlike {parts[0].where}; only equal columns can be joined")
     return BufferSpec(
@@ -180,8 +202,8 @@ def _common_spec(parts: Sequence[Source[Any]]) -> BufferSpec:
     )
 
 
-def _difference(first: BufferSpec, other: BufferSpec) -> str:
-    """Say how `other` differs in what the rows look like, or nothing."""
+def difference(first: BufferSpec, other: BufferSpec) -> str:
+    """Say how `other` differs from `first` in what the rows look like; an empty text if it does not."""
     for what in ("layout", "order", "stack"):
         if getattr(first, what) != getattr(other, what):
             return f"{what} {getattr(other, what)!r} instead of {getattr(first, what)!r}"
@@ -203,16 +225,6 @@ def _without_disputed_space(column: ColumnSpec, specs: Sequence[BufferSpec]) -> 
 
 def _extra_name(part: int, name: str) -> str:
     return f"part{part}/{name}"
-
-
-def _where_equal(values: Sequence[Any]) -> Any:
-    """Return what all parts say; of mappings the entries on which they agree."""
-    first = values[0]
-    if all(value == first for value in values):
-        return first
-    if not all(isinstance(value, dict) for value in values):
-        return ""
-    return {name: entry for name, entry in first.items() if all(value.get(name) == entry for value in values)}
 
 
 def _labelled(lists: Sequence[tuple[str, Sequence[str]]]) -> list[str]:

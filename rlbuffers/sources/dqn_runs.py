@@ -51,7 +51,7 @@ CITATION = (
     "@inproceedings{agarwal2020optimistic, "
     "title={An Optimistic Perspective on Offline Reinforcement Learning}, "
     "author={Agarwal, Rishabh and Schuurmans, Dale and Norouzi, Mohammad}, "
-    "booktitle={International Conference on Machine Learning}, year={2020}}"
+    "booktitle={International Conference on Machine Learning}, pages={104--114}, year={2020}}"
 )
 
 

@@ -7,6 +7,7 @@ episode ends at i. What they have in common is here: telling columns from the re
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,12 +30,11 @@ from rlbuffers.schema import (
 __all__ = [
     "SortedArrays",
     "cut_episodes",
+    "ended_by_timeout",
     "episode_bounds",
     "flat_column",
-    "reset_warnings",
     "scalar_facts",
     "sort_arrays",
-    "unmarked_resets",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -92,8 +92,9 @@ def sort_arrays(arrays: Mapping[str, SizedArray], where: str) -> SortedArrays:
     Raises
     ------
     FormatError
-        If observations, actions, rewards or terminals are missing or empty, or one of these, of the
-        timeouts or of the next observations has another number of rows than the rewards.
+        If observations, actions, rewards or terminals are missing or empty; or one of these, of the
+        timeouts or of the next observations has another number of rows than the rewards, or holds no
+        numbers; or next observations have rows of another shape than the observations.
     """
     observed = [name for name in arrays if is_observation(name)]
     missing = [name for name in (ACTIONS, REWARDS, TERMINALS) if name not in arrays]
@@ -110,15 +111,28 @@ def sort_arrays(arrays: Mapping[str, SizedArray], where: str) -> SortedArrays:
         if name in needed and (not shape or shape[0] != count):
             rows = f"{shape[0]:,} rows" if shape else "a scalar"
             raise FormatError(f"{where}: expected {count:,} rows in {name!r}, like 'rewards'; found {rows}")
+        if name in needed and not _is_storable(dtype):
+            raise FormatError(f"{where}: expected numbers of at most 8 bytes in {name!r}, found {dtype}")
         if not shape and dtype.kind in _STORABLE + "USO":
             found.scalars.append(name)
-        elif dtype.kind not in _STORABLE or dtype.itemsize > _MAX_ITEM_BYTES or math.prod(shape) == 0:
+        elif not _is_storable(dtype) or math.prod(shape) == 0:
             found.left_out.append(f"{name!r}, whose dtype {dtype} or shape {shape} cannot be stored")
         elif shape[0] == count and not name.startswith(_WHOLE):
             found.columns.append(name)
         else:
             found.extras.append(name)
+    for name in observed:
+        shape, following = arrays[name].shape[1:], next_name(name)
+        if following in arrays and arrays[following].shape[1:] != shape:
+            raise FormatError(
+                f"{where}: expected rows of shape {shape} in {following!r}, like {name!r}; found "
+                f"{arrays[following].shape[1:]}"
+            )
     return found
+
+
+def _is_storable(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in _STORABLE and dtype.itemsize <= _MAX_ITEM_BYTES
 
 
 def flat_column(name: str, rows: Array, where: str) -> Array:
@@ -170,8 +184,7 @@ def _scalar_fact(scalar: Array) -> dict[str, Any] | None:
         return {"dtype": dtype, "value": item.decode("ascii")} if item.isascii() else None
     if isinstance(item, str):
         return {"dtype": "str", "value": item}
-    storable = scalar.dtype.kind in _STORABLE and scalar.dtype.itemsize <= _MAX_ITEM_BYTES
-    return {"dtype": scalar.dtype.name, "value": item} if storable and math.isfinite(item) else None
+    return {"dtype": scalar.dtype.name, "value": item} if _is_storable(scalar.dtype) and math.isfinite(item) else None
 
 
 def episode_bounds(ends: Array) -> list[tuple[int, int]]:
@@ -184,33 +197,6 @@ def episode_bounds(ends: Array) -> list[tuple[int, int]]:
         stops = np.append(stops, len(ends))
     starts = np.concatenate([[0], stops[:-1]])
     return list(zip(starts.tolist(), stops.tolist(), strict=True))
-
-
-def unmarked_resets(columns: Mapping[str, Array], ends: Array) -> Array:
-    """Find rows after which play jumped although no flag says so: bool, shape (N,).
-
-    Such a row is no end, and its next observation is not the observation of the following row. NaN
-    is equal to itself here. Without next observations nothing can be found.
-    """
-    found = np.zeros(len(ends), bool)
-    for name in columns:
-        if is_observation(name) and next_name(name) in columns:
-            here, following = columns[name][1:], columns[next_name(name)][:-1]
-            different = (here != following) & ~((here != here) & (following != following))
-            found[:-1] |= different.any(axis=tuple(range(1, different.ndim)))
-    found &= ~ends
-    found[-1:] = False
-    return found
-
-
-def reset_warnings(resets: int) -> list[str]:
-    """Say what was done about unmarked resets, if there are any."""
-    if not resets:
-        return []
-    return [
-        f"After {resets:,} rows without a flag the next observation is not the following row's: play was reset "
-        "there. The episode is cut, with neither terminal nor timeout, and episodes/whole is False."
-    ]
 
 
 def cut_episodes(
@@ -242,3 +228,9 @@ def cut_episodes(
                 observations[name] = np.concatenate([observations[name], columns[last][stop - 1 : stop]])
         whole = any(name in rows and bool(rows[name][-1]) for name in (TERMINALS, TIMEOUTS))
         yield Episode(rows, observations, dict(facts or {}), whole)
+
+
+def ended_by_timeout(episode: Episode) -> Episode:
+    """Return an episode as one that only a timeout makes whole, as where a terminal is a goal."""
+    whole = TIMEOUTS in episode.columns and bool(episode.columns[TIMEOUTS][-1])
+    return dataclasses.replace(episode, whole=whole)

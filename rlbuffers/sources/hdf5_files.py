@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,11 +43,19 @@ def opened_hdf5(path: Path) -> Iterator[h5py.File]:
             yield hdf5
     except RlbuffersError:
         raise
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        # Of a damaged type h5py says TypeError or ValueError, which in our own code would be faults of ours.
+        if isinstance(error, TypeError | ValueError) and not _comes_from_h5py(error):
+            raise
         reason = str(error).strip("'\"").splitlines()[0] if str(error) else repr(error)
         raise CorruptDataError(
             f"{path}: damaged or cut short; the HDF5 library says: {reason}. Fetch the file again"
         ) from error
+
+
+def _comes_from_h5py(error: Exception) -> bool:
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).split(".")[0] == "h5py"
 
 
 def datasets_of(file: h5py.File, ignore: str = "") -> tuple[dict[str, h5py.Dataset], list[str]]:
@@ -93,10 +102,12 @@ def check_size(array: h5py.Dataset, path: Path) -> None:
     CorruptDataError
         If the dataset announces more than its stored bytes can hold.
     FormatError
-        If its content stands in other files, or one of its chunks would fill the memory.
+        If it has no shape, its content stands in other files, or one of its chunks would fill the memory.
     """
     if array.is_virtual or array.external:
         raise FormatError(f"{path}: {array.name!r}: its content stands in other places, which is not followed")
+    if array.shape is None:
+        raise FormatError(f"{path}: {array.name!r}: expected an array, found one without a shape")
     stored = array.id.get_storage_size()
     if array.nbytes > stored * _MAX_EXPANSION + _UNSUSPICIOUS_BYTES:
         raise CorruptDataError(

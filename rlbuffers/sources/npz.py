@@ -3,30 +3,39 @@
 The archive format is that of ``numpy.savez``: a ZIP of ``.npy`` members. Expected are
 ``observations`` (or ``observations/KEY``), ``actions``, ``rewards`` and ``terminals``; ``timeouts``,
 ``next_observations`` and any further arrays of the same length are kept. Arrays of other lengths,
-scalars, and what stands under ``metadata/`` belong to the data as a whole.
+scalars, and what stands under ``metadata/`` belong to the data as a whole. What the rows tell of the
+ends of episodes beyond their flags is the same as in a D4RL file of unknown origin.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rlbuffers.decoding.npz_archive import read_npz
 from rlbuffers.episode import Episode
-from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.errors import FormatError, SpecError
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation, next_name
 from rlbuffers.sources.base import IdentityDecoder, Source
 from rlbuffers.sources.files import file_facts, require_file
 from rlbuffers.sources.flat_columns import (
     cut_episodes,
+    ended_by_timeout,
     episode_bounds,
     flat_column,
-    reset_warnings,
     scalar_facts,
     sort_arrays,
+)
+from rlbuffers.sources.flat_ends import (
+    ENDS_LOOKED_AT,
+    SHIFTED,
+    goal_rows,
+    goal_warning,
+    next_rows_follow,
+    reset_warnings,
     unmarked_resets,
 )
 from rlbuffers.stats import total_reward
@@ -35,7 +44,6 @@ from rlbuffers.tally import Tally
 __all__ = ["NpzSource"]
 
 Array = np.ndarray[Any, Any]
-_ZIP = b"PK"
 
 
 class NpzSource(Source[Episode]):
@@ -54,16 +62,51 @@ class NpzSource(Source[Episode]):
 
     def __init__(self, path: str | Path) -> None:
         self.path = path = require_file(Path(path))
-        arrays = _read(path)
+        arrays, no_arrays = read_npz(path)
         self._raw_rewards = arrays.get(REWARDS)
         names = sort_arrays(arrays, str(path))
         self._columns = {name: flat_column(name, arrays[name], str(path)) for name in names.columns}
         self._extras = {name: arrays[name] for name in names.extras}
         self._scalars, unsaid = scalar_facts({name: arrays[name] for name in names.scalars})
-        self._left_out = names.left_out + unsaid
-        self._flag_ends = self._columns[TERMINALS] | self._columns.get(TIMEOUTS, np.zeros((), np.bool_))
+        self._left_out = no_arrays + names.left_out + unsaid
+        self._goals = self._goals_played_on_from()
+        self._flag_ends = self._ends_by_flags()
+        self._drop_shifted()
         self._resets = unmarked_resets(self._columns, self._flag_ends)
         self._done = 0
+        self._spec = self._make_spec()
+
+    def _goals_played_on_from(self) -> int:
+        """Return how many terminals are goals, if that is what the terminals are."""
+        goals = goal_rows(self._columns)
+        return len(goals) if next_rows_follow(self._columns, goals[:ENDS_LOOKED_AT]) else 0
+
+    def _ends_by_flags(self) -> Array:
+        ends: Array = self._columns.get(TIMEOUTS, np.zeros(self.total, np.bool_))
+        return ends if self._goals else ends | self._columns[TERMINALS]
+
+    def _drop_shifted(self) -> None:
+        """Forget next observations that are only the observations moved by a row."""
+        following = {next_name(name) for name in self._columns if is_observation(name)} & set(self._columns)
+        ends = np.flatnonzero(self._flag_ends[:-1])[:ENDS_LOOKED_AT]
+        if following and len(ends) and next_rows_follow(self._columns, ends):
+            self._columns = {name: rows for name, rows in self._columns.items() if name not in following}
+            self._left_out.append(SHIFTED)
+
+    def _make_spec(self) -> BufferSpec:
+        derived = {next_name(name) for name in self._columns if is_observation(name)}
+        try:
+            return BufferSpec(
+                layout="episodes",
+                columns=[
+                    ColumnSpec(name, rows.dtype, rows.shape[1:])
+                    for name, rows in self._columns.items()
+                    if name not in derived
+                ],
+                extras=[ColumnSpec(name, rows.dtype, rows.shape[1:]) for name, rows in self._extras.items()],
+            )
+        except SpecError as error:
+            raise FormatError(f"{self.path}: {error}") from error
 
     @property
     def where(self) -> str:
@@ -73,16 +116,7 @@ class NpzSource(Source[Episode]):
     @property
     def spec(self) -> BufferSpec:
         """Episodes, with every column that the archive has."""
-        derived = {next_name(name) for name in self._columns if is_observation(name)}
-        return BufferSpec(
-            layout="episodes",
-            columns=[
-                ColumnSpec(name, rows.dtype, rows.shape[1:])
-                for name, rows in self._columns.items()
-                if name not in derived
-            ],
-            extras=[ColumnSpec(name, rows.dtype, rows.shape[1:]) for name, rows in self._extras.items()],
-        )
+        return self._spec
 
     @property
     def decoder(self) -> IdentityDecoder:
@@ -93,7 +127,7 @@ class NpzSource(Source[Episode]):
         """Yield the episodes in order."""
         for episode in cut_episodes(self._columns, self._flag_ends | self._resets):
             self._done += len(episode)
-            yield episode
+            yield ended_by_timeout(episode) if self._goals else episode
 
     def extras(self) -> Mapping[str, Array]:
         """Return the arrays whose length is not that of the rewards."""
@@ -108,11 +142,14 @@ class NpzSource(Source[Episode]):
         """Describe the archive."""
         resets = int(self._resets.sum())
         return {
-            "environment": {},
+            "environment": {"terminals_end_episodes": False} if self._goals else {},
             "behavior_policy": {},
             "source": {"format": "npz", "files": [file_facts(self.path)]},
-            "measurements": {"unmarked_resets": resets} if resets else {},
-            "warnings": reset_warnings(resets),
+            "measurements": {
+                **({"terminals_in_long_runs": self._goals} if self._goals else {}),
+                **({"unmarked_resets": resets} if resets else {}),
+            },
+            "warnings": [*([goal_warning(self._goals)] if self._goals else []), *reset_warnings(resets, self.total)],
             "left_out": self._left_out,
             "scalars": self._scalars,
             "license": "",
@@ -129,21 +166,3 @@ class NpzSource(Source[Episode]):
     def done(self) -> int:
         """Number of rows handed out."""
         return self._done
-
-
-def _read(path: Path) -> dict[str, Array]:
-    try:
-        with path.open("rb") as file:
-            if file.read(len(_ZIP)) != _ZIP:
-                raise FormatError(
-                    f"{path}: expected a NumPy archive (.npz); its first bytes are not those of a ZIP file"
-                )
-            file.seek(0)
-            archive = np.load(file, allow_pickle=False)
-            return {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise CorruptDataError(f"{path}: not a whole NumPy archive (.npz): {error}") from error
-    except ValueError as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"{path}: expected a NumPy archive (.npz) of numbers: {error}") from error

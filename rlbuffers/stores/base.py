@@ -15,16 +15,20 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rlbuffers.stores.chunk_table import ChunkTable
 from rlbuffers.stores.codecs import Codec
 
-__all__ = ["ChunkTable", "StackView", "StepView", "StoreReader", "StoreWriter", "StoredArray", "View"]
+__all__ = ["StackView", "StepView", "StoreReader", "StoreWriter", "StoredArray", "View"]
+
+
+Int64 = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -48,32 +52,14 @@ class StoredArray:
         return self.dtype.itemsize * self.chunk_rows * math.prod(self.shape[1:])
 
     @property
+    def row_bytes(self) -> int:
+        """Size of one row in bytes."""
+        return self.dtype.itemsize * math.prod(self.shape[1:])
+
+    @property
     def nbytes(self) -> int:
         """Size of all rows, decoded, in bytes."""
         return self.dtype.itemsize * math.prod(self.shape)
-
-
-@dataclass(frozen=True)
-class ChunkTable:
-    """Where the encoded bytes of an array's chunks are: entry i belongs to chunk i.
-
-    Parameters
-    ----------
-    regions : sequence of memoryview
-        Mapped files (or blocks of memory) that hold chunks.
-    region_of : int64, shape (chunks,)
-        Index into `regions`.
-    offsets, sizes : int64, shape (chunks,)
-        Position and length in bytes within the region; checked to lie inside it.
-    region_names : sequence of str
-        For messages: the file behind each region.
-    """
-
-    regions: Sequence[memoryview]
-    region_of: np.ndarray[Any, np.dtype[np.int64]]
-    offsets: np.ndarray[Any, np.dtype[np.int64]]
-    sizes: np.ndarray[Any, np.dtype[np.int64]]
-    region_names: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -88,10 +74,10 @@ class StackView:
     depth: int
     shift: int
     step: int
-    run_starts: np.ndarray[Any, np.dtype[np.int64]]
-    run_frames: np.ndarray[Any, np.dtype[np.int64]]
-    run_lengths: np.ndarray[Any, np.dtype[np.int64]]
-    override_rows: np.ndarray[Any, np.dtype[np.int64]]
+    run_starts: Int64
+    run_frames: Int64
+    run_lengths: Int64
+    override_rows: Int64
 
 
 @dataclass(frozen=True)
@@ -101,8 +87,8 @@ class StepView:
     name: str
     steps: str
     finals: str
-    starts: np.ndarray[Any, np.dtype[np.int64]]
-    lengths: np.ndarray[Any, np.dtype[np.int64]]
+    starts: Int64
+    lengths: Int64
 
 
 View = StackView | StepView
@@ -129,6 +115,14 @@ class StoreWriter(ABC):
         """Append encoded chunks to an array."""
 
     @abstractmethod
+    def written(self, name: str) -> tuple[Int64, Int64]:
+        """Return (offsets, sizes) in bytes of the chunks of an array that are in its files so far, by chunk number.
+
+        An offset counts from the beginning of the file that holds the chunk. What a backend still holds back, or
+        does not put into files, is left out.
+        """
+
+    @abstractmethod
     def finish(self, lengths: Mapping[str, int], metadata: str, views: Sequence[View]) -> None:
         """Set each array's number of rows, store the metadata text and close.
 
@@ -141,7 +135,7 @@ class StoreWriter(ABC):
 
 
 class StoreReader(ABC):
-    """Opens a finished buffer. A context manager; safe to use after a fork, not between threads."""
+    """Opens a finished buffer; safe between threads and to use after a fork."""
 
     @classmethod
     @abstractmethod
@@ -164,8 +158,20 @@ class StoreReader(ABC):
         Raises
         ------
         CorruptDataError
-            If a chunk is missing or said to lie outside its file.
+            If that cannot be found out.
         """
+
+    @abstractmethod
+    def stored_bytes(self, name: str) -> int:
+        """Size in bytes of the files that hold an array's chunks, whatever else is in them."""
+
+    def decoded_rows(self, name: str) -> np.ndarray[Any, Any] | None:
+        """Return all rows of an array where these are in memory in any case, not to be written to; else None."""
+        return None
+
+    def problems(self) -> Iterator[str]:
+        """Yield what contradicts itself in how the container keeps the chunks, a sentence each."""
+        return iter(())
 
     @abstractmethod
     def read_view(self, name: str, rows: Sequence[int]) -> np.ndarray[Any, Any] | None:

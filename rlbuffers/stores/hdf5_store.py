@@ -1,27 +1,39 @@
-"""HDF5 buffers: gzip chunks that any HDF5 reader opens, decoded from the mapped file by ours.
+"""HDF5 buffers: gzip chunks that any HDF5 reader opens, read past the library by ours.
 
-h5py is asked once where each chunk's bytes are; random reads then never enter the HDF5 library.
+Where each chunk's bytes are stands in a table of the file (``hdf5_chunk_tables.py``), or h5py is asked once;
+random reads then never enter the HDF5 library.
 Stacked and next observations also stand in the file as virtual datasets under the D4RL names, so
 that ``h5py.File(path)["observations"][i]`` works although nothing is stored twice.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
-from rlbuffers.stores.base import ChunkTable, StoredArray, StoreReader, StoreWriter, View
+from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, SpecError
+from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
+from rlbuffers.stores.chunk_table import Array, ChunkTable
 from rlbuffers.stores.codecs import Codec, ZlibCodec
+from rlbuffers.stores.hdf5_chunk_tables import (
+    CHUNKS_PER_PIECE,
+    GROUP,
+    StoredTable,
+    find_tables,
+    is_stale,
+    library_table,
+    write_tables,
+)
 from rlbuffers.stores.hdf5_views import LIBRARY_VERSIONS, add_views, check_views, protect_views
+from rlbuffers.stores.local_files import LocalFiles, OpenFile
 
 __all__ = ["HDF5Reader", "HDF5Writer", "plain_disk_errors"]
 
@@ -36,11 +48,14 @@ class HDF5Writer(StoreWriter):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = h5py.File(path, "w", libver=LIBRARY_VERSIONS, locking=False)
-        self._num_chunks: dict[str, int] = {}
+        # Without management of free space each chunk is put at the end of the file, so that its place is known.
+        self._file = h5py.File(path, "w", libver=LIBRARY_VERSIONS, locking=False, fs_strategy="none")
+        self._places: dict[str, tuple[list[int], list[int]]] = {}
 
     def create_array(self, name: str, dtype: np.dtype[Any], row_shape: tuple[int, ...], chunk_rows: int) -> Codec:
         """See base class."""
+        if name.partition("/")[0] == GROUP:
+            raise SpecError(f"{self._path}: HDF5 buffers keep their own tables under {GROUP!r}; rename {name!r}")
         self._file.create_dataset(
             name,
             shape=(0, *row_shape),
@@ -51,7 +66,7 @@ class HDF5Writer(StoreWriter):
             compression="gzip",
             compression_opts=1,
         )
-        self._num_chunks[name] = 0
+        self._places[name] = ([], [])
         return ZlibCodec(shuffle_bytes=dtype.itemsize)
 
     def write_chunks(self, name: str, chunks: Sequence[bytes]) -> None:
@@ -59,18 +74,29 @@ class HDF5Writer(StoreWriter):
         with plain_disk_errors(self._path):
             dataset = self._file[name]
             chunk_rows = dataset.chunks[0]
-            first = self._num_chunks[name]
-            self._num_chunks[name] += len(chunks)
-            dataset.resize(self._num_chunks[name] * chunk_rows, axis=0)
+            offsets, sizes = self._places[name]
+            first = len(offsets)
+            dataset.resize((first + len(chunks)) * chunk_rows, axis=0)
             rest = (0,) * (dataset.ndim - 1)
+            end_of_file = self._file.id.get_filesize
             for index, chunk in enumerate(chunks, first):
+                offsets.append(end_of_file())
+                sizes.append(len(chunk))
                 dataset.id.write_direct_chunk((index * chunk_rows, *rest), chunk)
+            if not first and offsets:
+                offsets[0] = _first_offset(dataset)  # its index is made with the first chunk, and may come before it
+
+    def written(self, name: str) -> tuple[Array, Array]:
+        """See base class."""
+        offsets, sizes = self._places[name]
+        return np.array(offsets, np.int64), np.array(sizes, np.int64)
 
     def finish(self, lengths: Mapping[str, int], metadata: str, views: Sequence[View]) -> None:
         """See base class."""
         with plain_disk_errors(self._path):
             for name, length in lengths.items():
                 self._file[name].resize(length, axis=0)
+            write_tables(self._file, {name: len(offsets) for name, (offsets, _) in self._places.items()})
             add_views(self._file, views)
             encoded = metadata.encode()
             self._file.attrs.create(_ATTRIBUTE, encoded, dtype=h5py.string_dtype("utf-8", len(encoded)))
@@ -99,23 +125,25 @@ def plain_disk_errors(path: Path) -> Iterator[None]:
 
 
 class HDF5Reader(StoreReader):
-    """Reads the chunk index through h5py and everything else from the mapped file.
+    """Reads metadata through h5py and chunks past it.
 
     No HDF5 handle stays open, so readers survive a fork.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with path.open("rb") as file:
-            if file.read(len(_SIGNATURE)) != _SIGNATURE:
-                raise FormatError(f"{path}: not an HDF5 file (its first bytes are not HDF5's signature)")
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._file = OpenFile(path)
+        head = os.pread(self._file.descriptor, len(_SIGNATURE), 0)
+        if head != _SIGNATURE:
+            raise FormatError(f"{path}: not an HDF5 file (its first bytes are not HDF5's signature)")
         with self._opened() as hdf5:
             if _ATTRIBUTE not in hdf5.attrs:
                 raise FormatError(f"{path}: an HDF5 file, but not an rlbuffers buffer; `rlbuffers convert` makes one")
             self.metadata = _text(hdf5.attrs[_ATTRIBUTE])
-            check_views(hdf5, self._map, path)
+            check_views(hdf5, self._file)
             self.arrays = _stored_arrays(hdf5, path)
+            self._tables = find_tables(hdf5)
+        self._files = LocalFiles([path])
 
     @classmethod
     def open(cls, path: Path) -> HDF5Reader:
@@ -136,28 +164,53 @@ class HDF5Reader(StoreReader):
 
     def chunk_table(self, name: str) -> ChunkTable:
         """See base class."""
-        array = self.arrays[name]
-        offsets = np.full(array.num_chunks, -1, dtype=np.int64)
-        sizes = np.zeros(array.num_chunks, dtype=np.int64)
+        count = self.arrays[name].num_chunks
+        files = self._files
+        stored = self._tables.get(name)
+        if stored is None or self._is_stale(stored, name):
+            return ChunkTable(name, count, files, lambda _: self._library_table(name))
+        return ChunkTable(name, count, files, partial(self._piece, stored, name), CHUNKS_PER_PIECE)
 
-        def note(chunk: Any) -> None:
-            index = chunk.chunk_offset[0] // array.chunk_rows
-            if index < array.num_chunks and chunk.filter_mask == 0:
-                offsets[index] = chunk.byte_offset
-                sizes[index] = chunk.size
-
+    def _is_stale(self, stored: StoredTable, name: str) -> bool:
         with self._opened() as hdf5:
-            hdf5[name].id.chunk_iter(note)
-        outside = (offsets < 0) | (offsets + sizes > len(self._map))
-        if outside.any():
-            raise CorruptDataError(f"{self._path}: array {name!r}: chunk {int(outside.argmax())} is missing")
-        return ChunkTable(
-            regions=[memoryview(self._map)],
-            region_of=np.zeros(array.num_chunks, dtype=np.int64),
-            offsets=offsets,
-            sizes=sizes,
-            region_names=[str(self._path)],
-        )
+            return is_stale(stored, self._file, hdf5[name], self.arrays[name].num_chunks)
+
+    def _piece(self, stored: StoredTable, name: str, number: int) -> tuple[Array, Array]:
+        """Read a piece of a table; of a damaged one, which `validate` reports, the library knows the chunks as well."""
+        try:
+            return stored.piece(self._file, number)
+        except CorruptDataError:
+            piece = slice(number * CHUNKS_PER_PIECE, (number + 1) * CHUNKS_PER_PIECE)
+            offsets, sizes = self._library_table(name)
+            return offsets[piece], sizes[piece]
+
+    def _library_table(self, name: str) -> tuple[Array, Array]:
+        with self._opened() as hdf5:
+            return library_table(hdf5[name], self.arrays[name].num_chunks)
+
+    def stored_bytes(self, name: str) -> int:
+        """See base class; all arrays are in one file."""
+        return self._file.size
+
+    def problems(self) -> Iterator[str]:
+        """See base class: the tables in the file say what the library says."""
+        for name, stored in self._tables.items():
+            problem = self._problem_of(name, stored)
+            if problem:
+                yield problem
+
+    def _problem_of(self, name: str, stored: StoredTable) -> str | None:
+        if name not in self.arrays or stored.num_chunks != self.arrays[name].num_chunks:
+            return f"the table of chunks of {name!r} has another length than the array"
+        offsets, sizes = self._library_table(name)
+        start = 0
+        for found in stored.pieces(self._file):
+            stop = start + len(found[0])
+            wrong = (found[0] != offsets[start:stop]) | (found[1] != sizes[start:stop])
+            if wrong.any():
+                return f"chunk {start + int(wrong.argmax())} of {name!r} is not where the table of chunks says"
+            start = stop
+        return None
 
     def read_view(self, name: str, rows: Sequence[int]) -> np.ndarray[Any, Any] | None:
         """See base class."""
@@ -171,11 +224,18 @@ class HDF5Reader(StoreReader):
         return self._path.stat().st_size
 
     def close(self) -> None:
-        """See base class; chunk tables that are still in use keep the map alive."""
-        try:
-            self._map.close()
-        except BufferError:
-            return
+        """See base class; the file is closed when the last chunk table is dropped."""
+
+
+def _first_offset(dataset: h5py.Dataset) -> int:
+    found: list[int] = []
+
+    def note(chunk: Any) -> bool:
+        found.append(chunk.byte_offset)
+        return True  # which ends the walk
+
+    dataset.id.chunk_iter(note)
+    return found[0]
 
 
 def _open_file(path: Path) -> h5py.File:
@@ -197,7 +257,7 @@ def _stored_arrays(hdf5: h5py.File, path: Path) -> dict[str, StoredArray]:
     arrays: dict[str, StoredArray] = {}
 
     def note(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and not item.is_virtual:
+        if isinstance(item, h5py.Dataset) and not item.is_virtual and name.partition("/")[0] != GROUP:
             if item.chunks is None or item.compression != "gzip" or item.chunks[1:] != item.shape[1:]:
                 raise FormatError(f"{path}: array {name!r} is not stored as gzip chunks of whole rows")
             codec = ZlibCodec(shuffle_bytes=item.dtype.itemsize if item.shuffle else 1)

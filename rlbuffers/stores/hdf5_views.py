@@ -8,7 +8,6 @@ digest of the heaps is stored beside them, and compared before the library is as
 from __future__ import annotations
 
 import json
-import mmap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import xxhash
 
 from rlbuffers.errors import CorruptDataError
 from rlbuffers.stores.base import StackView, StepView, View
+from rlbuffers.stores.local_files import OpenFile
 
 __all__ = ["LIBRARY_VERSIONS", "add_views", "check_views", "protect_views"]
 
@@ -28,6 +28,7 @@ _ATTRIBUTE = "rlbuffers_views"
 # HDF5 File Format Specification 3.0, section III.E: signature, version 1, three reserved bytes, size.
 _HEAP_SIGNATURE = b"GCOL\x01\x00\x00\x00"
 _HEAP_SIZE_BYTES = 8
+_BLOCK_BYTES = 16 << 20
 # HDF5 keeps irregular selections as a list that it searches from the front: long ones cost their square.
 _RUNS_PER_MAPPING = 512
 
@@ -45,45 +46,47 @@ def add_views(file: h5py.File, views: Sequence[View]) -> None:
 
 def protect_views(path: Path) -> None:
     """Store digests of the heaps of a closed file, as an attribute of its root."""
-    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        heaps = [[start, size, _digest(content, start, size)] for start, size in _heaps(content)]
-    with h5py.File(path, "r+", libver=LIBRARY_VERSIONS, locking=False) as file:
-        file.attrs[_ATTRIBUTE] = np.bytes_(json.dumps(heaps))  # of fixed length: others stand in a heap
+    file = OpenFile(path)
+    heaps = [[start, size, _digest(file.read(start, size))] for start, size in _heaps(file)]
+    with h5py.File(path, "r+", libver=LIBRARY_VERSIONS, locking=False) as hdf5:
+        hdf5.attrs[_ATTRIBUTE] = np.bytes_(json.dumps(heaps))  # of fixed length: others stand in a heap
 
 
-def check_views(file: h5py.File, content: mmap.mmap, path: Path) -> None:
+def check_views(hdf5: h5py.File, file: OpenFile) -> None:
     """Compare the heaps with their digests.
 
     Parameters
     ----------
-    file : h5py.File
+    hdf5 : h5py.File
         The open file, of which nothing but the root's attributes is asked.
-    content : mmap.mmap
+    file : OpenFile
         The same file's bytes.
-    path : Path
-        For the message.
 
     Raises
     ------
     CorruptDataError
         If a heap is not what was written.
     """
-    for start, size, digest in json.loads(file.attrs.get(_ATTRIBUTE, "[]")):
-        if _digest(content, start, size) != digest:
-            raise CorruptDataError(f"{path}: the mappings of its virtual datasets (offset {start}) are damaged")
+    for start, size, digest in json.loads(hdf5.attrs.get(_ATTRIBUTE, "[]")):
+        if _digest(file.read(start, size)) != digest:
+            raise CorruptDataError(f"{file.path}: the mappings of its virtual datasets (offset {start}) are damaged")
 
 
-def _heaps(content: mmap.mmap) -> Iterator[tuple[int, int]]:
+def _heaps(file: OpenFile) -> Iterator[tuple[int, int]]:
     """Yield (offset, size) of whatever looks like a global heap; a chunk that does is constant as well."""
-    start = content.find(_HEAP_SIGNATURE)
-    while start >= 0:
-        place = start + len(_HEAP_SIGNATURE)
-        yield start, int.from_bytes(content[place : place + _HEAP_SIZE_BYTES], "little")
-        start = content.find(_HEAP_SIGNATURE, place)
+    head = len(_HEAP_SIGNATURE) + _HEAP_SIZE_BYTES
+    for begin in range(0, file.size, _BLOCK_BYTES):
+        block = file.read(begin, min(_BLOCK_BYTES + head - 1, file.size - begin))
+        place = block.find(_HEAP_SIGNATURE)
+        while 0 <= place <= len(block) - head and place < _BLOCK_BYTES:
+            size = int.from_bytes(block[place + len(_HEAP_SIGNATURE) : place + head], "little")
+            if begin + place + size <= file.size:
+                yield begin + place, size
+            place = block.find(_HEAP_SIGNATURE, place + 1)
 
 
-def _digest(content: mmap.mmap, start: int, size: int) -> str:
-    return xxhash.xxh3_128_hexdigest(content[start : start + size])
+def _digest(heap: bytes) -> str:
+    return xxhash.xxh3_128_hexdigest(heap)
 
 
 def _add_stack_view(file: h5py.File, view: StackView) -> None:

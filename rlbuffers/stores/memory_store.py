@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import BufferNotFoundError
-from rlbuffers.stores.base import ChunkTable, StoredArray, StoreReader, StoreWriter, View
+from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
+from rlbuffers.stores.chunk_table import Array, ChunkTable
 from rlbuffers.stores.codecs import Codec, RawCodec
+from rlbuffers.stores.local_files import MemoryBlocks
 
 __all__ = ["MemoryReader", "MemoryWriter"]
 
@@ -24,6 +26,7 @@ class _Buffer:
         self.metadata = ""
         self.arrays: dict[str, StoredArray] = {}
         self.chunks: dict[str, list[bytes]] = {}
+        self.blocks: dict[str, Array] = {}
 
 
 _BUFFERS: dict[str, _Buffer] = {}
@@ -46,10 +49,15 @@ class MemoryWriter(StoreWriter):
         """See base class."""
         self._buffer.chunks[name].extend(chunks)
 
+    def written(self, name: str) -> tuple[Array, Array]:
+        """See base class; nothing is in files."""
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+
     def finish(self, lengths: Mapping[str, int], metadata: str, views: Sequence[View]) -> None:
         """See base class."""
         for name, array in self._buffer.arrays.items():
             self._buffer.arrays[name] = replace(array, shape=(lengths[name], *array.shape[1:]))
+            self._buffer.blocks[name] = np.frombuffer(b"".join(self._buffer.chunks.pop(name)), np.uint8)
         self._buffer.metadata = metadata
         _BUFFERS[self._name] = self._buffer
 
@@ -83,22 +91,28 @@ class MemoryReader(StoreReader):
 
     def chunk_table(self, name: str) -> ChunkTable:
         """See base class."""
-        chunks = self._buffer.chunks[name]
-        sizes = np.array([len(chunk) for chunk in chunks], dtype=np.int64)
-        return ChunkTable(
-            regions=[memoryview(chunk) for chunk in chunks],
-            region_of=np.arange(len(chunks), dtype=np.int64),
-            offsets=np.zeros(len(chunks), dtype=np.int64),
-            sizes=sizes,
-            region_names=[f"memory chunk {index}" for index in range(len(chunks))],
-        )
+        array = self.arrays[name]
+        block = self._buffer.blocks[name]
+        offsets = np.arange(array.num_chunks, dtype=np.int64) * array.chunk_bytes
+        places = offsets, np.full(array.num_chunks, array.chunk_bytes, np.int64)
+        return ChunkTable(name, array.num_chunks, MemoryBlocks([block], ["memory"]), lambda _: places)
+
+    def stored_bytes(self, name: str) -> int:
+        """See base class."""
+        return self._buffer.blocks[name].nbytes
+
+    def decoded_rows(self, name: str) -> Array:
+        """See base class."""
+        array = self.arrays[name]
+        rows: Array = self._buffer.blocks[name].view(array.dtype).reshape(-1, *array.shape[1:])[: array.shape[0]]
+        return rows
 
     def read_view(self, name: str, rows: Sequence[int]) -> None:
         """See base class; there are no views in memory."""
 
     def disk_bytes(self) -> int:
         """Size of all chunks in bytes."""
-        return sum(len(chunk) for chunks in self._buffer.chunks.values() for chunk in chunks)
+        return sum(block.nbytes for block in self._buffer.blocks.values())
 
     def close(self) -> None:
         """The buffer stays until the process ends."""

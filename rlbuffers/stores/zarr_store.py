@@ -9,8 +9,8 @@ anything else might be read in another way by another library.
 from __future__ import annotations
 
 import json
-import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from google_crc32c import value as crc32c
 
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.schema import FRAMES
-from rlbuffers.stores.base import ChunkTable, StoredArray, StoreReader, StoreWriter, View
+from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
+from rlbuffers.stores.chunk_table import Array, ChunkFiles, ChunkTable
 from rlbuffers.stores.codecs import Codec, ZstdCodec
+from rlbuffers.stores.local_files import LocalFiles
 
 __all__ = ["ZarrReader", "ZarrWriter"]
 
@@ -46,6 +48,8 @@ class _ShardedArray:
         self._root = root
         self._shards = 0
         self._chunks: list[bytes] = []
+        self.offsets: list[Array] = []
+        self.sizes: list[Array] = []
 
     def append(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
@@ -60,6 +64,8 @@ class _ShardedArray:
         sizes = np.array([len(chunk) for chunk in self._chunks], dtype=np.uint64)
         index[: len(sizes), 0] = np.cumsum(sizes) - sizes
         index[: len(sizes), 1] = sizes
+        self.offsets.append(index[: len(sizes), 0].astype(np.int64))
+        self.sizes.append(sizes.astype(np.int64))
         encoded = index.tobytes()
         path = self._root.joinpath("c", str(self._shards), *["0"] * len(self.row_shape))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +95,11 @@ class ZarrWriter(StoreWriter):
         for chunk in chunks:
             self._arrays[name].append(chunk)
 
+    def written(self, name: str) -> tuple[Array, Array]:
+        """See base class; the chunks of a shard are written together."""
+        array, none = self._arrays[name], np.empty(0, np.int64)
+        return np.concatenate([none, *array.offsets]), np.concatenate([none, *array.sizes])
+
     def finish(self, lengths: Mapping[str, int], metadata: str, views: Sequence[View]) -> None:
         """See base class; Zarr has no views, docs/format.md gives the one-line recipe instead."""
         for name, array in self._arrays.items():
@@ -106,11 +117,10 @@ class ZarrWriter(StoreWriter):
 
 
 class ZarrReader(StoreReader):
-    """Reads the metadata documents and shard indices itself; shards are mapped when first needed."""
+    """Reads the metadata documents itself; a shard is opened, and its index read, when a chunk of it is wanted."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._maps: dict[Path, mmap.mmap] = {}
         root = _document(path / "zarr.json")
         if root.get("zarr_format") != 3 or root.get("node_type") != "group":
             raise FormatError(f"{path}: not the root group of a Zarr v3 store")
@@ -120,7 +130,7 @@ class ZarrReader(StoreReader):
         self.metadata = json.dumps(attributes[_ATTRIBUTE])
         self.arrays = {}
         self._chunks_per_shard: dict[str, int] = {}
-        for document in sorted(path.rglob("*/zarr.json")):
+        for document in sorted(_documents_below(path)):
             described = _document(document)
             if described.get("node_type") == "array":
                 name = document.parent.relative_to(path).as_posix()
@@ -135,39 +145,20 @@ class ZarrReader(StoreReader):
 
     def chunk_table(self, name: str) -> ChunkTable:
         """See base class."""
-        array = self.arrays[name]
-        per_shard = self._chunks_per_shard[name]
-        rest = ["0"] * (len(array.shape) - 1)
-        regions, names, indices = [], [], []
-        for shard in range(-(-array.num_chunks // per_shard)):
-            path = self._path.joinpath(name, "c", str(shard), *rest)
-            region = memoryview(self._mapped(path))
-            indices.append(_shard_index(region, per_shard, path))
-            regions.append(region)
-            names.append(str(path))
-        index = np.concatenate(indices)[: array.num_chunks] if indices else np.zeros((0, 2), np.uint64)
-        region_of = np.arange(array.num_chunks, dtype=np.int64) // per_shard
-        limits = np.array([len(region) for region in regions], dtype=np.uint64)
-        limits = limits[region_of] if len(limits) else limits
-        outside = (index[:, 0] > limits) | (index[:, 1] > limits - np.minimum(index[:, 0], limits))
-        if outside.any():
-            raise CorruptDataError(f"{self._path}: array {name!r}: chunk {int(outside.argmax())} is missing")
-        return ChunkTable(
-            regions=regions,
-            region_of=region_of,
-            offsets=index[:, 0].astype(np.int64),
-            sizes=index[:, 1].astype(np.int64),
-            region_names=names,
-        )
+        array, per_shard = self.arrays[name], self._chunks_per_shard[name]
+        files = LocalFiles(self._shards(name), "shard")
+        load = partial(_shard_index, files, per_shard)
+        return ChunkTable(name, array.num_chunks, files, load, per_shard, files_are_pieces=True)
 
-    def _mapped(self, path: Path) -> mmap.mmap:
-        if path not in self._maps:
-            try:
-                with path.open("rb") as file:
-                    self._maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError) as error:
-                raise CorruptDataError(f"{path}: this shard is missing, empty or unreadable ({error})") from error
-        return self._maps[path]
+    def _shards(self, name: str) -> list[Path]:
+        array = self.arrays[name]
+        rest = ["0"] * (len(array.shape) - 1)
+        count = -(-array.num_chunks // self._chunks_per_shard[name])
+        return [self._path.joinpath(name, "c", str(shard), *rest) for shard in range(count)]
+
+    def stored_bytes(self, name: str) -> int:
+        """See base class; a shard that is missing is told when it is read."""
+        return sum(path.stat().st_size for path in self._shards(name) if path.exists())
 
     def read_view(self, name: str, rows: Sequence[int]) -> None:
         """See base class; a Zarr store has no views."""
@@ -177,23 +168,34 @@ class ZarrReader(StoreReader):
         return sum(path.stat().st_size for path in self._path.rglob("*") if path.is_file())
 
     def close(self) -> None:
-        """See base class; chunk tables that are still in use keep their maps alive."""
-        for path in list(self._maps):
-            try:
-                self._maps.pop(path).close()
-            except BufferError:
-                continue
+        """See base class; shards are closed when the last chunk table is dropped."""
 
 
-def _shard_index(region: memoryview, num_chunks: int, path: Path) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Read the (offset, size) pairs at the end of a shard."""
-    size = num_chunks * _INDEX_ENTRY_BYTES
-    if len(region) < size + _CRC_BYTES:
-        raise CorruptDataError(f"{path}: a shard of {len(region)} bytes is shorter than its index; it was cut short")
-    encoded = bytes(region[-size - _CRC_BYTES : -_CRC_BYTES])
-    if crc32c(encoded) != int.from_bytes(region[-_CRC_BYTES:], "little"):
-        raise CorruptDataError(f"{path}: the CRC-32C of the shard's index does not fit; the file is damaged")
-    return np.frombuffer(encoded, "<u8").reshape(-1, 2)
+def _documents_below(folder: Path) -> Iterator[Path]:
+    """Yield the documents of groups and arrays, without a look into the folders of the arrays' shards."""
+    for child in folder.iterdir():
+        if child.is_dir():
+            document = child / "zarr.json"
+            has_document = document.exists()
+            if has_document:
+                yield document
+            if not (has_document and (child / "c").is_dir()):
+                yield from _documents_below(child)
+
+
+def _shard_index(files: ChunkFiles, num_chunks: int, shard: int) -> tuple[Array, Array]:
+    """Read the (offsets, sizes) at the end of a shard."""
+    length, whole = num_chunks * _INDEX_ENTRY_BYTES + _CRC_BYTES, files.size(shard)
+    if whole < length:
+        raise CorruptDataError(
+            f"{files.name(shard)}: a shard of {whole} bytes is shorter than its index; it was cut short"
+        )
+    (content,) = files.read(np.array([shard]), np.array([whole - length]), np.array([length]))
+    encoded = bytes(content[:-_CRC_BYTES])
+    if crc32c(encoded) != int.from_bytes(content[-_CRC_BYTES:], "little"):
+        raise CorruptDataError(f"{files.name(shard)}: the CRC-32C of the shard's index does not fit; it is damaged")
+    entries = np.frombuffer(encoded, "<u8").reshape(-1, 2)
+    return entries[:, 0], entries[:, 1]
 
 
 def _group_document(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class DiscountedConfig(AlgorithmConfig):
     """Hyperparameters of every algorithm that learns values."""
 
     gamma: float = setting(0.99, "Discount of one step.", at_least=0, at_most=1)
+    n_step: int = setting(1, "Rewards summed before bootstrapping.", at_least=1)
 
 
 ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
@@ -134,6 +135,12 @@ class Algorithm(ABC, Generic[ConfigT]):
     def gamma(self) -> float:
         """Discount of one step; 1 for methods without values."""
         return self.config.gamma if isinstance(self.config, DiscountedConfig) else 1.0
+
+    @property
+    def n_step(self) -> int | None:
+        """Number of rewards that are summed; None for single transitions."""
+        config: AlgorithmConfig = self.config
+        return config.n_step if isinstance(config, DiscountedConfig) and config.n_step > 1 else None
 
     def update(self, batch: TransitionBatch) -> Metrics:
         """Take one training step on a batch as it was drawn; return losses and the like by name."""

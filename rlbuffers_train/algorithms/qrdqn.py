@@ -46,6 +46,7 @@ class QRDQNConfig(TargetNetworkConfig):
     target_update_freq: int = setting(500, "Updates from one copy of the target network to the next.", at_least=1)
     hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", at_least=1)
     eps_inference: float = setting(0.005, "Share of random actions in evaluation.", at_least=0, at_most=1)
+    n_step: int = setting(3, "Rewards summed before bootstrapping.", at_least=1)
     num_quantiles: int = setting(200, "K: quantiles of the return.", at_least=1)
     double_q: bool = setting(False, "Whether the online network chooses the next action (0 or 1).")
 
@@ -73,6 +74,7 @@ class QRDQN(TargetNetworkAlgorithm[QRDQNConfig]):
             target_update_freq=50,
             hidden_sizes=(128, 128),
             eps_inference=0.0,
+            n_step=5,
             num_quantiles=20,
         )
 

@@ -13,9 +13,9 @@ Primes mark target networks. Every second update descends (5) too and lets all t
 authors' code (github.com/sfujim/TD3_BC) observations are standardized by mean and spread of the data, with 0.001
 added to the spread.
 
-Tianshou 2.0.1 does not clip a' to the bounds: `clips_target_actions` 0 does the same. Its actor learns in the
-first update, third and so on, not in the second, fourth and so on; its example adds 1.2e-7 to the variance where
-0.001 is added to the spread here, and sums 3 rewards on data whose authors sum 1. No setting follows it there.
+Tianshou 2.0.1 does not clip a' to the bounds, and its example sums 3 rewards: `clips_target_actions` 0 and `n_step` 3
+do the same. Its actor learns in the first update, third and so on, not in the second, fourth and so on, and it adds
+1.2e-7 to the variance where 0.001 is added to the spread here; no setting follows it there.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class TD3BC(ContinuousAlgorithm[TD3BCConfig]):
 
     name = "td3-bc"
     config_class = TD3BCConfig
-    presets: ClassVar = {"tianshou": TD3BCConfig(clips_target_actions=False)}
+    presets: ClassVar = {"tianshou": TD3BCConfig(n_step=3, clips_target_actions=False)}
 
     def build(self) -> None:
         """Make networks, target networks and optimizers."""

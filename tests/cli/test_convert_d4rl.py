@@ -150,6 +150,15 @@ def test_files_become_one_buffer_and_the_id_says_what_they_are(convert, tmp_path
         )
 
 
+def test_a_directory_stands_for_its_files(convert, tmp_path):
+    put(tmp_path / "in" / "hopper_medium-v2.hdf5")
+    put(tmp_path / "in" / "again.hdf5")
+    assert convert("hopper-medium-v2", "--file", tmp_path / "in", "-o", tmp_path / "all.zarr").exit_code == 0
+    with rlbuffers.open(tmp_path / "all.zarr") as buffer:
+        parts = buffer.metadata["source"]["parts"]
+        assert [part["files"][0]["name"] for part in parts] == ["again.hdf5", "hopper_medium-v2.hdf5"]
+
+
 def test_a_file_of_another_name_has_no_environment(convert, tmp_path):
     put(tmp_path / "mine.hdf5")
     assert convert("--file", tmp_path / "mine.hdf5").exit_code == 0

@@ -76,6 +76,16 @@ def test_a_folder_without_logs(run, tmp_path):
     assert result.stderr == (f"Error: {tmp_path}: expected files such as $store$_observation_ckpt.0.gz, found none\n")
 
 
+def test_a_file_in_place_of_the_folder(run, tmp_path):
+    path = tmp_path / "x.gz"
+    path.write_text("words")
+    result = run("convert", "dopamine", path, "-o", tmp_path / "x.hdf5")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {path}: expected a folder of files such as $store$_observation_ckpt.0.gz, found a file\n"
+    )
+
+
 def test_workers_are_not_needed(run, ring, tmp_path):
     paths = [tmp_path / f"{workers}.hdf5" for workers in (0, 2)]
     for workers, path in zip((0, 2), paths, strict=True):

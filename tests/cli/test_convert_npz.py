@@ -36,6 +36,16 @@ def test_several_archives_become_one_buffer(run, tmp_path, store):
         assert [part["name"] for part in buffer.metadata["source"]["parts"]] == [str(path) for path in paths]
 
 
+def test_a_directory_stands_for_its_archives(run, tmp_path):
+    (tmp_path / "runs").mkdir()
+    for number in (10, 9):
+        archive(tmp_path / "runs" / f"{number}.npz", number)
+    (tmp_path / "runs" / "notes.txt").write_text("words")
+    assert run("convert", "npz", tmp_path / "runs", "-o", tmp_path / "all.zarr").exit_code == 0
+    with rlbuffers.open(tmp_path / "all.zarr") as buffer:
+        assert [part["transitions"] for part in buffer.metadata["source"]["parts"]] == [9, 10]
+
+
 def test_the_buffer_has_a_place_of_its_own_unless_told(run, tmp_path):
     path = archive(tmp_path / "x.npz")
     assert run("convert", "npz", path, "--buffer-dir", tmp_path / "b", "--format", "zarr").exit_code == 0

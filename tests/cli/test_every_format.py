@@ -191,6 +191,10 @@ def assert_core_is_equal(first, second, *, may_differ):
         assert may_differ
         return
     before, after = first[:], second[:]
+    if not may_differ:
+        assert {name: rows.dtype for name, rows in after.items()} == {name: rows.dtype for name, rows in before.items()}
+        np.testing.assert_array_equal(second.arrays["episodes/lengths"].all(), first.arrays["episodes/lengths"].all())
+        np.testing.assert_array_equal(second.rows_without_next, first.rows_without_next)
     for name in CORE_COLUMNS:
         np.testing.assert_array_equal(after[name].astype(before[name].dtype).reshape(before[name].shape), before[name])
     for name in first.spec.observation_names:

@@ -189,3 +189,22 @@ def test_what_stands_beside_the_rows_is_listed(run, tmp_path):
     assert "extras/policy/w float64 (4, 3) of the whole buffer" in lines
     assert "iteration 7" in lines
     assert "final observations unknown 1" in lines
+
+
+def test_where_a_derived_buffer_comes_from(run, small_buffer, tmp_path):
+    part, both = tmp_path / "part.hdf5", tmp_path / "both.hdf5"
+    first = rlbuffers.subset(small_buffer, part, 3, by="random", seed=4, cut=True).parents[0].fingerprint
+    rlbuffers.merge([small_buffer, part], both)
+    lines = lines_of(run("info", both))
+    place = lines.index("Derivation")
+    with rlbuffers.open(part) as buffer:
+        second = buffer.fingerprint
+    assert lines[place : place + 7] == [
+        "Derivation",
+        "merge of",
+        f"  small.hdf5: 4 transitions, {first[:16]}, here from row 0",
+        f"  part.hdf5: 3 transitions, {second[:16]}, here from row 4",
+        "    subset (by random, cut True, seed 4, size 3) of",
+        f"      small.hdf5: 4 transitions, {first[:16]}",
+        "",
+    ]

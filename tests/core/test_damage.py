@@ -86,7 +86,7 @@ def test_a_changed_byte_never_gives_wrong_rows_to_a_reader_who_did_not_validate(
     write(path, expected)
     for what in damaged_copies(path, target, seed=7):
         try:
-            with rlbuffers.open(target, cache_bytes=0) as buffer:
+            with rlbuffers.open(target, cache=0) as buffer:
                 found = buffer[:]
         except rlbuffers.errors.FormatError:
             continue

@@ -19,7 +19,7 @@ def test_sizes_are_those_of_the_arrays(store, new_path, recipe):
         sizes = footprint(buffer)
         decoded = {name: rows.all().nbytes for name, rows in buffer.arrays.items()}
     row_bytes = sum(values[0].nbytes for values in made.table.values())
-    frames = decoded.get("frames", 0) + decoded.get("next_overrides/observations", 0)
+    frames = sum(decoded.get(name, 0) for name in ("frames", "stack_index", "next_overrides/observations"))
     assert sizes.transition_bytes == row_bytes
     assert sizes.stacked_bytes == row_bytes * len(made)
     assert sizes.decoded_bytes == sum(decoded.values())

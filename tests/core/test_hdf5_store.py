@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -150,7 +152,7 @@ def test_a_damaged_chunk_is_named_with_its_place(new_path):
     content[chunk.byte_offset + chunk.size // 2] ^= 1
     path.write_bytes(content)
     place = rf"{path.name}: array 'frames', chunk 7 \(offset {chunk.byte_offset}, {chunk.size} bytes\)"
-    with rlbuffers.open(path) as buffer:
+    with rlbuffers.open(path, cache=0) as buffer:
         with pytest.raises(CorruptDataError, match=place):
             buffer[7]
         assert_same_rows(buffer[:7], taken(made.table, slice(7)))
@@ -169,3 +171,18 @@ def test_damaged_mappings_never_reach_the_library(new_path, recipe):
         path.write_bytes(damaged)
         with pytest.raises(CorruptDataError, match="the mappings of its virtual datasets"):
             rlbuffers.open(path)
+
+
+@pytest.mark.parametrize("scanned", [5, 16, 17, 1000])
+def test_every_heap_has_its_digest_wherever_a_block_of_the_scan_ends(new_path, monkeypatch, scanned):
+    monkeypatch.setattr("rlbuffers.stores.hdf5_views._SCAN_BYTES", scanned)
+    path = write(new_path("hdf5"), make(Recipe("episodes", (1, 2, 3) * 400)))
+    content, heaps = path.read_bytes(), []
+    place = content.find(b"GCOL\x01\x00\x00\x00")
+    while place >= 0:
+        heaps.append([place, int.from_bytes(content[place + 8 : place + 16], "little")])
+        place = content.find(b"GCOL\x01\x00\x00\x00", place + 1)
+    with h5py.File(path) as file:
+        stored = json.loads(file.attrs["rlbuffers_views"])
+    assert heaps
+    assert [entry[:2] for entry in stored] == heaps

@@ -42,11 +42,11 @@ def open_recipe(store, new_path):
     return open_made
 
 
-@given(recipe=recipes(), cache_bytes=st.sampled_from([0, 5000, DEFAULT_CACHE_BYTES]), data=st.data())
-def test_every_way_of_reading_gives_what_was_written(store, new_path, recipe, cache_bytes, data):
+@given(recipe=recipes(), cache=st.sampled_from([0, 5000, DEFAULT_CACHE_BYTES]), data=st.data())
+def test_every_way_of_reading_gives_what_was_written(store, new_path, recipe, cache, data):
     expected = make(recipe)
     count = len(expected)
-    with rlbuffers.open(write(new_path(store), expected), cache_bytes=cache_bytes) as buffer:
+    with rlbuffers.open(write(new_path(store), expected), cache=cache) as buffer:
         assert len(buffer) == count
         assert buffer.spec == expected.spec
         assert_same_rows(buffer[:], expected.table)
@@ -78,10 +78,10 @@ def test_episodes_come_back_whole(store, new_path, recipe):
             assert (buffer.episode_of(np.arange(start, stop)) == number).all()
 
 
-@pytest.mark.parametrize("cache_bytes", CACHES)
+@pytest.mark.parametrize("cache", CACHES)
 @pytest.mark.parametrize("recipe", [STACKED, VECTORS, SHUFFLED], ids=["stacked", "vectors", "shuffled"])
-def test_every_single_row(open_recipe, recipe, cache_bytes):
-    with open_recipe(recipe, cache_bytes=cache_bytes) as buffer:
+def test_every_single_row(open_recipe, recipe, cache):
+    with open_recipe(recipe, cache=cache) as buffer:
         for row in range(-len(buffer), len(buffer)):
             assert_same_rows(buffer[row], taken(made(recipe).table, row))
 
@@ -92,9 +92,9 @@ def test_iterating_ends_after_the_last_row(open_recipe):
     np.testing.assert_array_equal(rewards, made(VECTORS).table["rewards"])
 
 
-@pytest.mark.parametrize("cache_bytes", CACHES)
-def test_a_batch_stays_as_it_was_while_others_are_read(open_recipe, cache_bytes):
-    with open_recipe(SHUFFLED, cache_bytes=cache_bytes) as buffer:
+@pytest.mark.parametrize("cache", CACHES)
+def test_a_batch_stays_as_it_was_while_others_are_read(open_recipe, cache):
+    with open_recipe(SHUFFLED, cache=cache) as buffer:
         batches = [buffer.rows([row, row]) for row in range(len(buffer))]
         views = [buffer.rows([row])["observations"][0, 1:, 0] for row in range(len(buffer))]
     for row, (batch, view) in enumerate(zip(batches, views, strict=True)):
@@ -103,7 +103,7 @@ def test_a_batch_stays_as_it_was_while_others_are_read(open_recipe, cache_bytes)
 
 
 def test_arrays_outlive_the_buffer(open_recipe):
-    with open_recipe(STACKED, cache_bytes=0) as buffer:
+    with open_recipe(STACKED, cache=0) as buffer:
         batch = buffer[:]
     assert_same_rows(batch, made(STACKED).table)
 
@@ -154,7 +154,7 @@ def test_episode_of_counts_negative_rows_from_the_end(open_recipe):
 
 
 def test_a_buffer_travels_to_other_processes_by_its_path(open_recipe):
-    with open_recipe(STACKED, cache_bytes=0) as buffer, pickle.loads(pickle.dumps(buffer)) as again:
+    with open_recipe(STACKED, cache=0) as buffer, pickle.loads(pickle.dumps(buffer)) as again:
         assert again.path == buffer.path
         assert_same_rows(again[:], made(STACKED).table)
 

@@ -82,6 +82,12 @@ def test_quantiles_are_those_of_numpy():
     }
 
 
+def test_quantiles_too_large_to_square_are_null():
+    found = quantiles(np.array([1e200, -1e200, 1.7e308]))
+    assert (found["min"], found["max"], found["std"]) == (-1e200, 1.7e308, None)
+    json.dumps(found, allow_nan=False)
+
+
 @pytest.mark.parametrize(
     ("rewards", "total"),
     [([], 0.0), ([1, 2, 3], 6.0), (np.full(10**6, 0.1, np.float32), 100000.0014901161), ([np.inf, 1], np.inf)],

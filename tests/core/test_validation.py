@@ -84,8 +84,8 @@ def test_a_file_that_is_no_buffer_does_not_open(tmp_path, content):
 def flipped(path, name):
     """Change the last byte, of the checksum, of a stored array's first chunk."""
     with rlbuffers.open(path) as buffer:
-        table = buffer.arrays[name].table
-        place, file = int(table.offsets[0] + table.sizes[0] - 1), table.region_names[0]
+        places = buffer.arrays[name].table.places(np.array([0]))
+        place, file = int(places.offsets[0] + places.sizes[0] - 1), places.files.name(0)
     with open(file, "r+b") as opened:
         opened.seek(place)
         (byte,) = opened.read(1)
@@ -317,9 +317,9 @@ def test_stacks_that_do_not_follow_are_found(new_path, recipe, change, message):
     assert any(message in text for _, text in findings(report, "next-observations"))
 
 
-def test_frames_without_a_transition_are_warned_of(new_path):
+def test_stacks_of_independent_transitions_follow_one_another(new_path):
     report = swapped(new_path, SHUFFLED, stack_index=changed(3, [0, 1, 2, 3]))
-    assert ("warning", "4 frames belong to no transition") in findings(report, "next-observations")
+    assert ("error", "rows of 'stack_index' do not follow one another") in findings(report, "next-observations")
 
 
 def test_next_stacks_that_do_not_overlap_are_counted(new_path):

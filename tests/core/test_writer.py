@@ -69,7 +69,7 @@ def test_an_existing_buffer_is_kept_unless_overwriting_succeeds(path):
 
 def test_a_buffer_that_is_open_survives_being_replaced(path):
     write(path, make(VECTORS))
-    with rlbuffers.open(path, cache_bytes=0) as opened:
+    with rlbuffers.open(path, cache=0) as opened:
         before = opened[:]
         with rlbuffers.create(path, make(SHUFFLED).spec, overwrite=True) as writer:
             writer.append_transitions(make(SHUFFLED).pieces[0])

@@ -58,7 +58,7 @@ def test_arrays_of_several_shards(new_path, monkeypatch):
         path = write(new_path("zarr"), made)
         assert len(list(path.rglob("c/2/**"))) > 0
         assert_same_rows(plain_columns(path, made), made.table)
-        with rlbuffers.open(path, cache_bytes=0) as buffer:
+        with rlbuffers.open(path, cache=0) as buffer:
             assert_same_rows(buffer[:], made.table)
 
 
@@ -104,7 +104,7 @@ def test_a_damaged_chunk_is_named_with_its_place(buffer_path):
     content = bytearray(shard.read_bytes())
     content[10] ^= 1
     shard.write_bytes(content)
-    with rlbuffers.open(buffer_path) as buffer:
+    with rlbuffers.open(buffer_path, cache=0) as buffer:
         with pytest.raises(CorruptDataError, match=r"c/0/0/0: array 'frames', chunk 0 \(offset 0, .*: its CRC"):
             buffer[0]
         assert_same_rows(buffer[1:], taken(make(FRAMES).table, slice(1, None)))

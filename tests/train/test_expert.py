@@ -115,7 +115,7 @@ def test_resuming_refuses_changes(signal_task: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"was trained in Signal-v0, not in CartPole-v1"):
         train_online(replace(again, task="CartPole-v1"))
     with pytest.raises(UsageError, match="--n-step is 5"):
-        train_online(replace(again, settings={"n_step": 2}))
+        train_online(replace(again, hyperparameters={"n_step": 2}))
     with pytest.raises(UsageError, match="--num-quantiles is 5"):
         train_online(replace(again, hyperparameters={"num_quantiles": 6}))
 
@@ -149,6 +149,6 @@ def test_images_get_the_references_hyperparameters() -> None:
     problem = ProblemSpec((4, 84, 84), "uint8", DiscreteActions(6))
     config, settings = QRDQN.recommended(problem), recommended_settings(problem, "PongNoFrameskip-v4")
     assert (config.num_quantiles, config.lr, config.batch_size, config.target_update_freq) == (200, 1e-4, 32, 500)
-    assert (settings.num_envs, settings.n_step, settings.update_per_step) == (10, 3, 0.1)
+    assert (settings.num_envs, config.n_step, settings.update_per_step) == (10, 3, 0.1)
     assert (settings.eps_start, settings.eps_end, settings.eps_decay_steps) == (1.0, 0.05, 1_000_000)
     assert (settings.replay_capacity, settings.min_history, settings.stop_at) == (100_000, 320, 20.0)

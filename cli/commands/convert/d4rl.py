@@ -27,7 +27,7 @@ _D4RL_CACHE = "~/.d4rl/datasets"
     "files",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="An HDF5 file; may be given several times. DATASET then says what it is.",
+    help="An HDF5 file, or a directory of them; may be given several times. DATASET then says what they are.",
 )
 @click.option(
     "--view",
@@ -64,6 +64,7 @@ def command(
     from rlbuffers.sources.d4rl.datasets import dataset_of_file, find_dataset
     from rlbuffers.sources.d4rl.hdf5 import D4RLSource
     from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
+    from rlbuffers.sources.files import files_in
 
     if dataset_id is None and not files:
         raise UsageError("name a dataset of D4RL, such as halfcheetah-medium-v2, or files by --file")
@@ -74,7 +75,8 @@ def command(
     if dataset is not None and not files:
         files = (_fetched(dataset, dataset_dir.expanduser()),)
     source = D4RLSource if view == "episodes" else D4RLQLearningSource
-    sources = [source(path, dataset or dataset_of_file(path.name)) for path in files]
+    found = files_in(files, (".hdf5", ".h5"))
+    sources = [source(path, dataset or dataset_of_file(path.name)) for path in found]
     # The rows are finished as they are read: sending them to other processes and back only costs time.
     run_conversion(sources, target, overwrite=overwrite, workers=workers, title=title)
 

@@ -12,7 +12,7 @@ __all__ = ["command"]
 
 
 @click.command("dopamine")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--checkpoint",
     "checkpoints",

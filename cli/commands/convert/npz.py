@@ -12,7 +12,7 @@ __all__ = ["command"]
 
 
 @click.command("npz")
-@files_argument("FILE.npz...")
+@files_argument("FILE_OR_DIR...")
 @output_options
 def command(
     paths: tuple[Path, ...],
@@ -25,11 +25,11 @@ def command(
     """NumPy archives of flat arrays with the D4RL names.
 
     Expected are observations (or observations/KEY), actions, rewards and terminals; timeouts, next_observations and
-    anything else of that length are kept. Several files become one buffer.
+    anything else of that length are kept. A directory stands for the .npz files in it. Several files become one buffer.
     """
+    from rlbuffers.sources.files import files_in
     from rlbuffers.sources.npz import NpzSource
 
     target = output_path(Path("npz") / paths[0].stem, output, buffer_dir, format_name, overwrite=overwrite)
-    run_conversion(
-        [NpzSource(path) for path in paths], target, overwrite=overwrite, workers=workers, title=paths[0].name
-    )
+    sources = [NpzSource(path) for path in files_in(paths, (".npz",))]
+    run_conversion(sources, target, overwrite=overwrite, workers=workers, title=paths[0].name)

@@ -112,7 +112,8 @@ class D3rlpySource(Source[Episode]):
             if not isinstance(array, h5py.Dataset):
                 raise FormatError(f"{self.path}: expected an array {places[name]!r}, which is missing")
             check_size(array, self.path)
-            if not array.shape or array.dtype.kind not in "biuf" or len(array) != len(found[REWARDS]):
+        for name, array in found.items():
+            if not array.shape or array.dtype.kind not in "biuf" or array.shape[:1] != found[REWARDS].shape[:1]:
                 raise FormatError(
                     f"{self.path}: expected as many rows of numbers in {places[name]!r} as in {places[REWARDS]!r}; "
                     f"found {array.dtype} {array.shape} and {found[REWARDS].shape}"
@@ -166,7 +167,10 @@ class D3rlpySource(Source[Episode]):
         found = file.get(place)
         if not isinstance(found, h5py.Dataset) or found.size != 1 or found.dtype.kind not in "biuf":
             raise FormatError(f"{self.path}: expected one flag in {place!r}")
-        return bool(found[()])
+        flag = found[()]
+        if np.isnan(flag).any():
+            raise FormatError(f"{self.path}: expected a flag in {place!r}, found NaN")
+        return bool(flag)
 
     def _checked_count(self, number: int, rows: dict[str, Array], terminated: bool) -> int:
         """Return the number of transitions."""

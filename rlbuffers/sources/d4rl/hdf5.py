@@ -13,7 +13,6 @@ What differs between the published files, and how it is read:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,16 @@ from rlbuffers.sources.base import IdentityDecoder, Source
 from rlbuffers.sources.d4rl.datasets import D4RLDataset
 from rlbuffers.sources.d4rl.facts import file_warnings, known_facts, policy_notes
 from rlbuffers.sources.files import file_facts
-from rlbuffers.sources.flat_columns import cut_episodes, episode_bounds, reset_warnings, unmarked_resets
+from rlbuffers.sources.flat_columns import cut_episodes, ended_by_timeout, episode_bounds
+from rlbuffers.sources.flat_ends import (
+    ENDS_LOOKED_AT,
+    SHIFTED,
+    goal_rows,
+    goal_warning,
+    next_rows_follow,
+    reset_warnings,
+    unmarked_resets,
+)
 from rlbuffers.sources.hdf5_columns import HDF5Columns
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
@@ -46,10 +54,6 @@ Array = np.ndarray[Any, Any]
 IGNORED_GROUP = "virtual"  # chunks of the same rows again, for a loader that nothing else uses
 # Rows that are cut into episodes at a time; memory is bounded by a few of these, or by the longest episode.
 _BLOCK_BYTES = 16 << 20
-# In a file of unknown origin, so many terminals in a row are no episodes of one step, but a goal that play stays at.
-_GOAL_RUN = 8
-_MANY_RESETS = 0.01
-_ENDS_LOOKED_AT = 16
 
 
 class D4RLSource(Source[Episode]):
@@ -125,25 +129,19 @@ class D4RLSource(Source[Episode]):
         """Tell whether a terminal ends an episode; where nothing is known, from the data."""
         if self._dataset is not None:
             return self._dataset.terminals_end_episodes
-        goals = _goal_rows(self._flags)
-        if not len(goals) or not self._play_goes_on(goals[:_ENDS_LOOKED_AT]):
+        goals = goal_rows(self._flags)
+        if not len(goals) or not self._play_goes_on(goals[:ENDS_LOOKED_AT]):
             return True
         self._measurements["terminals_in_long_runs"] = len(goals)
-        self._warnings.append(
-            f"{len(goals):,} terminals stand in runs of at least {_GOAL_RUN}, between timeouts. They were taken for "
-            "goals that play goes on from, as in AntMaze: only timeouts end an episode here."
-        )
+        self._warnings.append(goal_warning(len(goals)))
         return False
 
     def _play_goes_on(self, rows: Array) -> bool:
         """Whether next observations, if there are any, are the observations of the rows that follow."""
         names = [*self._following, *self._following.values()]
         pairs = [(int(row), int(row) + 2) for row in rows]
-        return all(
-            _same(block[following][0], block[name][1])
-            for block in self._file.rows(pairs, names)
-            for following, name in self._following.items()
-        )
+        first = np.zeros(1, np.int64)
+        return all(next_rows_follow(block, first) for block in self._file.rows(pairs, names))
 
     def _make_spec(self) -> BufferSpec:
         columns = {name: column for name, column in self._file.columns.items() if name not in self._following}
@@ -187,7 +185,7 @@ class D4RLSource(Source[Episode]):
             self._resets += int(resets.sum())
             for episode in cut_episodes(columns, ends | resets):
                 self._done += len(episode)
-                yield episode if self._terminals_cut else _ended_by_timeout(episode)
+                yield episode if self._terminals_cut else ended_by_timeout(episode)
 
     def _spans(self) -> Iterator[tuple[int, int]]:
         """Group episodes into blocks of rows that are worth reading at once."""
@@ -204,10 +202,10 @@ class D4RLSource(Source[Episode]):
     def _repeats(self, block: Mapping[str, Array], ends: Array) -> bool | None:
         """Whether next observations at ends are the next episode's first ones, so made by shifting; None: no end."""
         rows = np.flatnonzero(ends)
-        rows = rows[rows + 1 < len(block[REWARDS])][:_ENDS_LOOKED_AT]
+        rows = rows[rows + 1 < len(block[REWARDS])][:ENDS_LOOKED_AT]
         if not self._following or not len(rows):
             return None
-        return all(_same(block[following][rows], block[name][rows + 1]) for following, name in self._following.items())
+        return next_rows_follow(block, rows)
 
     def extras(self) -> Mapping[str, Array]:
         """Return what belongs to the file as a whole, such as the weights of the policy."""
@@ -229,29 +227,15 @@ class D4RLSource(Source[Episode]):
             "environment": environment,
             "source": {"format": "d4rl", "files": [facts], **known["source"]},
             "measurements": {**self._measurements, **resets},
-            "warnings": [*file_warnings(self._dataset, facts), *self._warnings, *self._reset_warnings()],
-            "left_out": [*self._file.left_out, *self._left_out()],
+            "warnings": [
+                *file_warnings(self._dataset, facts),
+                *self._warnings,
+                *reset_warnings(self._resets, self._file.num_rows),
+            ],
+            "left_out": [*self._file.left_out, *([SHIFTED] if self._following_is_next_row else [])],
             "scalars": self._file.scalars,
             "notes": [*known["notes"], *self._notes, *self._end_notes(), *policy_notes(self._file.read_extras())],
         }
-
-    def _left_out(self) -> list[str]:
-        if not self._following_is_next_row:
-            return []
-        return [
-            "next_observations: at the ends of episodes they are the first observations of the next ones, so they "
-            "were made by shifting the observations by a row, and the last observations are not known"
-        ]
-
-    def _reset_warnings(self) -> list[str]:
-        if self._resets <= _MANY_RESETS * self._file.num_rows:
-            return reset_warnings(self._resets)
-        return [
-            f"THE ROWS DO NOT FOLLOW ONE ANOTHER: after {self._resets:,} of {self._file.num_rows:,} rows the next "
-            "observation is not the following row's, although no flag says so. The episodes are cut there, with "
-            "neither terminal nor timeout. Either the rows are shuffled, or next_observations are made otherwise "
-            "than observations."
-        ]
 
     def _end_notes(self) -> list[str]:
         if self._ends[-1]:
@@ -291,25 +275,3 @@ def rebuilt_timeouts(terminals: Array, horizon: int) -> Array:
     for start, stop in episode_bounds(terminals):
         timeouts[start + horizon - 1 : stop : horizon] = True
     return timeouts & ~terminals
-
-
-def _goal_rows(flags: Mapping[str, Array]) -> Array:
-    """Return the terminals that another one follows, in runs of at least `_GOAL_RUN` between timeouts."""
-    timeouts = flags.get(TIMEOUTS)
-    if timeouts is None or not timeouts.any():
-        return np.empty(0, np.int64)
-    inside = flags[TERMINALS] & ~timeouts
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
-    runs = edges.reshape(-1, 2)
-    runs = runs[runs[:, 1] - runs[:, 0] >= _GOAL_RUN]
-    return np.concatenate([np.empty(0, np.int64), *(np.arange(start, stop - 1) for start, stop in runs)])
-
-
-def _same(left: Array, right: Array) -> bool:
-    return bool(np.array_equal(left, right, equal_nan=left.dtype.kind == "f"))
-
-
-def _ended_by_timeout(episode: Episode) -> Episode:
-    """Return an episode as one that only a timeout makes whole."""
-    whole = TIMEOUTS in episode.columns and bool(episode.columns[TIMEOUTS][-1])
-    return dataclasses.replace(episode, whole=whole)

@@ -183,6 +183,9 @@ def find_checkpoints(folder: Path, numbers: Sequence[int] | None) -> list[Checkp
     FormatError
         If a file is no such array, or the arrays do not fit each other.
     """
+    if folder.is_file():
+        wanted = _path(folder, "observation", 0).name
+        raise FormatError(f"{folder}: expected a folder of files such as {wanted}, found a file")
     if not folder.is_dir():
         raise BufferNotFoundError(f"{folder}: there is no such folder")
     matches = (_NAME.fullmatch(path.name) for path in folder.iterdir())

@@ -108,6 +108,9 @@ class ArrowPayload:
         path = self._file(self._folder(number))
         try:
             table = self._table(path)
+            names = table.schema.names
+            if len(set(names)) != len(names):
+                raise FormatError(f"{path}: expected columns of different names, found {', '.join(names)}")
             return [
                 leaf
                 for field in table.schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from rlbuffers.schema import TERMINALS, TIMEOUTS
-from rlbuffers.sources.flat_columns import reset_warnings
+from rlbuffers.sources.flat_ends import reset_warnings
 from rlbuffers.sources.reverb.shapes import ItemShape
 from rlbuffers.sources.reverb.windows import DOUBTFUL, RESETS, VOID
 

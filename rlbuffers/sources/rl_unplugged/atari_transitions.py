@@ -29,6 +29,7 @@ from rlbuffers.episode import Transitions
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS, REWARDS, TERMINALS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import Rows, Source
 from rlbuffers.sources.rl_unplugged.games import ATARI_GAMES, check_game
+from rlbuffers.sources.rl_unplugged.tasks import CITATION_2020, LICENSE
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -60,11 +61,6 @@ _COLUMN_OF = {
     "episode_ids": "episode_id",
     "episode_returns": "episode_return",
 }
-_CITATION = (
-    "@misc{gulcehre2020rl, title={RL Unplugged: Benchmarks for Offline Reinforcement Learning}, "
-    "author={Gulcehre, Caglar and Wang, Ziyu and Novikov, Alexander and others}, "
-    "year={2020}, eprint={2006.13888}, archivePrefix={arXiv}, primaryClass={cs.LG}}"
-)
 
 
 @dataclass(frozen=True)
@@ -220,8 +216,8 @@ class RLUAtariSource(Source[RecordBatch]):
             "measurements": self._measured.to_json(),
             "warnings": self._measured.warnings(),
             "left_out": left_out,
-            "license": "not stated by the publisher (the code beside the data is Apache-2.0)",
-            "citation": _CITATION,
+            "license": LICENSE,
+            "citation": CITATION_2020,
             "notes": [
                 "Rows are shuffled; neighbours in the file are not neighbours in time.",
                 "The source has no timeouts: a row that ends an episode by a time limit cannot be told.",

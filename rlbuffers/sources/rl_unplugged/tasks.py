@@ -17,6 +17,8 @@ from rlbuffers.errors import UsageError
 
 __all__ = [
     "BSUITE_TASKS",
+    "CITATION_2020",
+    "CITATION_2021",
     "CONTROL_SUITE_TASKS",
     "DMLAB_TASKS",
     "LICENSE",
@@ -37,14 +39,19 @@ __all__ = [
 
 _BUCKET = "http://storage.googleapis.com/rl_unplugged"
 LICENSE = "not stated by the publisher (the code beside the data is Apache-2.0)"
-_CITATION_2020 = (
-    "@misc{gulcehre2020rl, title={RL Unplugged: Benchmarks for Offline Reinforcement Learning}, "
-    "author={Gulcehre, Caglar and Wang, Ziyu and Novikov, Alexander and others}, "
-    "year={2020}, eprint={2006.13888}, archivePrefix={arXiv}, primaryClass={cs.LG}}"
+CITATION_2020 = (
+    "@inproceedings{gulcehre2020rl, "
+    "title={RL Unplugged: A Suite of Benchmarks for Offline Reinforcement Learning}, "
+    "author={Gulcehre, Caglar and Wang, Ziyu and Novikov, Alexander and Paine, Thomas and Gómez, Sergio and "
+    "Zolna, Konrad and Agarwal, Rishabh and Merel, Josh S. and Mankowitz, Daniel J. and Paduraru, Cosmin and "
+    "Dulac-Arnold, Gabriel and Li, Jerry and Norouzi, Mohammad and Hoffman, Matthew and Heess, Nicolas and "
+    "de Freitas, Nando}, "
+    "booktitle={Advances in Neural Information Processing Systems}, volume={33}, pages={7248--7259}, year={2020}}"
 )
-_CITATION_2021 = (
+CITATION_2021 = (
     "@misc{gulcehre2021rbve, title={Regularized Behavior Value Estimation}, "
-    "author={Gulcehre, Caglar and Gómez Colmenarejo, Sergio and Wang, Ziyu and others}, "
+    "author={Gulcehre, Caglar and Gómez Colmenarejo, Sergio and Wang, Ziyu and Sygnowski, Jakub and Paine, Thomas and "
+    "Zolna, Konrad and Chen, Yutian and Hoffman, Matthew and Pascanu, Razvan and de Freitas, Nando}, "
     "year={2021}, eprint={2103.09575}, archivePrefix={arXiv}, primaryClass={cs.LG}}"
 )
 Kind = Literal["seq2", "seq40"]
@@ -81,7 +88,7 @@ class KnownTask:
     name: str
     suite: str
     behavior: str
-    citation: str = _CITATION_2020
+    citation: str = CITATION_2020
     observations: Mapping[str, int] = field(default_factory=dict)
     action_size: int | None = None
     num_actions: int | None = None
@@ -261,7 +268,7 @@ def _dmlab_task(level: str, run: str) -> KnownTask:
         f"{level}/{run}",
         "RL Unplugged DM Lab",
         f"R2D2, {trained}",
-        _CITATION_2021,
+        CITATION_2021,
         observations={"pixels": 72 * 96 * 3, "action": 15, "reward": 1},
         num_actions=15,
         num_rows=_DMLAB_ROWS[level],
@@ -284,7 +291,7 @@ def _bsuite_task(environment: str, run: str, noise: str) -> KnownTask:
         f"{environment}/{run}_{noise}",
         "RL Unplugged bsuite",
         "DQN (Acme's default), online training run",
-        _CITATION_2021,
+        CITATION_2021,
         num_actions=3,
         environment={"random_action_probability": float(noise)},
     )

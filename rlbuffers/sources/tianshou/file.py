@@ -63,6 +63,7 @@ _BOOKKEEPING = ("_indices", "last_index", "_lengths", "_offset", "_extend_offset
 _SETTINGS = ("maxsize", "stack_num", "buffer_num", "cached_buffer_num")
 _MAX_SUB_BUFFERS = 1 << 20
 _MAX_STACK = 256
+_NUMBERS = "biuf"
 # Rows that are read at a time. Compressed files are read in whole chunks, which may be more.
 _BLOCK_BYTES = 16 << 20
 _MAX_BLOCK_BYTES = 256 << 20
@@ -150,6 +151,8 @@ class TianshouFile:
         size = self._number("_size")
         insertion = self._number("_insertion_idx")
         last = arrays.get("last_index")
+        if last is not None and last.dtype.kind not in "iu":
+            raise FormatError(f"{self.path}: expected a whole number in 'last_index', found {last.dtype}")
         begins = None if last is None else whole_number(last.attrs.get(BEGINS))
         return single_ring(
             str(self.path),
@@ -211,6 +214,8 @@ class TianshouFile:
         if not array.shape or len(array) < end:
             found = f"{len(array):,}" if array.shape else "a scalar"
             raise FormatError(f"{self.path}: expected at least {end:,} rows in {array.name!r}, found {found}")
+        if array.dtype.kind not in _NUMBERS:
+            raise FormatError(f"{self.path}: expected numbers in {array.name!r}, found {array.dtype}")
         if name == REWARDS and array.shape[1:] not in ((), (1,)):
             raise FormatError(
                 f"{self.path}: expected one reward a row, found {array.shape[1:]}: rewards of several agents or aims "

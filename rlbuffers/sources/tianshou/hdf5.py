@@ -31,7 +31,8 @@ from rlbuffers.schema import (
 )
 from rlbuffers.sources.base import IdentityDecoder, Source
 from rlbuffers.sources.files import file_facts
-from rlbuffers.sources.flat_columns import episode_bounds, reset_warnings, unmarked_resets
+from rlbuffers.sources.flat_columns import episode_bounds
+from rlbuffers.sources.flat_ends import reset_warnings, unmarked_resets
 from rlbuffers.sources.tianshou.file import DONE, TianshouFile
 from rlbuffers.sources.tianshou.ring import Ring
 from rlbuffers.stats import total_reward

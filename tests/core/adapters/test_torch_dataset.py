@@ -44,6 +44,18 @@ def test_a_loader_gives_every_row_once(tmp_path, store, stack, workers):
         np.testing.assert_array_equal(found[order], values[expected])
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_open_the_buffer_for_themselves(tmp_path, method):
+    """Also after it was read from here, so that a child inherits what is open."""
+    made = make(Recipe("transitions", (12,), stack=2))
+    with rlbuffers.open(write(tmp_path / "x.hdf5", made)) as buffer:
+        dataset = buffer.to_torch_dataset()
+        assert dataset[0]["rewards"] == made.table["rewards"][0]
+        loader = DataLoader(dataset, batch_size=5, num_workers=1, multiprocessing_context=method)
+        found = torch.cat([batch["observations"] for batch in loader]).numpy()
+        np.testing.assert_array_equal(found, made.table["observations"])
+
+
 def test_rows_that_nothing_is_learned_from_are_no_items(tmp_path):
     path = buffer_of(tmp_path / "x.hdf5", (3, 2, 4), ("timeout", "terminal", "neither"), known=False)
     with rlbuffers.open(path) as buffer:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,8 +31,8 @@ def test_a_copy_is_the_same_buffer_in_another_container(new_path, recipe, stores
 def test_a_damaged_buffer_makes_no_copy(new_path, tmp_path):
     path = write(new_path("hdf5"), make(Recipe("episodes", (300,))))
     with rlbuffers.open(path) as buffer:
-        table = buffer.arrays["rewards"].table
-        place = int(table.offsets[0]) + int(table.sizes[0]) // 2
+        places = buffer.arrays["rewards"].table.places(np.array([0]))
+        place = int(places.offsets[0]) + int(places.sizes[0]) // 2
     content = bytearray(path.read_bytes())
     content[place] ^= 0xFF
     path.write_bytes(bytes(content))

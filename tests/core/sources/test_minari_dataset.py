@@ -559,6 +559,20 @@ def test_metadata_that_are_no_object(tmp_path, write):
     refused(folder, CorruptDataError, r"metadata\.json: damaged or cut short")
 
 
+def test_two_columns_of_one_name(tmp_path):
+    import pyarrow as pa
+
+    folder = write_arrow(tmp_path / "d", [episode(2)])
+    (path,) = folder.rglob("*.arrow")
+    table = pa.ipc.open_file(path.read_bytes()).read_all()
+    table = table.rename_columns(["rewards" if name == "actions" else name for name in table.schema.names])
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+    refused(
+        folder, FormatError, r"part-0\.arrow: expected columns of different names, found observations, rewards, rew"
+    )
+
+
 def test_episode_metadata_of_arrow(tmp_path):
     folder = write_arrow(tmp_path / "d", [episode(1)])
     path = folder / "data" / "0" / "metadata.json"

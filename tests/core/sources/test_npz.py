@@ -57,11 +57,42 @@ def test_next_observations_give_the_last_one_of_each_episode(tmp_path, new_path)
 def test_a_reset_without_a_flag_cuts_and_warns(tmp_path, new_path):
     given = columns()
     following = np.concatenate([given["observations"][1:], np.ones((1, 3), np.float32)])
-    following[2] += 1.0
+    following[[1, 2, 4]] += 1.0
     with converted(tmp_path, {**given, "next_observations": following}, new_path) as buffer:
         np.testing.assert_array_equal(buffer[:]["next_observations"], following)
         assert buffer.arrays["episodes/lengths"].all().tolist() == [2, 1, 2, 2]
-        assert buffer.metadata["warnings"][0].startswith("After 1 rows without a flag")
+        assert buffer.metadata["warnings"][0].startswith("THE ROWS DO NOT FOLLOW ONE ANOTHER: after 1 of 7 rows")
+
+
+def test_next_observations_made_by_shifting_are_not_believed(tmp_path, new_path):
+    """At a timeout they would be the first observation of the next episode."""
+    given = columns()
+    shifted = np.roll(given["observations"], -1, axis=0)
+    with converted(tmp_path, {**given, "next_observations": shifted}, new_path) as buffer:
+        assert buffer.rows_without_next.tolist() == [1, 4, 6]
+        assert not buffer[4]["next_observations"].any()
+        assert buffer.metadata["left_out"][0].startswith("next_observations: at the ends of episodes they are the fir")
+
+
+@pytest.mark.parametrize("run", [7, 8])
+def test_long_runs_of_terminals_between_timeouts_are_goals(tmp_path, new_path, run):
+    rows = np.arange(30)
+    given = {
+        "observations": rows[:, None] * np.ones(2),
+        "actions": np.zeros((30, 1)),
+        "rewards": np.zeros(30),
+        "terminals": (rows >= 12) & (rows < 12 + run),
+        "timeouts": np.isin(rows, [9, 24]),
+    }
+    with converted(tmp_path, given, new_path) as buffer:
+        lengths = buffer.arrays["episodes/lengths"].all().tolist()
+        if run == 8:
+            assert lengths == [10, 15, 5]
+            assert buffer.arrays["episodes/whole"].all().tolist() == [True, True, False]
+            assert buffer.metadata["environment"] == {"terminals_end_episodes": False}
+            assert "They were taken for goals" in buffer.metadata["warnings"][0]
+        else:
+            assert lengths.count(1) == 6
 
 
 @pytest.mark.parametrize("flag", ["terminals", "timeouts"])
@@ -95,6 +126,13 @@ def test_arrays_of_the_whole_are_extras_and_scalars(tmp_path, new_path):
         ({"observations": None}, "expected arrays observations; found"),
         ({"terminals": None, "actions": None}, "expected arrays actions, terminals"),
         ({"actions": np.zeros(6)}, "expected 7 rows in 'actions', like 'rewards'; found 6 rows"),
+        ({"terminals": np.full(STEPS, b"x")}, r"expected numbers of at most 8 bytes in 'terminals', found \|S1"),
+        ({"rewards": np.zeros(STEPS, complex)}, "expected numbers of at most 8 bytes in 'rewards', found complex128"),
+        (
+            {"next_observations": np.zeros((STEPS, 3, 2))},
+            r"expected rows of shape \(3,\) in 'next_observations', like 'observations'; found \(3, 2\)",
+        ),
+        ({"episodes/starts": np.zeros(STEPS)}, "the format has an array 'episodes/starts' already"),
         ({"timeouts": np.array(True)}, "expected 7 rows in 'timeouts', like 'rewards'; found a scalar"),
     ],
 )
@@ -125,5 +163,5 @@ def test_other_files_are_refused(tmp_path):
 
 def test_objects_are_never_loaded(tmp_path):
     np.savez(tmp_path / "x.npz", **columns(infos=np.array([{}] * STEPS, object)))
-    with pytest.raises(FormatError, match="of numbers"):
+    with pytest.raises(FormatError, match="expected numbers, found Python objects"):
         NpzSource(tmp_path / "x.npz")

@@ -10,7 +10,6 @@ from reference import STORES, Recipe, assert_same_rows, make, taken, write
 
 import rlbuffers
 from rlbuffers.errors import SpecError, UsageError
-from rlbuffers.samplers.uniform import UniformSampler
 
 RECIPE = Recipe("transitions", (60,), stack=3, apart=0.2)
 GENERATORS = [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64]
@@ -44,18 +43,18 @@ def test_iterating_is_sampling(buffers):
 
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_a_stored_state_goes_on_where_it_was_taken(buffers, generator):
-    sampler = UniformSampler(buffers[0], 8, np.random.Generator(generator(3)))
+    sampler = buffers[0].sampler(8, np.random.Generator(generator(3)))
     sampler.sample()
     state = json.loads(json.dumps(sampler.state_dict()))
     expected = [sampler.sample() for _ in range(3)]
-    for resumed in (sampler, UniformSampler(buffers[1], 8, np.random.Generator(generator(99)))):
+    for resumed in (sampler, buffers[1].sampler(8, np.random.Generator(generator(99)))):
         resumed.load_state_dict(state)
         for batch in expected:
             assert_same_rows(resumed.sample(), batch)
 
 
 def test_a_state_of_another_generator_is_refused(buffers):
-    state = UniformSampler(buffers[0], 8, np.random.Generator(np.random.Philox(3))).state_dict()
+    state = buffers[0].sampler(8, np.random.Generator(np.random.Philox(3))).state_dict()
     for wrong in (state, {}, {"generator": 3}):
         with pytest.raises(UsageError, match="PCG64"):
             buffers[0].sampler(8).load_state_dict(wrong)
@@ -63,7 +62,7 @@ def test_a_state_of_another_generator_is_refused(buffers):
 
 def test_every_row_is_equally_likely(buffers):
     """Chi-square with 59 degrees of freedom: above 98.3 in 1 of 1,000 runs; the seed is fixed."""
-    sampler = UniformSampler(buffers[2], 500, np.random.default_rng(0), ["rewards"])
+    sampler = buffers[2].sampler(500, columns=["rewards"])
     rewards = make(RECIPE).table["rewards"]
     assert len(np.unique(rewards)) == 60
     drawn = np.concatenate([sampler.sample()["rewards"] for _ in range(60)])
@@ -73,7 +72,7 @@ def test_every_row_is_equally_likely(buffers):
 
 
 def test_only_the_columns_asked_for_are_read(buffers):
-    sampler = UniformSampler(buffers[0], 2, np.random.default_rng(0), ["rewards", "next_observations"])
+    sampler = buffers[0].sampler(2, columns=["rewards", "next_observations"])
     assert list(sampler.sample()) == ["rewards", "next_observations"]
 
 
@@ -85,7 +84,7 @@ def test_a_batch_of_nothing_is_refused(buffers, batch_size):
 
 def test_a_column_that_does_not_exist_is_refused_at_once(buffers):
     with pytest.raises(SpecError, match="no column 'returns'"):
-        UniformSampler(buffers[0], 2, np.random.default_rng(0), ["returns"])
+        buffers[0].sampler(2, columns=["returns"])
 
 
 @pytest.mark.parametrize("store", STORES)

@@ -1,0 +1,1 @@
+"""Batches that are ready before they are asked for."""

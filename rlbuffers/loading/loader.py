@@ -1,0 +1,219 @@
+"""A loader: threads read the batches that a sampler draws, ahead of the one who trains.
+
+What is drawn is decided here, in the consumer's thread and in order; what is drawn is then read by
+whichever thread is free, and handed out in order again. So batches are the same with any number of
+workers, and a saved state holds what was *delivered*: batches that were read ahead are drawn again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from rlbuffers.errors import UsageError
+from rlbuffers.samplers.base import BatchSampler
+from rlbuffers.samplers.draws import Drawn
+from rlbuffers.windows.base import Batch
+
+__all__ = ["BatchConverter", "Loader", "NumpyBatches"]
+
+T = TypeVar("T")
+
+
+class BatchConverter(Protocol[T]):
+    """Turns what was read into what is handed out."""
+
+    def prepare(self, batch: Batch) -> T:
+        """Do the work; called in the thread that read the batch."""
+
+    def hand_over(self, prepared: T) -> T:
+        """Do what must happen in the consumer's thread."""
+
+
+class NumpyBatches:
+    """Batches stay dicts of NumPy arrays."""
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Return the batch."""
+        return batch
+
+    def hand_over(self, prepared: Batch) -> Batch:
+        """Return the batch."""
+        return prepared
+
+
+@dataclass
+class _Pending(Generic[T]):
+    drawn: Drawn
+    future: Future[T]
+
+
+def _read(sampler: BatchSampler, converter: BatchConverter[T], drawn: Drawn) -> T:
+    return converter.prepare(sampler.read(drawn))
+
+
+class Loader(Generic[T]):
+    """Hands out a sampler's batches, read ahead. An iterator without end, and a context manager.
+
+    Threads, not processes: decoding runs outside Python's lock, and a thread hands over a batch without
+    copying it. Nothing is started before the first batch is asked for. After a fork, the child reads ahead
+    with threads of its own.
+
+    Parameters
+    ----------
+    sampler : BatchSampler
+        Draws and reads; to be used through the loader only, from here on.
+    converter : BatchConverter
+        What is handed out.
+    prefetch : int
+        Number of batches read ahead, at least 1; each takes its memory.
+    workers : int
+        Number of threads; 0 reads in the consumer's thread when a batch is asked for.
+
+    Attributes
+    ----------
+    wait_seconds : float
+        How long the consumer waited for batches, all together.
+    num_delivered : int
+        How many batches were handed out.
+
+    Raises
+    ------
+    UsageError
+        If a number is out of range, or the sampler's data change while it draws.
+    """
+
+    def __init__(self, sampler: BatchSampler, converter: BatchConverter[T], *, prefetch: int, workers: int) -> None:
+        if prefetch < 1 or workers < 0:
+            raise UsageError(f"prefetch must be at least 1 and workers not negative, got {prefetch} and {workers}")
+        if not sampler.is_fixed:
+            raise UsageError("a ring changes while it is drawn from, so nothing can be read ahead; use its sampler")
+        self._sampler = sampler
+        self._converter = converter
+        self._prefetch = prefetch
+        self._workers = workers
+        self._pending: deque[_Pending[T]] = deque()
+        self._executor: ThreadPoolExecutor | None = None
+        self._shut_down: weakref.finalize[[], Loader[T]] | None = None
+        self._process = 0
+        self._is_closed = False
+        self.wait_seconds = 0.0
+        self.num_delivered = 0
+
+    @property
+    def sampler(self) -> BatchSampler:
+        """The sampler, for `update_priorities` and the like; do not draw from it."""
+        return self._sampler
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        """Return the next batch.
+
+        Raises
+        ------
+        UsageError
+            If the loader is closed.
+        CorruptDataError
+            If a chunk that the batch needs is damaged; the next call goes on with the next batch.
+        """
+        return self._next()[0]
+
+    def epoch(self) -> Iterator[T]:
+        """Yield the batches that are left of this epoch.
+
+        Raises
+        ------
+        UsageError
+            If there are no epochs, as with replacement.
+        """
+        self._sampler.require_epochs()
+        while True:
+            batch, drawn = self._next()
+            yield batch
+            if drawn.ends_epoch:
+                return
+
+    def _next(self) -> tuple[T, Drawn]:
+        if self._is_closed:
+            raise UsageError("the loader is closed")
+        started = time.perf_counter()
+        try:
+            drawn, prepared = self._read_here() if self._workers == 0 else self._take_oldest()
+        finally:
+            self.wait_seconds += time.perf_counter() - started
+        self.num_delivered += 1
+        self._sampler.deliver(drawn)
+        return self._converter.hand_over(prepared), drawn
+
+    def _read_here(self) -> tuple[Drawn, T]:
+        drawn = self._sampler.draw()
+        return drawn, _read(self._sampler, self._converter, drawn)
+
+    def _take_oldest(self) -> tuple[Drawn, T]:
+        executor = self._running_executor()
+        # At every call as many batches have been drawn beyond those delivered: what `update_priorities` changes
+        # shows after the same number of batches, however fast anything runs.
+        while len(self._pending) <= self._prefetch:
+            drawn = self._sampler.draw()
+            self._pending.append(_Pending(drawn, executor.submit(_read, self._sampler, self._converter, drawn)))
+        oldest = self._pending[0]
+        try:
+            prepared = oldest.future.result()
+        except Exception:
+            self._pending.popleft()
+            raise
+        self._pending.popleft()  # not before: Ctrl-C while waiting loses no batch
+        return oldest.drawn, prepared
+
+    def _running_executor(self) -> ThreadPoolExecutor:
+        if self._executor is not None and self._process == os.getpid():
+            return self._executor
+        if self._shut_down is not None:
+            self._shut_down.detach()  # threads of the parent process
+        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="rlbuffers-loader")
+        self._executor, self._process = executor, os.getpid()
+        self._shut_down = weakref.finalize(self, partial(executor.shutdown, wait=True, cancel_futures=True))
+        for pending in self._pending:
+            pending.future = executor.submit(_read, self._sampler, self._converter, pending.drawn)
+        return executor
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the stream of delivered batches is; it suits any loader or sampler of the same kind."""
+        return self._sampler.state_dict([pending.drawn for pending in self._pending])
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on exactly where `state_dict` was taken, of a loader or of a sampler.
+
+        Raises
+        ------
+        UsageError
+            If it is the state of another kind of sampler, or of other data.
+        """
+        self._sampler.load_state_dict(state)
+        for pending in self._pending:
+            pending.future.cancel()
+        self._pending.clear()
+
+    def close(self) -> None:
+        """Stop the threads and let go of what was read ahead; closing again does nothing."""
+        self._is_closed = True
+        if self._shut_down is not None and self._process == os.getpid():
+            self._shut_down()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

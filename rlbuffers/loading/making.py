@@ -1,0 +1,41 @@
+"""``sampler.loader(...)``: from arguments to a loader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlbuffers.loading.loader import Loader, NumpyBatches
+from rlbuffers.optional import require
+from rlbuffers.samplers.base import BatchSampler
+
+__all__ = ["make_loader"]
+
+
+def make_loader(sampler: BatchSampler, *, prefetch: int = 4, workers: int = 1, device: Any = None) -> Loader[Any]:
+    """Return a loader over a sampler.
+
+    Parameters
+    ----------
+    sampler : BatchSampler
+        Draws and reads.
+    prefetch : int, default 4
+        Number of batches read ahead.
+    workers : int, default 1
+        Number of threads that read; 0 reads when a batch is asked for.
+    device : str or torch.device, optional
+        Batches are dicts of tensors there; dicts of NumPy arrays without one. For a GPU, batches wait in
+        pinned memory and are copied without blocking.
+
+    Raises
+    ------
+    MissingDependencyError
+        If a device is given and torch is not installed.
+    UsageError
+        If a number is out of range, or torch knows no such device.
+    """
+    if device is None:
+        return Loader(sampler, NumpyBatches(), prefetch=prefetch, workers=workers)
+    require("torch", extra="train", purpose="loader(device=...)")
+    from rlbuffers.adapters.torch_batches import TorchBatches
+
+    return Loader(sampler, TorchBatches(device), prefetch=prefetch, workers=workers)

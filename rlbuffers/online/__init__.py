@@ -1,0 +1,1 @@
+"""Buffers that grow while they are drawn from."""
