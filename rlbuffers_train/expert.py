@@ -22,6 +22,7 @@ from rlbuffers_train.evaluation_task import problem_of_task
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.problem import BoxActions, ProblemSpec
+from rlbuffers_train.replay_recorder import ReplayRecorder
 from rlbuffers_train.reporting import Reporter, SilentReporter
 from rlbuffers_train.run import RunSummary, TrainingRun
 from rlbuffers_train.seeds import Stream, generator_of
@@ -63,7 +64,9 @@ def train_qrdqn(
     return train_online(request, reporter).logdir / POLICY
 
 
-def train_online(request: TrainingRequest, reporter: Reporter | None = None) -> RunSummary:
+def train_online(
+    request: TrainingRequest, reporter: Reporter | None = None, recorder: ReplayRecorder | None = None
+) -> RunSummary:
     """Train an algorithm in the environment itself, with replay of recent steps.
 
     Parameters
@@ -72,6 +75,8 @@ def train_online(request: TrainingRequest, reporter: Reporter | None = None) -> 
         Its buffer is not used.
     reporter : Reporter, optional
         Shows what happens; nothing is shown by default.
+    recorder : ReplayRecorder, optional
+        Is told every step; its buffer is complete when its context ends.
 
     Raises
     ------
@@ -90,7 +95,7 @@ def train_online(request: TrainingRequest, reporter: Reporter | None = None) -> 
     settings = _settle(request, problem, task, resumed)
     set_threads(problem)
     algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
-    stepper = _make_stepper(algorithm, task, settings, resumed)
+    stepper = _make_stepper(algorithm, task, settings, resumed, recorder)
     run = TrainingRun(
         run_logdir(request, task, settings.seed),
         algorithm,
@@ -129,7 +134,11 @@ def _settle(request: TrainingRequest, problem: ProblemSpec, task: str, resumed: 
 
 
 def _make_stepper(
-    algorithm: Algorithm[Any], task: str, settings: OnlineSettings, resumed: Checkpoint | None
+    algorithm: Algorithm[Any],
+    task: str,
+    settings: OnlineSettings,
+    resumed: Checkpoint | None,
+    recorder: ReplayRecorder | None,
 ) -> OnlineStepper:
     problem, gamma = algorithm.problem, algorithm.gamma
     replay = RingBuffer(_replay_spec(problem), settings.replay_capacity, settings.num_envs)
@@ -152,6 +161,7 @@ def _make_stepper(
         update_per_step=settings.update_per_step,
         min_history=settings.min_history,
         eps_of_step=settings.eps_of_step,
+        recorder=recorder,
     )
     if resumed is not None:
         stepper.resume(resumed.step, resumed.streams)

@@ -13,6 +13,7 @@ from rlbuffers.online.ring import RingBuffer
 from rlbuffers.samplers.sampler import Sampler
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import TransitionBatch
+from rlbuffers_train.replay_recorder import ReplayRecorder
 from rlbuffers_train.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class OnlineStepper:
         Number of transitions in the replay from which on updates are made.
     eps_of_step : callable
         Probability of a random action after a number of steps.
+    recorder : ReplayRecorder, optional
+        Is told every step.
     """
 
     step_name = "environment steps"
@@ -104,6 +107,7 @@ class OnlineStepper:
         update_per_step: float,
         min_history: int,
         eps_of_step: Callable[[int], float],
+        recorder: ReplayRecorder | None = None,
     ) -> None:
         self.step = 0
         self._algorithm = algorithm
@@ -114,8 +118,11 @@ class OnlineStepper:
         self._update_per_step = update_per_step
         self._min_history = min_history
         self._eps_of_step = eps_of_step
+        self._recorder = recorder
         self._updates_due = 0.0
         self._observations, _ = envs.reset()
+        if recorder is not None:
+            recorder.begin(self._observations)
         self._follows_end = np.zeros(envs.num_envs, np.bool_)
         self._returns = np.zeros(envs.num_envs)
 
@@ -136,6 +143,8 @@ class OnlineStepper:
                     "timeouts": truncated,
                 }
             )
+            if self._recorder is not None:
+                self._recorder.add(actions, rewards, terminated, truncated, following)
             metrics.update(self._finished_returns(rewards, terminated | truncated))
             self._observations = following
         self.step += self._envs.num_envs
