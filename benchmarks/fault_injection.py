@@ -37,9 +37,9 @@ from pathlib import Path
 
 import numpy as np
 from click.testing import CliRunner
+from fault_repair import repair_damaged, repair_killed
 
 import rlbuffers
-from fault_repair import repair_damaged, repair_killed
 from rlbuffers.errors import RlbuffersError
 from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
 from rlbuffers_cli.console import console, rows_table
@@ -236,7 +236,9 @@ def repair_buffers(
     for format_name in FORMATS:
         whole = folder / f"whole.{format_name}"
         yield f"{whole.suffix} buffer, {flips} flips, repair", repair_damaged(whole, folder, flips, rng, damaged_copy)
-        words = convert_words(folder / "shards", folder / "interrupted", game, "--format", format_name, "--workers", "0")
+        words = convert_words(
+            folder / "shards", folder / "interrupted", game, "--format", format_name, "--workers", "0"
+        )
         final = folder / "interrupted" / game / f"run_1-00001-of-00100.{format_name}"
         yield f"{whole.suffix}, kill -9 {kills} times, repair", repair_killed(words, final, whole, kills, rng)
 

@@ -87,19 +87,25 @@ def repair_killed(words: list[str], final: Path, whole: Path, times: int, rng: r
     """
     expected, _ = read_rows(whole)
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", COMMAND, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-c", COMMAND, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     seconds = time.perf_counter() - started
     outcomes = Counter[str]()
     for number in range(times):
         shutil.rmtree(final.parent)
-        process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = begin(words)
         time.sleep(rng.uniform(0.3, 1.0) * seconds)
         process.send_signal(signal.SIGKILL)
         process.wait()
         outcomes[judge_killed(final, f"memory:killed-{final.suffix}-{number}", expected)] += 1
     return outcomes
+
+
+def begin(words: list[str]) -> subprocess.Popen[bytes]:
+    """Start a command with a checkpoint at every append."""
+    command = [sys.executable, "-c", COMMAND, *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def judge_killed(final: Path, output: str, expected: Rows) -> str:
@@ -110,7 +116,9 @@ def judge_killed(final: Path, output: str, expected: Rows) -> str:
     try:
         report = repair(final, output)
     except RlbuffersError:
-        return f"{MISSED}: {noted} noted transitions were not salvaged" if noted else "killed before its first checkpoint"
+        return (
+            f"{MISSED}: {noted} noted transitions were not salvaged" if noted else "killed before its first checkpoint"
+        )
     if report.num_rows_kept < noted:
         return f"{MISSED}: transitions were lost that had been noted"
     return compare(report, output, expected) or "all that was noted is salvaged"
