@@ -81,8 +81,8 @@ def main() -> None:
         print(f"{'':20}{'in RAM':>14}{'not in RAM':>14}")
         for name, options in PATTERNS.items():
             speeds = []
-            for cache_bytes in (1 << 34, 0):
-                with rlbuffers.open(path, cache_bytes=cache_bytes) as buffer:
+            for cache in (1 << 34, 0):
+                with rlbuffers.open(path, cache=cache) as buffer:
                     steps = options.get("sequence_length", 1)
                     sampler = buffer.sampler(max(args.batch_size // steps, 1), **options)
                     rounds = [transitions_per_second(sampler, steps, args.seconds) for _ in range(args.rounds)]

@@ -58,8 +58,9 @@ def _print(path: str, found: ReadSpeed) -> None:
         ["in order, decoded", *_bytes_rates(found.scan_bytes_per_second)],
         ["in order, on disk", *_bytes_rates(found.scan_disk_bytes_per_second)],
     ]
-    title = f"{path}: {found.transitions:,} transitions"
-    console.print(rows_table(title, ["", "median", "lowest", "highest", "rounds"], rows))
+    # A table's title would be folded at the table's width.
+    console.print(f"{path}: {found.transitions:,} transitions", soft_wrap=True, markup=False, highlight=False)
+    console.print(rows_table("", ["", "median", "lowest", "highest", "rounds"], rows))
     console.print()
     sizes = found.sizes
     facts = {
