@@ -18,6 +18,7 @@ import numpy as np
 from rlbuffers.errors import UsageError
 from rlbuffers.footprint import Footprint, footprint
 from rlbuffers.reader import DEFAULT_CACHE_BYTES, Buffer
+from rlbuffers.sizes import parse_bytes
 from rlbuffers.stores import MEMORY_PREFIX
 
 __all__ = ["ReadSpeed", "Spread", "default_batch_size", "measure_read_speed"]
@@ -30,8 +31,9 @@ _OPENINGS = 5
 _SCAN_BYTES = 8 << 20
 # Shares of the time that a measurement may take.
 _COLD_SHARE = 0.15
-_WARM_SHARE = 0.45
-_SCAN_SHARE = 0.4
+_WARM_SHARE = 0.3
+_LOADER_SHARE = 0.25
+_SCAN_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class ReadSpeed:
         that are kept in RAM are decoded for it. None for a buffer in memory, or where the system cannot be asked.
     warm_transitions_per_second : Spread
         Random batches, after one round that is not counted.
+    loader_transitions_per_second : Spread
+        The same batches through a loader, whose thread reads ahead while this one only takes them.
     warm_cache_bytes : int
         RAM in which columns may be kept decoded while that was measured.
     scan_bytes_per_second, scan_disk_bytes_per_second : Spread
@@ -87,6 +91,7 @@ class ReadSpeed:
     open_seconds: Spread
     cold_batch_seconds: Spread | None
     warm_transitions_per_second: Spread
+    loader_transitions_per_second: Spread
     warm_cache_bytes: int
     scan_bytes_per_second: Spread
     scan_disk_bytes_per_second: Spread
@@ -111,7 +116,7 @@ def measure_read_speed(
     batch_size: int | None = None,
     seconds: float = 5.0,
     seed: int = 0,
-    cache_bytes: int = DEFAULT_CACHE_BYTES,
+    cache: int | str = DEFAULT_CACHE_BYTES,
     on_step: Callable[[str], None] | None = None,
 ) -> ReadSpeed:
     """Measure in about `seconds`, the decoding of columns that are kept in RAM not counted.
@@ -126,8 +131,8 @@ def measure_read_speed(
         Time to spend.
     seed : int, default 0
         Seed of the random rows.
-    cache_bytes : int, default 1 GiB
-        As `rlbuffers.open` takes it.
+    cache : int or str, default 1 GiB
+        Budget of memory, as `rlbuffers.open` takes it.
     on_step : callable, optional
         Is told what is being measured.
 
@@ -138,6 +143,7 @@ def measure_read_speed(
     """
     if seconds <= 0 or (batch_size is not None and batch_size < 1):
         raise UsageError(f"seconds and batch_size must be positive, got {seconds} and {batch_size}")
+    cache_bytes = parse_bytes(cache)
     tell = on_step or (lambda step: None)
     tell("opening")
     opening = Spread.of(list(_opening_times(path, cache_bytes)))
@@ -147,6 +153,9 @@ def measure_read_speed(
     with Buffer(path, cache=cache_bytes) as buffer:
         size = batch_size or default_batch_size(buffer)
         warm = _rounds(buffer.sampler(size, seed).sample, seconds * _WARM_SHARE)
+        tell("a loader")
+        with buffer.loader(size, seed) as loader:
+            loaded = _rounds(loader.__next__, seconds * _LOADER_SHARE)
         transitions, sizes = len(buffer), footprint(buffer)
     tell("everything in order")
     scan, share = _scan(path, seconds * _SCAN_SHARE)
@@ -157,6 +166,7 @@ def measure_read_speed(
         open_seconds=opening,
         cold_batch_seconds=Spread.of(cold) if cold else None,
         warm_transitions_per_second=Spread.of([size * speed for speed in warm]),
+        loader_transitions_per_second=Spread.of([size * speed for speed in loaded]),
         warm_cache_bytes=cache_bytes,
         scan_bytes_per_second=Spread.of(scan),
         scan_disk_bytes_per_second=Spread.of([speed * ratio for speed in scan]),

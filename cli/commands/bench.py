@@ -17,10 +17,11 @@ __all__ = ["bench"]
 @click.option(
     "--batch-size", type=click.IntRange(min=1), help="Transitions in a batch.  [default: 32 of images, 256 of vectors]"
 )
+@click.option("--cache", default="1GiB", show_default=True, help="Budget of memory, as rlbuffers.open takes it.")
 @click.option("--seconds", type=float, default=5.0, show_default=True, help="Time to spend.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def bench(buffer: str, batch_size: int | None, seconds: float, seed: int, as_json: bool) -> None:
+def bench(buffer: str, batch_size: int | None, cache: str, seconds: float, seed: int, as_json: bool) -> None:
     """Measure how fast BUFFER is read on this machine.
 
     Opening, random batches, and everything in order; and what training on it costs in RAM.
@@ -29,12 +30,14 @@ def bench(buffer: str, batch_size: int | None, seconds: float, seed: int, as_jso
     from rlbuffers_cli.console import console, print_json
 
     if as_json:
-        print_json(measure_read_speed(buffer, batch_size=batch_size, seconds=seconds, seed=seed).to_json())
+        found = measure_read_speed(buffer, batch_size=batch_size, cache=cache, seconds=seconds, seed=seed)
+        print_json(found.to_json())
         return
     with console.status("Measuring …") as status:
         found = measure_read_speed(
             buffer,
             batch_size=batch_size,
+            cache=cache,
             seconds=seconds,
             seed=seed,
             on_step=lambda step: status.update(f"Measuring {step} …"),
@@ -51,6 +54,7 @@ def _print(path: str, found: ReadSpeed) -> None:
         rows.append([f"first batch of {batch}, uncached", *_milliseconds(found.cold_batch_seconds)])
     rows += [
         [f"batches of {batch}, warm", *_rates(warm)],
+        ["the same through a loader", *_rates(found.loader_transitions_per_second)],
         ["in order, decoded", *_bytes_rates(found.scan_bytes_per_second)],
         ["in order, on disk", *_bytes_rates(found.scan_disk_bytes_per_second)],
     ]

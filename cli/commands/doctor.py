@@ -40,7 +40,8 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 def _print(found: Diagnosis) -> None:
     from rlbuffers_cli.console import console, facts_table, rows_table
 
-    facts = {"rlbuffers": found.version, **found.machine, **({"torch": found.torch} if found.torch else {})}
+    decoders = {f"decoding {kind}": how for kind, how in found.decoders.items()}
+    facts = {"rlbuffers": found.version, **found.machine, **decoders, **({"torch": found.torch} if found.torch else {})}
     console.print(facts_table("Installation", facts))
     console.print()
     core, *extras = found.groups

@@ -58,12 +58,29 @@ class GroupState:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything that was found."""
+    """Everything that was found.
+
+    Parameters
+    ----------
+    version : str
+        Of rlbuffers.
+    machine : mapping
+        Python, platform, cores, RAM, in words.
+    groups : sequence of GroupState
+        The core and each extra.
+    torch : str
+        Its version and device; empty without it.
+    decoders : mapping
+        What decodes each codec.
+    problems : sequence of str
+        What is wrong, each with a remedy.
+    """
 
     version: str
     machine: Mapping[str, str]
     groups: Sequence[GroupState]
     torch: str
+    decoders: Mapping[str, str]
     problems: Sequence[str]
 
     @property
@@ -85,16 +102,23 @@ def diagnose() -> Diagnosis:
         torch = pool.submit(run_python, ["-c", _TORCH if has_torch else ""])
         imported = {name: pool.submit(_problems, name, group) for name, group in wanted.items()}
         self_test, problems = tested.result(), {name: found.result() for name, found in imported.items()}
-    enables = json.loads(self_test.output)["enables"] if not self_test.problem else {}
+    told = json.loads(self_test.output) if not self_test.problem else {"enables": {}, "decoders": {}}
     if self_test.problem and not problems[CORE]:
         problems[CORE].append(f"the core does not work: {self_test.problem}")
     groups = [
-        _group(name, group, [*_COMMANDS.get(name, []), *enables.get(name, [])], problems[name])
+        _group(name, group, [*_COMMANDS.get(name, []), *told["enables"].get(name, [])], problems[name])
         for name, group in wanted.items()
     ]
     every = [*_python_problem(), *(problem for group in groups for problem in group.problems)]
     version = importlib.metadata.version("rlbuffers")
-    return Diagnosis(version, machine_facts(), groups, torch.result().output.strip(), list(dict.fromkeys(every)))
+    return Diagnosis(
+        version=version,
+        machine=machine_facts(),
+        groups=groups,
+        torch=torch.result().output.strip(),
+        decoders=told["decoders"],
+        problems=list(dict.fromkeys(every)),
+    )
 
 
 def _group(name: str, group: Sequence[Need], enables: Sequence[str], problems: list[str]) -> GroupState:

@@ -17,6 +17,7 @@ import rlbuffers
 from rlbuffers.errors import RlbuffersError
 from rlbuffers.exports import EXPORTS
 from rlbuffers.sources import SOURCES
+from rlbuffers.stores.native import decoder_names
 
 __all__ = ["main"]
 
@@ -31,7 +32,7 @@ def main() -> None:
                 _write_and_read(Path(folder) / f"self-test.{suffix}")
             except RlbuffersError as error:
                 sys.exit(str(error))
-    sys.stdout.write(json.dumps({"enables": _enabled_by_extras()}))
+    sys.stdout.write(json.dumps({"enables": _enabled_by_extras(), "decoders": decoder_names()}))
 
 
 def _write_and_read(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -89,10 +90,12 @@ def test_nothing_there_is_one_line(run, tmp_path):
 def interrupted(tmp_path, monkeypatch):
     """What a killed writer left of 20 transitions."""
     monkeypatch.setattr(journal, "INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "argv", ["rlbuffers", "generate"])
     made = make(Recipe("transitions", (20,)))
     writer = rlbuffers.create(tmp_path / "x.hdf5", made.spec)
     writer.append_transitions(made.pieces[0])
     writer.abort(keep=True)
+    monkeypatch.setattr(sys, "argv", ["rlbuffers", "repair"])
     return tmp_path / "x.hdf5"
 
 

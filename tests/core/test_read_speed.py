@@ -21,12 +21,17 @@ def test_every_measurement_is_made(new_path, store, recipe):
     path = write(new_path(store), make(recipe))
     steps = []
     found = measure_read_speed(path, seconds=0.05, on_step=steps.append)
-    assert steps == ["opening", "the first batch, cold", "random batches, warm", "everything in order"]
+    assert steps == ["opening", "the first batch, cold", "random batches, warm", "a loader", "everything in order"]
     assert found.transitions == 70
     assert found.batch_size == (32 if recipe.stack else 256)
     assert found.scanned_share == 1.0
     assert (found.cold_batch_seconds is None) == (store == "memory")
-    for spread in (found.open_seconds, found.warm_transitions_per_second, found.scan_bytes_per_second):
+    for spread in (
+        found.open_seconds,
+        found.warm_transitions_per_second,
+        found.loader_transitions_per_second,
+        found.scan_bytes_per_second,
+    ):
         assert 0 < spread.low <= spread.median <= spread.high
     with rlbuffers.open(path) as buffer:
         assert found.sizes == footprint(buffer)

@@ -88,6 +88,7 @@ def test_this_installation_works():
     enables = {group.name: group.enables for group in found.groups}
     assert "convert minari (Arrow files and JPEG images)" in enables["minari"]
     assert found.torch.startswith("torch ")
+    assert set(found.decoders) == {"zlib", "zstd"}
     assert found.to_json()["ok"] is True
 
 
