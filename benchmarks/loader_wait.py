@@ -42,7 +42,6 @@ def main() -> None:
     parser.add_argument("buffer", type=Path)
     parser.add_argument("--updates", type=int, default=150, help="in each round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, nargs="+", default=[0, 1, 2], help="of the loader; 0: none")
     parser.add_argument(
         "--threads", type=int, nargs="+", default=[0, 1, 2], help="of the loader; 0 does not read ahead"
     )

@@ -144,7 +144,7 @@ def measure_read_speed(
     tell("the first batch, cold")
     cold = [] if _in_memory(path) else list(_first_batches(path, batch_size, cache_bytes, seconds * _COLD_SHARE))
     tell("random batches, warm")
-    with Buffer(path, cache_bytes=cache_bytes) as buffer:
+    with Buffer(path, cache=cache_bytes) as buffer:
         size = batch_size or default_batch_size(buffer)
         warm = _rounds(buffer.sampler(size, seed).sample, seconds * _WARM_SHARE)
         transitions, sizes = len(buffer), footprint(buffer)
@@ -168,7 +168,7 @@ def measure_read_speed(
 def _opening_times(path: str | Path, cache_bytes: int) -> Iterator[float]:
     for _ in range(_OPENINGS):
         started = time.perf_counter()
-        Buffer(path, cache_bytes=cache_bytes).close()
+        Buffer(path, cache=cache_bytes).close()
         yield time.perf_counter() - started
 
 
@@ -181,7 +181,7 @@ def _first_batches(path: str | Path, batch_size: int | None, cache_bytes: int, s
     deadline = time.perf_counter() + seconds
     for seed in range(_OPENINGS):
         _forget(Path(path))
-        with Buffer(path, cache_bytes=cache_bytes) as buffer:
+        with Buffer(path, cache=cache_bytes) as buffer:
             sampler = buffer.sampler(batch_size or default_batch_size(buffer), seed)
             started = time.perf_counter()
             sampler.sample()
@@ -230,7 +230,7 @@ def _scan(path: str | Path, seconds: float) -> tuple[list[float], float]:
     """
     speeds: list[float] = []
     num_read, deadline = 0, time.perf_counter() + seconds
-    with Buffer(path, cache_bytes=0) as buffer:
+    with Buffer(path, cache=0) as buffer:
         whole = sum(rows.array.nbytes for rows in buffer.arrays.values())
         most_chunks = max(rows.array.num_chunks for rows in buffer.arrays.values())
         steps = min(max(whole // _SCAN_BYTES, 1), most_chunks)  # none of them without a chunk

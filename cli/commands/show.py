@@ -85,7 +85,7 @@ def _show(path: str, rows: str, wish: _Wish) -> None:
     from rlbuffers_cli.console import console
     from rlbuffers_cli.excerpt import Excerpt
 
-    with rlbuffers.open(path, cache_bytes=_CACHE_BYTES) as buffer:
+    with rlbuffers.open(path, cache=_CACHE_BYTES) as buffer:
         excerpt = Excerpt(buffer, rows, wish.episode, wish.columns)
         drawn = console.is_terminal if wish.frames is None else wish.frames
         if wish.as_json:
