@@ -15,6 +15,7 @@ from rlbuffers.episode import EncodedRows, Episode, Transitions, check_rows
 from rlbuffers.errors import BufferExistsError, SpecError, UsageError
 from rlbuffers.fingerprint import fingerprint_of
 from rlbuffers.metadata import render_metadata
+from rlbuffers.paths import located
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
@@ -35,7 +36,7 @@ from rlbuffers.schema import (
     stored_arrays,
 )
 from rlbuffers.stats import quantiles, total_reward
-from rlbuffers.stores import MEMORY_PREFIX, format_of, writer_class
+from rlbuffers.stores import format_of, is_in_memory, writer_class
 from rlbuffers.stores.base import StackView, StepView, StoreWriter, View
 from rlbuffers.stores.chunking import chunk_rows
 from rlbuffers.summary import ColumnSummary
@@ -53,7 +54,7 @@ class BufferWriter:
     Parameters
     ----------
     path : str or Path
-        Name ending in ``.hdf5`` or ``.zarr``, or ``memory:NAME``.
+        Name ending in ``.hdf5``, ``.zarr`` or ``.zarr.zip``, or ``memory:NAME``.
     spec : BufferSpec
         Columns and layout.
     metadata : mapping, optional
@@ -76,13 +77,14 @@ class BufferWriter:
         *,
         overwrite: bool = False,
     ) -> None:
+        format_name = format_of(located(path))
         self.path = Path(path)
         self.spec = spec
         self.metadata: dict[str, Any] = dict(metadata or {})
         self._is_finished = False
         _render(self.path, {**self.metadata, "spec": spec.to_json()})  # not only after hours of recording
-        store_class = writer_class(format_of(self.path))
-        self._target = None if _in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite)
+        store_class = writer_class(format_name)
+        self._target = None if is_in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite)
         if self._target is None and not overwrite:
             _refuse_taken_memory(self.path)
         self._summary = ColumnSummary(spec)
@@ -333,10 +335,6 @@ def _render(path: Path, facts: Mapping[str, Any]) -> str:
         return render_metadata(facts)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: the metadata cannot be written as JSON: {error}") from error
-
-
-def _in_memory(path: Path) -> bool:
-    return str(path).startswith(MEMORY_PREFIX)
 
 
 def _refuse_taken_memory(path: Path) -> None:
