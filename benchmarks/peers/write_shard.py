@@ -14,11 +14,11 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import ale_py
 import cv2
 import gymnasium
 import numpy as np
 import tensorflow as tf
+from ale_py.registration import register_v5_envs
 
 STACK = 4
 FRAME_SKIP = 4
@@ -29,7 +29,8 @@ class Game:
     """A game with Dopamine's preprocessing, one agent step at a time."""
 
     def __init__(self, name, rng):
-        gymnasium.register_envs(ale_py)
+        # Importing ale_py registers nothing beside a gymnasium that is older than its vector environment asks for.
+        register_v5_envs()
         self._env = gymnasium.make(
             f"ALE/{name}-v5", frameskip=1, repeat_action_probability=0.25, obs_type="grayscale", full_action_space=False
         )
