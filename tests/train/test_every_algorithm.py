@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from nested import same
 
 from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms import ALGORITHMS, AlgorithmEntry, find_entry, load_algorithm
@@ -51,16 +52,6 @@ def request(entry: AlgorithmEntry, buffers: dict[str, Path], logdir: Path, seed:
 
 def state_of(logdir: Path) -> dict[str, Any]:
     return dict(load_checkpoint(logdir / "last.pth", torch.device("cpu")).algorithm_state)
-
-
-def same(first: Any, second: Any) -> bool:
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(value, second[name]) for name, value in first.items())
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(map(same, first, second))
-    return bool(first == second)
 
 
 class Interrupter(SilentReporter):

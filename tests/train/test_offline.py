@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from nested import same
 
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec
@@ -45,16 +46,6 @@ def resume(run: Path, **changes: Any) -> TrainingRequest:
 
 def last(logdir: Path) -> Checkpoint:
     return load_checkpoint(logdir / "last.pth", torch.device("cpu"))
-
-
-def same(first: Any, second: Any) -> bool:
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(value, second[name]) for name, value in first.items())
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(map(same, first, second))
-    return bool(first == second)
 
 
 class Listener(SilentReporter):
