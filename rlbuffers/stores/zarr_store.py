@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -215,8 +215,14 @@ class ZarrReader(StoreReader):
         return self._folder.stored_bytes(self._shards(name))
 
     def problems(self) -> Iterator[str]:
-        """See base class."""
-        return self._folder.problems()
+        """See base class; without a group's document other libraries do not find what is in the group."""
+        yield from self._folder.problems()
+        needed = {parent.as_posix() for name in self.arrays for parent in PurePosixPath(name).parents if parent.name}
+        for group in sorted(needed):
+            try:
+                self._document(f"{group}/{_DOCUMENT}")
+            except CorruptDataError as error:
+                yield str(error)
 
     def read_view(self, name: str, rows: Sequence[int]) -> None:
         """See base class; a Zarr store has no views."""

@@ -109,6 +109,20 @@ def test_a_flipped_bit_in_any_array_is_found(new_path, store, recipe):
         assert f"array {name!r}, chunk 0" in message
 
 
+@pytest.mark.parametrize("group", ["infos", "episodes"])
+def test_a_group_that_plain_readers_do_not_see_is_found(new_path, group):
+    columns = [ColumnSpec(name, np.dtype("f4")) for name in ("observations", "actions", "rewards", "infos/x")]
+    path = new_path("zarr")
+    with rlbuffers.create(path, BufferSpec("episodes", columns)) as writer:
+        rows = {name: np.zeros(3, np.float32) for name in ("actions", "rewards", "infos/x")}
+        writer.append_episode(Episode(rows, {"observations": np.zeros(4, np.float32)}))
+    assert findings(rlbuffers.validate(path), "chunk-tables")[0][0] == "ok"
+    (path / group / "zarr.json").unlink()
+    ((status, message),) = findings(rlbuffers.validate(path), "chunk-tables")
+    assert status == "error"
+    assert f"{group}/zarr.json" in message
+
+
 def swapped(new_path, recipe, **arrays):
     """Write a buffer to memory, then put other content into some of its arrays, unnoticed by checksums.
 
