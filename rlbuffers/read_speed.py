@@ -17,9 +17,10 @@ import numpy as np
 
 from rlbuffers.errors import UsageError
 from rlbuffers.footprint import Footprint, footprint
+from rlbuffers.paths import Url, located
 from rlbuffers.reader import DEFAULT_CACHE_BYTES, Buffer
 from rlbuffers.sizes import parse_bytes
-from rlbuffers.stores import MEMORY_PREFIX
+from rlbuffers.stores import is_in_memory
 
 __all__ = ["ReadSpeed", "Spread", "default_batch_size", "measure_read_speed"]
 
@@ -148,7 +149,7 @@ def measure_read_speed(
     tell("opening")
     opening = Spread.of(list(_opening_times(path, cache_bytes)))
     tell("the first batch, cold")
-    cold = [] if _in_memory(path) else list(_first_batches(path, batch_size, cache_bytes, seconds * _COLD_SHARE))
+    cold = list(_first_batches(path, batch_size, cache_bytes, seconds * _COLD_SHARE))
     tell("random batches, warm")
     with Buffer(path, cache=cache_bytes) as buffer:
         size = batch_size or default_batch_size(buffer)
@@ -182,15 +183,17 @@ def _opening_times(path: str | Path, cache_bytes: int) -> Iterator[float]:
         yield time.perf_counter() - started
 
 
-def _in_memory(path: str | Path) -> bool:
-    return str(path).startswith(MEMORY_PREFIX) or not hasattr(os, "posix_fadvise")
-
-
 def _first_batches(path: str | Path, batch_size: int | None, cache_bytes: int, seconds: float) -> Iterator[float]:
-    """Yield the time of the first batch of a buffer that was forgotten and opened, each time of other rows."""
+    """Yield the time of the first batch of a buffer that was forgotten and opened, each time of other rows.
+
+    Nothing is yielded where the system cannot be asked to forget: in memory, and at an address.
+    """
+    place = located(path)
+    if isinstance(place, Url) or is_in_memory(place) or not hasattr(os, "posix_fadvise"):
+        return
     deadline = time.perf_counter() + seconds
     for seed in range(_OPENINGS):
-        _forget(Path(path))
+        _forget(place)
         with Buffer(path, cache=cache_bytes) as buffer:
             sampler = buffer.sampler(batch_size or default_batch_size(buffer), seed)
             started = time.perf_counter()

@@ -19,6 +19,7 @@ from reference import Recipe, assert_same_rows, make, taken, write
 import rlbuffers
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, DownloadError, FormatError, UsageError
 from rlbuffers.paths import Url, located
+from rlbuffers.read_speed import measure_read_speed
 from rlbuffers.stores.remote import RemoteFiles, _coalesced
 
 RECIPES = {
@@ -197,6 +198,16 @@ def test_a_server_that_is_not_there_is_one_line(server):
 def test_addresses_of_no_buffer_are_refused(url):
     with pytest.raises(UsageError, match=re.escape(url)):
         rlbuffers.open(url)
+
+
+@pytest.mark.parametrize("place", ["memory", "http"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_its_speed_is_measured(uploaded, ending, place):
+    path, url = uploaded(next(iter(RECIPES)), ending, place)
+    found = measure_read_speed(url, seconds=0.05)
+    assert found.cold_batch_seconds is None
+    with rlbuffers.open(path) as buffer:
+        assert found.transitions == len(buffer)
 
 
 def test_nothing_is_written_to_an_address():
