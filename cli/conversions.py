@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rlbuffers.tally import Tally
 
 __all__ = [
+    "CONTAINERS",
     "counted",
     "files_argument",
     "output_options",
@@ -28,8 +29,9 @@ __all__ = [
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+CONTAINERS = click.Choice(["hdf5", "zarr", "zip"])
 _OUTPUT_OPTIONS = (
-    click.option("-o", "--output", type=click.Path(path_type=Path), help="The buffer, .hdf5 or .zarr."),
+    click.option("-o", "--output", type=click.Path(path_type=Path), help="The buffer, .hdf5, .zarr or .zarr.zip."),
     click.option(
         "--buffer-dir",
         type=click.Path(path_type=Path, file_okay=False),
@@ -37,9 +39,7 @@ _OUTPUT_OPTIONS = (
         show_default=True,
         help="Where buffers are written if --output is not given.",
     ),
-    click.option(
-        "--format", "format_name", type=click.Choice(["hdf5", "zarr", "zip"]), help="Container.  [default: hdf5]"
-    ),
+    click.option("--format", "format_name", type=CONTAINERS, help="Container.  [default: hdf5]"),
     click.option("--overwrite", is_flag=True, help="Replace an existing buffer."),
     click.option(
         "--workers",

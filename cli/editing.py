@@ -22,7 +22,7 @@ output_option = click.option(
     metavar="NEW",
     type=click.Path(path_type=Path),
     required=True,
-    help="The new buffer, .hdf5 or .zarr.",
+    help="The new buffer, .hdf5, .zarr or .zarr.zip.",
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing buffer.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,12 +18,11 @@ from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.journal import INTERRUPTED_SUFFIX, num_journaled
 from rlbuffers.reader import Buffer
+from rlbuffers.stores import named_format
 
 __all__ = ["BufferFacts", "CatalogEntry", "catalog"]
 
 State = Literal["whole", "damaged", "being written", "interrupted", "foreign"]
-_FILE_SUFFIXES = (".hdf5", ".h5")
-_ZARR_SUFFIX = ".zarr"
 _UNFINISHED_SUFFIXES = (PARTIAL_SUFFIX, INTERRUPTED_SUFFIX)
 _ROOT_DOCUMENT = "zarr.json"
 
@@ -63,7 +63,7 @@ class CatalogEntry:
     ----------
     path : Path
         The file or directory.
-    format : {"hdf5", "zarr"}
+    format : {"hdf5", "zarr", "zip"}
         Its container.
     state : str
         ``whole`` means that the metadata are; only `validate` reads the data. ``foreign`` is a sound
@@ -91,8 +91,8 @@ class CatalogEntry:
 def catalog(folder: Path) -> Iterator[CatalogEntry]:
     """Yield what stands below `folder`, in the order of the paths.
 
-    HDF5 files are known by their suffix, Zarr buffers by their suffix or root document. Links to
-    directories are not followed.
+    HDF5 and ZIP files are known by their suffix, Zarr buffers by their suffix or root document. Links
+    to directories are not followed.
 
     Raises
     ------
@@ -112,19 +112,19 @@ def _candidates(folder: Path) -> Iterator[Path]:
     for entry in listed:
         path = Path(entry.path)
         if path.suffix in _UNFINISHED_SUFFIXES:
-            if final_of(path).suffix in (*_FILE_SUFFIXES, _ZARR_SUFFIX):
+            if named_format(final_of(path)):
                 yield path
         elif entry.is_dir(follow_symlinks=False):
-            if path.suffix == _ZARR_SUFFIX or (path / _ROOT_DOCUMENT).exists():
+            if named_format(path) == "zarr" or (path / _ROOT_DOCUMENT).exists():
                 yield path
             elif os.access(path, os.R_OK | os.X_OK):
                 yield from _candidates(path)
-        elif path.suffix in (*_FILE_SUFFIXES, _ZARR_SUFFIX):
+        elif named_format(path):
             yield path
 
 
 def _format(path: Path) -> str:
-    return "zarr" if path.suffix == _ZARR_SUFFIX or path.is_dir() else "hdf5"
+    return "zarr" if path.is_dir() else named_format(path) or "hdf5"
 
 
 def _entry(path: Path) -> CatalogEntry:
@@ -139,10 +139,10 @@ def _entry(path: Path) -> CatalogEntry:
 
 def _is_foreign(path: Path) -> bool:
     """Tell a sound container without our metadata from a buffer that cannot be read."""
-    if path.is_dir():
+    if _format(path) != "hdf5":
         try:
-            root = json.loads((path / _ROOT_DOCUMENT).read_bytes())
-        except (OSError, ValueError):
+            root = json.loads(_root_document(path))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return False
         return isinstance(root, dict) and "rlbuffers" not in root.get("attributes", {})
     import h5py
@@ -154,13 +154,22 @@ def _is_foreign(path: Path) -> bool:
         return False
 
 
+def _root_document(path: Path) -> bytes:
+    if path.is_dir():
+        return (path / _ROOT_DOCUMENT).read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(_ROOT_DOCUMENT)
+
+
 def _partial_entry(path: Path) -> CatalogEntry:
     final = final_of(path)
     form, size = _format(final), _size(path)
     if path.suffix == PARTIAL_SUFFIX and is_being_written(final):
         return CatalogEntry(path, form, "being written", size, problem="a process is writing it now")
     count = num_journaled(path)
-    if not count:
+    if form == "zip":
+        problem = "interrupted: its writer was killed; of a ZIP file nothing can be salvaged"
+    elif not count:
         problem = "interrupted: its writer was killed within its first half minute; nothing can be salvaged"
     else:
         problem = f"interrupted: its writer was killed; `rlbuffers repair {path} -o NEW` salvages {count:,} transitions"

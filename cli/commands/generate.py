@@ -27,7 +27,7 @@ _ACTION_STREAM = 1
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help=f"The buffer, .hdf5 or .zarr.  [default: {DEFAULT_BUFFER_DIR}/TASK/POLICY-epsEPS.hdf5]",
+    help=f"The buffer, .hdf5, .zarr or .zarr.zip.  [default: {DEFAULT_BUFFER_DIR}/TASK/POLICY-epsEPS.hdf5]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--num-envs", type=click.IntRange(min=1), default=10, show_default=True, help="Played side by side.")

@@ -10,7 +10,7 @@ from rlbuffers.errors import BufferNotFoundError, FormatError, UsageError
 from rlbuffers.paths import Url
 from rlbuffers.stores.base import StoreReader, StoreWriter
 
-__all__ = ["FORMATS", "MEMORY_PREFIX", "format_of", "is_in_memory", "open_store", "writer_class"]
+__all__ = ["FORMATS", "MEMORY_PREFIX", "format_of", "is_in_memory", "named_format", "open_store", "writer_class"]
 
 MEMORY_PREFIX = "memory:"
 _ZIP_SIGNATURE = b"PK\x03\x04"
@@ -47,7 +47,7 @@ def format_of(path: Path | Url) -> str:
         return "memory"
     if isinstance(path, Url):
         raise UsageError(f"{path}: buffers are written to files; write one and upload it")
-    found = _by_name(path)
+    found = named_format(path)
     if found is None:
         raise UsageError(f"{path}: the name must end in .hdf5, .zarr or .zarr.zip, or begin with 'memory:'")
     return found
@@ -58,7 +58,8 @@ def is_in_memory(path: Path | Url) -> bool:
     return isinstance(path, Path) and str(path).startswith(MEMORY_PREFIX)
 
 
-def _by_name(path: Path | Url) -> str | None:
+def named_format(path: Path | Url) -> str | None:
+    """Tell the format that the end of a name stands for; None for other names."""
     return next((name for suffix, name in _SUFFIXES.items() if path.name.endswith(suffix)), None)
 
 
@@ -99,7 +100,7 @@ def _local_format(path: Path) -> str:
 
 
 def _remote_format(url: Url) -> str:
-    found = _by_name(Url(url.rstrip("/")))
+    found = named_format(Url(url.rstrip("/")))
     if found is None:
         raise UsageError(f"{url}: the address of a buffer ends in .hdf5, .zarr or .zarr.zip")
     return found

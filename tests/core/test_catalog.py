@@ -93,6 +93,26 @@ def test_what_a_writer_has_is_told_from_what_a_killed_one_left(tmp_path):
     assert not is_being_written(tmp_path / "running.hdf5")
 
 
+def test_buffers_in_zip_files(tmp_path):
+    write(tmp_path / "whole.zarr.zip", made := make(Recipe("episodes", (3, 5))))
+    content = (tmp_path / "whole.zarr.zip").read_bytes()
+    (tmp_path / "cut.zarr.zip").write_bytes(content[:-30])
+    with zarr.storage.ZipStore(tmp_path / "foreign.zarr.zip", mode="w") as store:
+        zarr.create_group(store)
+    partial_of(tmp_path / "killed.zarr.zip").write_bytes(content[:100])
+    (tmp_path / ".killed.zarr.zip.lock").touch()
+    (tmp_path / "other.zip").write_bytes(content)
+    found = by_name(tmp_path)
+    assert {name: (entry.format, entry.state) for name, entry in found.items()} == {
+        "whole.zarr.zip": ("zip", "whole"),
+        "cut.zarr.zip": ("zip", "damaged"),
+        "foreign.zarr.zip": ("zip", "foreign"),
+        ".killed.zarr.zip.partial": ("zip", "interrupted"),
+    }
+    assert found["whole.zarr.zip"].facts.transitions == len(made)
+    assert found[".killed.zarr.zip.partial"].problem.endswith("of a ZIP file nothing can be salvaged")
+
+
 def test_a_folder_that_leads_back_to_itself(shelf):
     (shelf / "deep" / "loop").symlink_to(shelf)
     assert len(by_name(shelf)) == 6
