@@ -24,7 +24,7 @@ from rlbuffers.loading.loader import Loader
 from rlbuffers_train.algorithms.bcq_discrete import DiscreteBCQ
 from rlbuffers_train.batch import COLUMNS, TransitionBatch, TransitionBatches
 from rlbuffers_train.devices import pick_device, set_threads
-from rlbuffers_train.offline import problem_of_buffer
+from rlbuffers_train.problem_of_buffer import problem_of_buffer
 
 
 def measured(loader: Loader[TransitionBatch], algorithm: DiscreteBCQ, updates: int) -> tuple[float, float]:

@@ -37,7 +37,9 @@ _OUTPUT_OPTIONS = (
         show_default=True,
         help="Where buffers are written if --output is not given.",
     ),
-    click.option("--format", "format_name", type=click.Choice(["hdf5", "zarr"]), help="Container.  [default: hdf5]"),
+    click.option(
+        "--format", "format_name", type=click.Choice(["hdf5", "zarr", "zip"]), help="Container.  [default: hdf5]"
+    ),
     click.option("--overwrite", is_flag=True, help="Replace an existing buffer."),
     click.option(
         "--workers",

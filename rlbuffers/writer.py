@@ -18,6 +18,7 @@ from rlbuffers.errors import BufferExistsError, SpecError, UsageError
 from rlbuffers.fingerprint import fingerprint_of
 from rlbuffers.journal import JournalWriter, interrupted_of, keep_interrupted, remove_interrupted
 from rlbuffers.metadata import render_metadata, written_by
+from rlbuffers.paths import located
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
@@ -39,7 +40,7 @@ from rlbuffers.schema import (
 )
 from rlbuffers.stats import quantiles, total_reward
 from rlbuffers.storage_options import StorageOptions
-from rlbuffers.stores import MEMORY_PREFIX, format_of, writer_class
+from rlbuffers.stores import format_of, is_in_memory, writer_class
 from rlbuffers.stores.base import StackView, StepView, StoreWriter, View
 from rlbuffers.summary import ColumnSummary
 
@@ -56,7 +57,7 @@ class BufferWriter:
     Parameters
     ----------
     path : str or Path
-        Name ending in ``.hdf5`` or ``.zarr``, or ``memory:NAME``.
+        Name ending in ``.hdf5``, ``.zarr`` or ``.zarr.zip``, or ``memory:NAME``.
     spec : BufferSpec
         Columns and layout.
     metadata : mapping, optional
@@ -82,15 +83,16 @@ class BufferWriter:
         overwrite: bool = False,
         storage: StorageOptions | None = None,
     ) -> None:
+        format_name = format_of(located(path))
         self.path = Path(path)
         self.spec = spec
         self.metadata: dict[str, Any] = dict(metadata or {})
         self.early_metadata: dict[str, Any] = {}  # for the journal: facts that are known before the others
         self._is_finished = False
         _render(self.path, {**self.metadata, "spec": spec.to_json()})  # not only after hours of recording
-        store_class = writer_class(format_of(self.path))
+        store_class = writer_class(format_name)
         self._target = (
-            None if _in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite, keep=keep_interrupted)
+            None if is_in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite, keep=keep_interrupted)
         )
         if self._target is None and not overwrite:
             _refuse_taken_memory(self.path)
@@ -116,7 +118,8 @@ class BufferWriter:
         self.num_transitions = 0
 
     def _begin_checkpoints(self) -> Checkpoints | None:
-        if self._target is None:
+        # The members of a ZIP file are only there when they are whole: nothing to put together again.
+        if self._target is None or format_of(self.path) == "zip":
             return None
         journal = JournalWriter(self._target.partial)
         self._target.companions = journal.files
@@ -427,10 +430,6 @@ def _render(path: Path, facts: Mapping[str, Any]) -> str:
         return render_metadata(facts)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: the metadata cannot be written as JSON: {error}") from error
-
-
-def _in_memory(path: Path) -> bool:
-    return str(path).startswith(MEMORY_PREFIX)
 
 
 def _refuse_taken_memory(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-__all__ = ["COLUMNS", "TransitionBatch", "TransitionBatches", "make_batch"]
+__all__ = ["COLUMNS", "TransitionBatch", "TransitionBatches", "make_batch", "observation_tensor"]
 
 Array = np.ndarray[Any, Any]
 # The columns of a buffer that a batch is made of; samplers need read no others.
@@ -20,8 +20,8 @@ class TransitionBatch(NamedTuple):
 
     Attributes
     ----------
-    observations : uint8 or float32, shape (B, *obs)
-    actions : int64, shape (B,)
+    observations : uint8 for stacks of images, else float32, shape (B, *obs)
+    actions : int64, shape (B,), or float32, shape (B, D)
     rewards : float32, shape (B,)
         For n-step transitions the discounted sum of n rewards.
     next_observations : like `observations`
@@ -56,12 +56,23 @@ def make_batch(columns: Mapping[str, Array], gamma: float, device: torch.device)
     if discounts is None:
         discounts = np.where(columns["terminals"], np.float32(0.0), np.float32(gamma))
     return TransitionBatch(
-        observations=to_tensor(columns["observations"], device),
-        actions=to_tensor(columns["actions"].astype(np.int64, copy=False), device),
+        observations=observation_tensor(columns["observations"], device),
+        actions=to_tensor(_plain(columns["actions"]), device),
         rewards=to_tensor(columns["rewards"].astype(np.float32, copy=False), device),
-        next_observations=to_tensor(columns["next_observations"], device),
+        next_observations=observation_tensor(columns["next_observations"], device),
         discounts=to_tensor(discounts.astype(np.float32, copy=False), device),
     )
+
+
+def _plain(actions: Array) -> Array:
+    """Return actions as int64 where they are numbered choices, else as float32."""
+    return actions.astype(np.int64 if actions.ndim == 1 else np.float32, copy=False)
+
+
+def observation_tensor(observations: Array, device: torch.device) -> torch.Tensor:
+    """Return stacks of images as uint8, which networks scale, and all else as float32."""
+    is_pixels = observations.dtype == np.uint8 and observations.ndim == 4
+    return to_tensor(observations if is_pixels else observations.astype(np.float32, copy=False), device)
 
 
 def to_tensor(values: Array, device: torch.device) -> torch.Tensor:

@@ -12,7 +12,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,15 @@ import numpy as np
 import torch
 
 from rlbuffers.atomic import write_bytes_atomically
-from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
+from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, UsageError
 from rlbuffers_train.algorithms import load_algorithm
-from rlbuffers_train.algorithms.base import Algorithm, ProblemSpec
+from rlbuffers_train.algorithms.base import Algorithm
+from rlbuffers_train.problem import ProblemSpec
 
 __all__ = ["Checkpoint", "build_algorithm", "file_sha256", "load_checkpoint", "save_checkpoint"]
 
 _FORMAT = "rlbuffers-checkpoint"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Checkpoint:
     task : str or None
         What the policy is evaluated on; None without evaluation.
     problem : ProblemSpec
-        Shapes that the networks were made for.
+        Observations and actions that the networks were made for.
     config : mapping
         The algorithm's hyperparameters, JSON types.
     settings : mapping
@@ -55,7 +56,7 @@ class Checkpoint:
     streams : mapping
         States of the random generators and samplers by name, JSON types.
     algorithm_state : mapping
-        Weights, target weights, optimizer.
+        Weights, target weights, optimizers, noise.
     torch_random_state : uint8 tensor
         State of torch's generator.
     """
@@ -79,7 +80,7 @@ _TENSOR_FIELDS = ("algorithm_state", "torch_random_state")
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; afterwards the file is the old or the new one, whole."""
     facts = {name: value for name, value in vars(checkpoint).items() if name not in _TENSOR_FIELDS}
-    facts["problem"] = asdict(checkpoint.problem)
+    facts["problem"] = checkpoint.problem.to_json()
     content = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -118,13 +119,12 @@ def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
         raise FormatError(f"{path}: checkpoint version {content.get('version')!r}, this release reads {_VERSION}")
     try:
         facts = json.loads(content["facts"])
-        problem = facts.pop("problem")
-        problem["observation_shape"] = tuple(problem["observation_shape"])
+        problem = ProblemSpec.from_json(facts.pop("problem"))
         tensors = {name: content[name] for name in _TENSOR_FIELDS}
         # torch's generator takes its state from the CPU whatever device the weights are on.
         tensors["torch_random_state"] = tensors["torch_random_state"].cpu()
-        return Checkpoint(problem=ProblemSpec(**problem), **facts, **tensors)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return Checkpoint(problem=problem, **facts, **tensors)
+    except (LookupError, TypeError, ValueError, AttributeError, UsageError) as error:
         raise FormatError(f"{path}: the checkpoint's facts cannot be understood: {error!r}") from error
 
 
@@ -149,7 +149,7 @@ def build_algorithm(checkpoint: Checkpoint, generator: np.random.Generator, devi
     FormatError
         If weights and networks do not fit each other.
     """
-    algorithm_class = load_algorithm(checkpoint.algorithm)
+    algorithm_class = load_algorithm(checkpoint.algorithm, checkpoint.problem.actions.kind)
     config = algorithm_class.config_class.from_json(checkpoint.config)
     algorithm = algorithm_class(checkpoint.problem, config, generator, device)
     try:

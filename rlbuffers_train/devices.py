@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from rlbuffers.errors import UsageError
-from rlbuffers_train.algorithms.base import ProblemSpec
+from rlbuffers_train.problem import ProblemSpec
 
 __all__ = ["pick_device", "set_threads"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rlbuffers.environments import atari_task, environment_facts
 from rlbuffers.errors import MissingDependencyError, UsageError
 from rlbuffers.reader import Buffer
-from rlbuffers_train.algorithms.base import ProblemSpec
+from rlbuffers_train.problem import ProblemSpec, actions_of_space
 from rlbuffers_train.reporting import Reporter
 
 __all__ = ["choose_evaluation_task", "problem_of_task", "require_fitting_task"]
@@ -50,18 +50,19 @@ def _known_task(name: str) -> str:
 
 
 def problem_of_task(task: str) -> ProblemSpec:
-    """Return the shapes of a task with numbered actions.
+    """Return the observations and actions of a task.
 
     Raises
     ------
     UsageError
-        If there is no such task or its actions are not numbered choices.
+        If there is no such task, its observations are no arrays, or its actions have no bounds.
     """
     facts = environment_facts(task)
-    actions, observations = facts["action_space"], facts["observation_space"]
-    if actions["type"] != "discrete" or observations["type"] != "box":
-        raise UsageError(f"{task} has {actions['type']} actions; only tasks with discrete actions can be trained")
-    return ProblemSpec(tuple(observations["shape"]), observations["dtype"], actions["n"])
+    space, observations = facts["action_space"], facts["observation_space"]
+    actions = actions_of_space(space, tuple(space.get("shape", ())))
+    if actions is None or observations["type"] != "box":
+        raise UsageError(f"{task} has actions {space} and observations {observations}; such tasks cannot be trained")
+    return ProblemSpec(tuple(observations["shape"]), observations["dtype"], actions)
 
 
 def require_fitting_task(task: str, problem: ProblemSpec) -> None:
@@ -70,12 +71,10 @@ def require_fitting_task(task: str, problem: ProblemSpec) -> None:
     Raises
     ------
     UsageError
-        If shapes or the number of actions differ.
+        If shapes or the number of actions differ, or one has vectors for actions and the other has not.
     """
     found = problem_of_task(task)
-    if (found.observation_shape, found.num_actions) != (problem.observation_shape, problem.num_actions):
+    if not found.fits(problem):
         raise UsageError(
-            f"{task} has observations {found.observation_shape} and {found.num_actions} actions, the data have "
-            f"observations {problem.observation_shape} and {problem.num_actions} actions. "
-            "Name the right --task, or pass --eval-episodes 0"
+            f"{task} has {found}, the data have {problem}. Name the right --task, or pass --eval-episodes 0"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,20 @@ from rlbuffers.environments import make_vector_env
 from rlbuffers.errors import UsageError
 from rlbuffers.online.ring import RingBuffer
 from rlbuffers.schema import BufferSpec, ColumnSpec
-from rlbuffers_train.algorithms.base import Algorithm, ProblemSpec
+from rlbuffers_train.algorithms import entries_of, find_entry
+from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, file_sha256, load_checkpoint
 from rlbuffers_train.devices import pick_device, set_threads
 from rlbuffers_train.evaluation_task import problem_of_task
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
-from rlbuffers_train.policy import EpsilonGreedyPolicy
+from rlbuffers_train.policy import ExploringPolicy
+from rlbuffers_train.problem import BoxActions, ProblemSpec
+from rlbuffers_train.replay_recorder import ReplayRecorder
 from rlbuffers_train.reporting import Reporter, SilentReporter
 from rlbuffers_train.run import RunSummary, TrainingRun
 from rlbuffers_train.seeds import Stream, generator_of
+from rlbuffers_train.settings import with_changes
 from rlbuffers_train.steppers import OnlineStepper
 from rlbuffers_train.trainer import Trainer
 from rlbuffers_train.training_request import (
@@ -38,12 +41,12 @@ from rlbuffers_train.training_request import (
 __all__ = ["POLICY", "LoadedPolicy", "load_policy", "train_online", "train_qrdqn"]
 
 POLICY = "policy.pth"
-DEFAULT_TASK = "CartPole-v1"
+DEFAULT_TASKS = {"discrete": "CartPole-v1", "box": "Pendulum-v1"}
 _MAY_CHANGE = ("epoch", "eval_episodes", "stop_at")
 
 
 def train_qrdqn(
-    task: str = DEFAULT_TASK,
+    task: str = DEFAULT_TASKS["discrete"],
     *,
     seed: int = 0,
     logdir: Path | None = None,
@@ -61,7 +64,9 @@ def train_qrdqn(
     return train_online(request, reporter).logdir / POLICY
 
 
-def train_online(request: TrainingRequest, reporter: Reporter | None = None) -> RunSummary:
+def train_online(
+    request: TrainingRequest, reporter: Reporter | None = None, recorder: ReplayRecorder | None = None
+) -> RunSummary:
     """Train an algorithm in the environment itself, with replay of recent steps.
 
     Parameters
@@ -70,6 +75,8 @@ def train_online(request: TrainingRequest, reporter: Reporter | None = None) -> 
         Its buffer is not used.
     reporter : Reporter, optional
         Shows what happens; nothing is shown by default.
+    recorder : ReplayRecorder, optional
+        Is told every step; its buffer is complete when its context ends.
 
     Raises
     ------
@@ -81,14 +88,14 @@ def train_online(request: TrainingRequest, reporter: Reporter | None = None) -> 
     reporter = reporter or SilentReporter()
     device = pick_device(request.device)
     resumed = load_resumed(request, device, online=True)
-    task = request.task or (resumed and resumed.task) or DEFAULT_TASK
+    task = request.task or (resumed and resumed.task) or DEFAULT_TASKS[entries_of(request.algorithm)[0].actions]
     if resumed is not None and task != resumed.task:
         raise UsageError(f"{request.resume_path} was trained in {resumed.task}, not in {task}")
     problem = problem_of_task(task)
     settings = _settle(request, problem, task, resumed)
     set_threads(problem)
     algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
-    stepper = _make_stepper(algorithm, task, settings, resumed)
+    stepper = _make_stepper(algorithm, task, settings, resumed, recorder)
     run = TrainingRun(
         run_logdir(request, task, settings.seed),
         algorithm,
@@ -96,12 +103,13 @@ def train_online(request: TrainingRequest, reporter: Reporter | None = None) -> 
         task=task,
         seed=settings.seed,
         eval_episodes=settings.eval_episodes,
-        settings=asdict(settings),
+        settings=settings.to_json(),
         buffer_fingerprint=None,
         step_name=stepper.step_name,
         best_name=POLICY,
         resumed=resumed,
     )
+    reporter.note(f"{request.algorithm}: {find_entry(request.algorithm, problem.actions.kind).paper}")
     reporter.note(f"{request.algorithm} in {task}; device: {device}; files: {run.logdir}")
     try:
         return Trainer(
@@ -119,21 +127,25 @@ def _settle(request: TrainingRequest, problem: ProblemSpec, task: str, resumed: 
     """Combine what is asked with what is recommended, or with the run that is resumed."""
     asked = given(request.settings)
     if resumed is None:
-        return replace(recommended_settings(problem, task), **asked)
+        return with_changes(recommended_settings(problem, task), asked)
     refuse_changes({name: asked[name] for name in asked if name not in _MAY_CHANGE}, resumed.settings)
-    before = OnlineSettings(**resumed.settings)
-    return replace(before, **{name: asked[name] for name in _MAY_CHANGE if name in asked})
+    before = OnlineSettings.from_json(resumed.settings)
+    return with_changes(before, {name: asked[name] for name in _MAY_CHANGE if name in asked})
 
 
 def _make_stepper(
-    algorithm: Algorithm[Any], task: str, settings: OnlineSettings, resumed: Checkpoint | None
+    algorithm: Algorithm[Any],
+    task: str,
+    settings: OnlineSettings,
+    resumed: Checkpoint | None,
+    recorder: ReplayRecorder | None,
 ) -> OnlineStepper:
-    problem, gamma = algorithm.problem, algorithm.config.gamma
+    problem, gamma = algorithm.problem, algorithm.gamma
     replay = RingBuffer(_replay_spec(problem), settings.replay_capacity, settings.num_envs)
     sampler = replay.sampler(
         algorithm.config.batch_size,
         generator_of(settings.seed, Stream.REPLAY),
-        n_step=settings.n_step,
+        n_step=algorithm.n_step or 1,
         gamma=gamma,
         columns=["observations", "actions", "rewards", "next_observations"],
     )
@@ -149,6 +161,7 @@ def _make_stepper(
         update_per_step=settings.update_per_step,
         min_history=settings.min_history,
         eps_of_step=settings.eps_of_step,
+        recorder=recorder,
     )
     if resumed is not None:
         stepper.resume(resumed.step, resumed.streams)
@@ -157,12 +170,17 @@ def _make_stepper(
 
 
 def _replay_spec(problem: ProblemSpec) -> BufferSpec:
-    shape = problem.observation_shape
+    shape, actions = problem.observation_shape, problem.actions
+    action_column = (
+        ColumnSpec("actions", np.dtype(np.float32), (actions.size,))
+        if isinstance(actions, BoxActions)
+        else ColumnSpec("actions", np.dtype(np.int64))
+    )
     return BufferSpec(
         "episodes",
         [
             ColumnSpec("observations", np.dtype(problem.observation_dtype), shape),
-            ColumnSpec("actions", np.dtype(np.int64)),
+            action_column,
             ColumnSpec("rewards", np.dtype(np.float32)),
             ColumnSpec("terminals", np.dtype(np.bool_)),
             ColumnSpec("timeouts", np.dtype(np.bool_)),
@@ -171,7 +189,7 @@ def _replay_spec(problem: ProblemSpec) -> BufferSpec:
     )
 
 
-class LoadedPolicy(EpsilonGreedyPolicy):
+class LoadedPolicy(ExploringPolicy):
     """The policy of a checkpoint, with what a buffer's metadata say about it.
 
     Attributes
@@ -184,20 +202,25 @@ class LoadedPolicy(EpsilonGreedyPolicy):
         Hexadecimal hash of the file.
     """
 
-    def __init__(self, algorithm: Algorithm[Any], task: str | None, checkpoint_sha256: str, eps: float) -> None:
+    def __init__(
+        self, algorithm: Algorithm[Any], task: str | None, checkpoint_sha256: str, eps: float, samples: bool
+    ) -> None:
         super().__init__(
-            algorithm.act_values,
-            algorithm.problem.num_actions,
+            algorithm.choose_by_array,
+            algorithm.problem.actions,
             algorithm.policy.generator,
             eps_training=eps,
             eps_inference=eps,
+            samples_inference=samples or algorithm.samples_inference,
         )
         self.algorithm = algorithm.name
         self.task = task
         self.checkpoint_sha256 = checkpoint_sha256
 
 
-def load_policy(path: Path, *, eps: float, generator: np.random.Generator, device: str = "cpu") -> LoadedPolicy:
+def load_policy(
+    path: Path, *, eps: float, generator: np.random.Generator, device: str = "cpu", samples: bool = False
+) -> LoadedPolicy:
     """Load the policy of a checkpoint of any algorithm.
 
     Parameters
@@ -210,6 +233,8 @@ def load_policy(path: Path, *, eps: float, generator: np.random.Generator, devic
         The policy's only source of randomness.
     device : str
         Where the networks compute.
+    samples : bool
+        Whether a policy that is a distribution is drawn from; by default it acts on the mode.
 
     Raises
     ------
@@ -222,4 +247,4 @@ def load_policy(path: Path, *, eps: float, generator: np.random.Generator, devic
     checkpoint = load_checkpoint(path, torch_device)
     set_threads(checkpoint.problem)
     algorithm = build_algorithm(checkpoint, generator, torch_device)
-    return LoadedPolicy(algorithm, checkpoint.task, file_sha256(path), eps)
+    return LoadedPolicy(algorithm, checkpoint.task, file_sha256(path), eps, samples)

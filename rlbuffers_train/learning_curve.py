@@ -30,7 +30,12 @@ def draw_learning_curve(path: Path, history: Sequence[EpochRecord], title: str, 
         returns.legend()
     returns.set_title(title)
     returns.set_ylabel("return")
-    losses.plot([record.step for record in history], [record.metrics.get("loss") for record in history])
+    names = dict.fromkeys(name for record in history for name in record.metrics if name.endswith("loss"))
+    for name in names:
+        points = [(record.step, record.metrics[name]) for record in history if name in record.metrics]
+        losses.plot(*zip(*points, strict=True), label=name.replace("_", " "))
+    if len(names) > 1:
+        losses.legend()
     losses.set_ylabel("loss")
     losses.set_xlabel(step_name)
     stream = io.BytesIO()

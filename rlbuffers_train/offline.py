@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,16 +13,18 @@ from rlbuffers.errors import BufferNotFoundError, UsageError
 from rlbuffers.loading.loader import Loader
 from rlbuffers.paths import generated_buffer_path
 from rlbuffers.reader import Buffer, open_buffer
-from rlbuffers.schema import ACTIONS, OBSERVATIONS, TERMINALS
-from rlbuffers.transforms import ClipRewards
-from rlbuffers_train.algorithms.base import ProblemSpec
-from rlbuffers_train.batch import COLUMNS, TransitionBatches
+from rlbuffers.transforms import ClipRewards, ScaleRewards, Transform
+from rlbuffers_train.algorithms import find_entry, load_algorithm
+from rlbuffers_train.batch import TransitionBatches
 from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import pick_device, set_threads
 from rlbuffers_train.evaluation_task import choose_evaluation_task
+from rlbuffers_train.problem import ProblemSpec
+from rlbuffers_train.problem_of_buffer import problem_of_buffer, reward_scale_of
 from rlbuffers_train.reporting import Reporter, SilentReporter
 from rlbuffers_train.run import BEST, RunSummary, TrainingRun
 from rlbuffers_train.seeds import Stream, generator_of
+from rlbuffers_train.settings import Settings, setting, with_changes
 from rlbuffers_train.steppers import OfflineStepper
 from rlbuffers_train.trainer import Trainer
 from rlbuffers_train.training_request import (
@@ -33,7 +36,7 @@ from rlbuffers_train.training_request import (
     run_logdir,
 )
 
-__all__ = ["DEFAULT_TASK", "OfflineSettings", "problem_of_buffer", "train_offline"]
+__all__ = ["DEFAULT_TASK", "OfflineSettings", "train_offline"]
 
 DEFAULT_TASK = "CartPole-v1"
 _DEFAULT_EPS = 0.2
@@ -42,36 +45,17 @@ _WORKERS = 1
 _PREFETCH = 4
 
 
-@dataclass(frozen=True)
-class OfflineSettings:
-    """Settings of the trainer, as checkpoints keep them.
+@dataclass(frozen=True, kw_only=True)
+class OfflineSettings(Settings):
+    """Settings of the trainer, as checkpoints keep them. `epoch` and `eval_episodes` may change when resuming."""
 
-    Parameters
-    ----------
-    buffer : str
-        Path of the data.
-    seed : int
-        Of the initial weights, the order of the data, the policy and the evaluations.
-    epoch : int
-        Number of epochs; may be raised when resuming.
-    update_per_epoch : int
-        Updates from one evaluation to the next.
-    eval_episodes : int
-        Episodes of an evaluation; 0 trains without any. May be changed when resuming.
-    clip_rewards : bool
-        Whether rewards are clipped to [-1, 1]; otherwise they are used as they are stored.
-    """
-
-    buffer: str
-    seed: int = 0
-    epoch: int = 10
-    update_per_epoch: int = 1000
-    eval_episodes: int = 10
-    clip_rewards: bool = False
-
-    def __post_init__(self) -> None:
-        if min(self.epoch, self.update_per_epoch) < 1 or min(self.seed, self.eval_episodes) < 0:
-            raise UsageError(f"numbers of epochs and updates must be positive, others not negative; got {self}")
+    buffer: str = setting(about="Path of the data.")
+    seed: int = setting(0, "Seed of everything random.", at_least=0)
+    epoch: int = setting(10, "Number of epochs.", at_least=1)
+    update_per_epoch: int = setting(1000, "Updates from one evaluation to the next.", at_least=1)
+    eval_episodes: int = setting(10, "Episodes of an evaluation; 0 trains without any.", at_least=0)
+    clip_rewards: bool = setting(False, "Whether rewards are clipped to [-1, 1] (0 or 1).")
+    norm_rewards: bool = setting(False, "Whether rewards are scaled so that the data's returns span 1,000 (0 or 1).")
 
 
 def train_offline(request: TrainingRequest, reporter: Reporter | None = None) -> RunSummary:
@@ -98,9 +82,10 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
     resumed = load_resumed(request, device, online=False)
     with ExitStack() as stack:
         buffer = stack.enter_context(open_buffer(_find_buffer(request, resumed)))
-        settings = _settle(request, buffer, resumed)
-        problem = problem_of_buffer(buffer)
         asked = request.task or (None if resumed is None else resumed.task)
+        recorded = (buffer.metadata.get("environment") or {}).get("id")
+        problem = problem_of_buffer(buffer, asked or recorded) if resumed is None else resumed.problem
+        settings = _settle(request, buffer, problem, resumed)
         task = None
         if settings.eval_episodes:
             task = choose_evaluation_task(asked, buffer, problem, reporter)
@@ -109,10 +94,12 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         sampler = buffer.sampler(
             algorithm.config.batch_size,
             generator_of(settings.seed, Stream.SAMPLER),
-            columns=COLUMNS,
-            transforms=[ClipRewards()] if settings.clip_rewards else [],
+            n_step=algorithm.n_step,
+            gamma=algorithm.gamma,
+            columns=algorithm.columns,
+            transforms=_reward_transforms(settings, buffer),
         )
-        to_batch = TransitionBatches(algorithm.config.gamma, device)
+        to_batch = TransitionBatches(algorithm.gamma, device)
         loader = stack.enter_context(Loader(sampler, to_batch, prefetch=_PREFETCH, workers=_WORKERS))
         stepper = OfflineStepper(algorithm, loader)
         if resumed is not None:
@@ -125,7 +112,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             task=task,
             seed=settings.seed,
             eval_episodes=settings.eval_episodes,
-            settings=asdict(settings),
+            settings=settings.to_json(),
             buffer_fingerprint=buffer.fingerprint,
             step_name=stepper.step_name,
             best_name=BEST,
@@ -133,31 +120,11 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         )
         for warning in buffer.metadata.get("warnings", ()):
             reporter.note(f"warning: {warning}")
+        reporter.note(f"{request.algorithm}: {find_entry(request.algorithm, problem.actions.kind).paper}")
         reporter.note(f"{request.algorithm} on {len(buffer):,} transitions of {buffer.path}")
         reporter.note(f"evaluation: {task or 'none'}; device: {device}; files: {run.logdir}")
         trainer = Trainer(run, stepper, num_epochs=settings.epoch, steps_per_epoch=settings.update_per_epoch)
         return trainer.train()
-
-
-def problem_of_buffer(buffer: Buffer) -> ProblemSpec:
-    """Return the shapes of a buffer with one observation column and discrete actions.
-
-    Raises
-    ------
-    UsageError
-        If the buffer has dict observations, other actions, or no terminals.
-    """
-    columns = buffer.spec.columns
-    if OBSERVATIONS not in columns or TERMINALS not in columns:
-        raise UsageError(
-            f"{buffer.path}: training needs columns {OBSERVATIONS!r} and {TERMINALS!r}; "
-            f"the buffer has {', '.join(columns)}"
-        )
-    space = columns[ACTIONS].space or {}
-    if space.get("type") != "discrete" or columns[ACTIONS].shape:
-        raise UsageError(f"{buffer.path}: discrete actions are needed; the spec says {columns[ACTIONS].to_json()}")
-    observations = columns[OBSERVATIONS]
-    return ProblemSpec(observations.shape, observations.dtype.name, int(space["n"]))
 
 
 def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path:
@@ -174,17 +141,24 @@ def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path:
     return path
 
 
-def _settle(request: TrainingRequest, buffer: Buffer, resumed: Checkpoint | None) -> OfflineSettings:
+def _settle(
+    request: TrainingRequest, buffer: Buffer, problem: ProblemSpec, resumed: Checkpoint | None
+) -> OfflineSettings:
     """Combine what is asked with what is recommended, or with the run that is resumed."""
     asked = {**given(request.settings), "buffer": str(buffer.path.absolute())}
     if resumed is None:
-        defaults = {"update_per_epoch": 10_000} if problem_of_buffer(buffer).is_pixels else {}
-        return OfflineSettings(**{**defaults, **asked})
+        recommended = load_algorithm(request.algorithm, problem.actions.kind).recommended_training(problem)
+        return with_changes(OfflineSettings(buffer=asked["buffer"], **recommended), asked)
     if buffer.fingerprint != resumed.buffer_fingerprint:
         raise UsageError(
             f"{request.resume_path} was trained on other data: their fingerprint is "
             f"{str(resumed.buffer_fingerprint)[:12]}, that of {buffer.path} is {buffer.fingerprint[:12]}"
         )
-    may_change = {name: asked[name] for name in ("epoch", "eval_episodes", "buffer") if name in asked}
+    may_change: dict[str, Any] = {name: asked[name] for name in ("epoch", "eval_episodes", "buffer") if name in asked}
     refuse_changes({name: value for name, value in asked.items() if name not in may_change}, resumed.settings)
-    return replace(OfflineSettings(**resumed.settings), **may_change)
+    return with_changes(OfflineSettings.from_json(resumed.settings), may_change)
+
+
+def _reward_transforms(settings: OfflineSettings, buffer: Buffer) -> list[Transform]:
+    clipped: list[Transform] = [ClipRewards()] if settings.clip_rewards else []
+    return [*clipped, ScaleRewards(reward_scale_of(buffer))] if settings.norm_rewards else clipped

@@ -5,74 +5,65 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlbuffers.environments import reward_threshold
-from rlbuffers.errors import UsageError
-from rlbuffers_train.algorithms.base import ProblemSpec
+from rlbuffers_train.problem import BoxActions, ProblemSpec
+from rlbuffers_train.settings import Settings, setting
 
 __all__ = ["OnlineSettings", "recommended_settings"]
 
 
-@dataclass(frozen=True)
-class OnlineSettings:
+@dataclass(frozen=True, kw_only=True)
+class OnlineSettings(Settings):
     """Settings of the trainer, as checkpoints keep them; the defaults are for Atari.
 
-    Parameters
-    ----------
-    seed : int
-        Of weights, environments, policy, replay and evaluations.
-    epoch, step_per_epoch : int
-        Number of epochs at most, and environment steps from one evaluation to the next.
-    num_envs : int
-        Environments that are played side by side.
-    replay_capacity, min_history : int
-        Steps kept for replay, and transitions in it from which on updates are made.
-    n_step : int
-        Number of rewards summed before bootstrapping.
-    update_per_step : float
-        Updates per environment step.
-    eps_start, eps_end, eps_decay_steps
-        Probability of a random action: falls linearly over so many steps, then stays.
-    eval_episodes : int
-        Episodes of an evaluation, at least 1: it chooses the policy that is kept.
-    stop_at : float or None
-        Mean return that ends training; None for all epochs.
+    The probability of a random action falls linearly from `eps_start` to `eps_end` over `eps_decay_steps`, and is
+    1 before the first `random_steps` are over. An evaluation chooses the policy that is kept, so there is always one.
     """
 
-    seed: int = 0
-    epoch: int = 100
-    step_per_epoch: int = 100_000
-    num_envs: int = 10
-    replay_capacity: int = 100_000
-    min_history: int = 320
-    n_step: int = 3
-    update_per_step: float = 0.1
-    eps_start: float = 1.0
-    eps_end: float = 0.05
-    eps_decay_steps: int = 1_000_000
-    eval_episodes: int = 10
-    stop_at: float | None = None
-
-    def __post_init__(self) -> None:
-        counts = (self.epoch, self.step_per_epoch, self.num_envs, self.min_history, self.eval_episodes)
-        if min(counts) < 1 or min(self.seed, self.update_per_step) < 0:
-            raise UsageError(f"counts must be positive, the seed and update_per_step not negative; got {self}")
+    seed: int = setting(0, "Seed of everything random.", at_least=0)
+    epoch: int = setting(100, "Number of epochs at most.", at_least=1)
+    step_per_epoch: int = setting(100_000, "Environment steps from one evaluation to the next.", at_least=1)
+    num_envs: int = setting(10, "Environments side by side.", at_least=1)
+    replay_capacity: int = setting(100_000, "Steps kept for replay.", at_least=1)
+    min_history: int = setting(320, "Transitions in the replay from which on updates are made.", at_least=1)
+    update_per_step: float = setting(0.1, "Updates per environment step.", at_least=0)
+    random_steps: int = setting(0, "Steps that are random throughout.", at_least=0)
+    eps_start: float = setting(1.0, "Share of random actions at first.", at_least=0, at_most=1)
+    eps_end: float = setting(0.05, "Share of random actions in the end.", at_least=0, at_most=1)
+    eps_decay_steps: int = setting(1_000_000, "Steps over which that share falls.", at_least=0)
+    eval_episodes: int = setting(10, "Episodes of an evaluation.", at_least=1)
+    stop_at: float | None = setting(None, "Mean return that ends training.")
 
     def eps_of_step(self, step: int) -> float:
         """Return the probability of a random action after `step` environment steps."""
+        if step < self.random_steps:
+            return 1.0
         progress = min(step / self.eps_decay_steps, 1.0) if self.eps_decay_steps > 0 else 1.0
         return self.eps_start + (self.eps_end - self.eps_start) * progress
 
 
-def recommended_settings(problem: ProblemSpec, task: str) -> OnlineSettings:
-    """Return the reference's settings for images, and some that learn quickly for vectors."""
-    stop_at = reward_threshold(task)
+def recommended_settings(problem: ProblemSpec, task: str | None) -> OnlineSettings:
+    """Return the references' settings for images and for actions that are vectors, and quick ones for the rest."""
+    stop_at = None if task is None else reward_threshold(task)
     if problem.is_pixels:
         return OnlineSettings(stop_at=stop_at)
+    if isinstance(problem.actions, BoxActions):
+        return OnlineSettings(
+            epoch=200,
+            step_per_epoch=5000,
+            num_envs=1,
+            replay_capacity=1_000_000,
+            min_history=1000,
+            update_per_step=1.0,
+            random_steps=10_000,
+            eps_start=0.0,
+            eps_end=0.0,
+            eps_decay_steps=0,
+        )
     return OnlineSettings(
         epoch=50,
         step_per_epoch=5000,
         replay_capacity=50_000,
         min_history=1000,
-        n_step=5,
         eps_decay_steps=10_000,
         eval_episodes=20,
         stop_at=stop_at,

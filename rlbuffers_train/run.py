@@ -29,7 +29,7 @@ from rlbuffers.atomic import write_bytes_atomically
 from rlbuffers.errors import UsageError
 from rlbuffers.metadata import written_by
 from rlbuffers.paths import DEFAULT_LOG_DIR
-from rlbuffers_train.algorithms import ALGORITHMS
+from rlbuffers_train.algorithms import find_entry
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from rlbuffers_train.evaluation import EvaluationResult, evaluate
@@ -177,12 +177,11 @@ class TrainingRun:
     def _write_config(self) -> None:
         document = {
             "algorithm": self.algorithm.name,
-            "paper": ALGORITHMS[self.algorithm.name].paper,
+            "paper": find_entry(self.algorithm.name, self.algorithm.problem.actions.kind).paper,
             "hyperparameters": self.algorithm.config.to_json(),
             "settings": self._settings,
             "task": self.task,
-            "observation_shape": self.algorithm.problem.observation_shape,
-            "num_actions": self.algorithm.problem.num_actions,
+            "problem": self.algorithm.problem.to_json(),
             "buffer_fingerprint": self._buffer_fingerprint,
             "device": str(self.algorithm.device),
             "threads": torch.get_num_threads(),

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from rlbuffers.loading.loader import Loader
 from rlbuffers.online.ring import RingBuffer
 from rlbuffers.samplers.sampler import Sampler
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import TransitionBatch
+from rlbuffers_train.replay_recorder import ReplayRecorder
 from rlbuffers_train.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class OfflineStepper:
         self._algorithm = algorithm
         self._loader = loader
 
-    def advance(self, watch: Stopwatch) -> dict[str, float]:
+    def advance(self, watch: Stopwatch) -> Mapping[str, torch.Tensor | float]:
         """Take a batch and update."""
         with watch.measure(_DATA):
             batch = next(self._loader)
@@ -87,6 +89,8 @@ class OnlineStepper:
         Number of transitions in the replay from which on updates are made.
     eps_of_step : callable
         Probability of a random action after a number of steps.
+    recorder : ReplayRecorder, optional
+        Is told every step.
     """
 
     step_name = "environment steps"
@@ -103,6 +107,7 @@ class OnlineStepper:
         update_per_step: float,
         min_history: int,
         eps_of_step: Callable[[int], float],
+        recorder: ReplayRecorder | None = None,
     ) -> None:
         self.step = 0
         self._algorithm = algorithm
@@ -113,28 +118,33 @@ class OnlineStepper:
         self._update_per_step = update_per_step
         self._min_history = min_history
         self._eps_of_step = eps_of_step
+        self._recorder = recorder
         self._updates_due = 0.0
         self._observations, _ = envs.reset()
+        if recorder is not None:
+            recorder.begin(self._observations)
         self._follows_end = np.zeros(envs.num_envs, np.bool_)
         self._returns = np.zeros(envs.num_envs)
 
-    def advance(self, watch: Stopwatch) -> dict[str, float]:
+    def advance(self, watch: Stopwatch) -> Mapping[str, torch.Tensor | float]:
         """Act, store, and update as often as is due."""
         policy = self._algorithm.policy
         policy.eps_training = self._eps_of_step(self.step)
-        metrics = {"eps": policy.eps_training}
+        metrics: dict[str, torch.Tensor | float] = {"eps": policy.eps_training}
         with watch.measure(_ENVIRONMENT):
             actions = policy.act(self._observations)
             following, rewards, terminated, truncated, _ = self._envs.step(actions)
             self._replay.append(
                 {
                     "observations": self._observations,
-                    "actions": actions.astype(np.int64, copy=False),
+                    "actions": actions,
                     "rewards": rewards.astype(np.float32, copy=False),
                     "terminals": terminated,
                     "timeouts": truncated,
                 }
             )
+            if self._recorder is not None:
+                self._recorder.add(actions, rewards, terminated, truncated, following)
             metrics.update(self._finished_returns(rewards, terminated | truncated))
             self._observations = following
         self.step += self._envs.num_envs

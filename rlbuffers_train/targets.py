@@ -1,10 +1,19 @@
-"""Pure functions of tensors that the losses are made of."""
+"""Functions of tensors that losses and updates are made of."""
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
-__all__ = ["quantile_huber_loss", "quantile_midpoints", "td_target"]
+__all__ = [
+    "clip_member_gradients",
+    "conservative_gap",
+    "expectile_loss",
+    "quantile_huber_loss",
+    "quantile_midpoints",
+    "soft_update",
+    "td_target",
+]
 
 
 def td_target(rewards: torch.Tensor, discounts: torch.Tensor, next_values: torch.Tensor) -> torch.Tensor:
@@ -60,3 +69,47 @@ def quantile_huber_loss(
     shares = midpoints.view(1, -1, 1)
     weights = torch.where(clipped < 0, 1.0 - shares, shares)
     return (weights * clipped * (errors - 0.5 * clipped) / kappa).mean(dim=2).sum(dim=1)
+
+
+def expectile_loss(errors: torch.Tensor, expectile: float) -> torch.Tensor:
+    """Return |expectile - [u < 0]| u^2 of each error u: its mean is least at the expectile of the targets.
+
+    Parameters
+    ----------
+    errors : float32, any shape
+        Target minus prediction.
+    expectile : float
+        In (0, 1); 0.5 gives half the squared error.
+    """
+    weights = torch.where(errors < 0, 1.0 - expectile, expectile)
+    return weights * errors.square()
+
+
+@torch.no_grad()
+def soft_update(target: nn.Module, online: nn.Module, tau: float) -> None:
+    """Move the weights of `target` towards those of `online` by a share `tau`, in place."""
+    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
+
+
+def clip_member_gradients(ensemble: nn.Module, max_norm: float) -> None:
+    """Scale down the gradients of each member of an ensemble whose norm exceeds `max_norm`, in place.
+
+    The first axis of each parameter tells the members apart.
+    """
+    gradients = [parameter.grad for parameter in ensemble.parameters() if parameter.grad is not None]
+    squares = torch.stack([gradient.square().flatten(start_dim=1).sum(dim=1) for gradient in gradients])
+    factors = (max_norm / (squares.sum(dim=0).sqrt() + 1e-6)).clamp(max=1.0)  # (N,)
+    for gradient in gradients:
+        gradient.mul_(factors.view(-1, *(1,) * (gradient.dim() - 1)))
+
+
+def conservative_gap(values: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+    """Return CQL(H)'s gap log sum_b exp Q(s, b) - Q(s, a) of each row.
+
+    Parameters
+    ----------
+    values : float32, shape (B, A)
+    actions : int64, shape (B,)
+        Those in the data.
+    """
+    return values.logsumexp(dim=1) - values.gather(1, actions.unsqueeze(1)).squeeze(1)

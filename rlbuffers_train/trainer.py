@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import torch
+
 from rlbuffers.errors import RlbuffersError
 from rlbuffers_train.evaluation import EvaluationResult
 from rlbuffers_train.interrupts import InterruptGuard, TrainingInterrupted
-from rlbuffers_train.policy import EpsilonGreedyPolicy
+from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.reporting import EpochRecord, Progress
 from rlbuffers_train.run import LAST, RunSummary, TrainingRun
 from rlbuffers_train.seeds import Stream
@@ -46,15 +48,15 @@ class Stepper(Protocol):
     step_name: str
     time_names: tuple[str, ...]
 
-    def advance(self, watch: Stopwatch) -> Mapping[str, float]:
-        """Take one step; return losses and the like, or nothing."""
+    def advance(self, watch: Stopwatch) -> Mapping[str, torch.Tensor | float]:
+        """Take one step; return losses and the like, or nothing. Tensors are not waited for."""
 
     def streams(self) -> dict[str, Any]:
         """Return the states of all sources of randomness by name, as JSON values."""
 
 
 @contextmanager
-def within_training_step(policy: EpsilonGreedyPolicy) -> Iterator[None]:
+def within_training_step(policy: ExploringPolicy) -> Iterator[None]:
     """Set the policy's flag; the trainer alone does, around updates and collection of training data."""
     policy.is_within_training_step = True
     try:
@@ -99,8 +101,7 @@ class Trainer:
         self._seconds_before = run.history[-1].seconds if run.history else 0.0
         self._watch = Stopwatch((*stepper.time_names, _EVALUATION))
         self._guard = InterruptGuard()
-        self._epoch_metrics = MeanMetrics()
-        self._logged_metrics = MeanMetrics()
+        self._metrics = MetricMeans()
         self._logged_at = 0.0
 
     def train(self) -> RunSummary:
@@ -149,27 +150,33 @@ class Trainer:
             self._take_note_of(metrics)
         self._guard.check()
 
-    def _take_note_of(self, metrics: Mapping[str, float]) -> None:
-        if not math.isfinite(metrics.get("loss", 0.0)):
-            raise TrainingDivergedError(
-                f"the loss is {metrics['loss']} after {self._stepper.step:,} {self._stepper.step_name}; "
-                "try a smaller --lr"
-            )
-        self._epoch_metrics.add(metrics)
-        self._logged_metrics.add(metrics)
+    def _take_note_of(self, metrics: Mapping[str, torch.Tensor | float]) -> None:
+        self._metrics.add(metrics)
         if self._watch.total - self._logged_at > _SECONDS_PER_LOG:
-            self._run.log(self._stepper.step, {**self._logged_metrics.take(), **self._watch.fractions()})
+            self._run.log(self._stepper.step, {**self._read_metrics(), **self._watch.fractions()})
             self._logged_at = self._watch.total
         self._show("training")
 
+    def _read_metrics(self) -> dict[str, float]:
+        """Return the means since the last call, and make sure that training has not gone astray."""
+        means = self._metrics.read()
+        for name, value in means.items():
+            if not math.isfinite(value):
+                raise TrainingDivergedError(
+                    f"{name.replace('_', ' ')} is {value} after {self._stepper.step:,} {self._stepper.step_name}; "
+                    "try smaller learning rates"
+                )
+        return means
+
     def _end_epoch(self) -> None:
         epoch = len(self._run.history) + 1
+        self._read_metrics()
         with self._watch.measure(_EVALUATION):
             evaluation = self._run.evaluate(Stream.EVALUATION, epoch, self._on_evaluation_step)
             is_solved = self._reaches_threshold(evaluation) and self._reaches_threshold(
                 self._run.evaluate(Stream.CONFIRMATION, epoch, self._on_evaluation_step)
             )
-        metrics = self._epoch_metrics.take()
+        metrics = self._metrics.take_epoch()
         record = EpochRecord(epoch, self._stepper.step, metrics, evaluation, is_solved, self._seconds)
         self._run.end_epoch(record, self._stepper.streams())
 
@@ -195,21 +202,38 @@ class Trainer:
         )
 
 
-class MeanMetrics:
-    """Means of metrics over the steps since the last `take`; a step may report some of them only."""
+class MetricMeans:
+    """Means of metrics over a second and over an epoch; a step may report some of them only.
+
+    Steps hand in tensors, which are kept as they are: reading each at once would make the host wait for
+    the device in every step. They are read together, which waits once.
+    """
 
     def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
+        self._unread: dict[str, list[torch.Tensor | float]] = {}
+        self._epoch_sums: dict[str, float] = {}
+        self._epoch_counts: dict[str, int] = {}
 
-    def add(self, metrics: Mapping[str, float]) -> None:
+    def add(self, metrics: Mapping[str, torch.Tensor | float]) -> None:
         """Take the metrics of one step into account."""
         for name, value in metrics.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-            self._counts[name] = self._counts.get(name, 0) + 1
+            self._unread.setdefault(name, []).append(value)
 
-    def take(self) -> dict[str, float]:
-        """Return the means and begin anew."""
-        means = {name: total / self._counts[name] for name, total in self._sums.items()}
-        self._sums, self._counts = {}, {}
+    def read(self) -> dict[str, float]:
+        """Return the means over the steps since the last call."""
+        means = {}
+        for name, values in self._unread.items():
+            tensors = [value if isinstance(value, torch.Tensor) else torch.tensor(value) for value in values]
+            total = torch.stack(tensors).double().sum().item()
+            means[name] = total / len(values)
+            self._epoch_sums[name] = self._epoch_sums.get(name, 0.0) + total
+            self._epoch_counts[name] = self._epoch_counts.get(name, 0) + len(values)
+        self._unread = {}
+        return means
+
+    def take_epoch(self) -> dict[str, float]:
+        """Return the means since the last call of this method, and begin anew."""
+        self.read()
+        means = {name: total / self._epoch_counts[name] for name, total in self._epoch_sums.items()}
+        self._epoch_sums, self._epoch_counts = {}, {}
         return means

@@ -11,10 +11,12 @@ import torch
 
 from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms import load_algorithm
-from rlbuffers_train.algorithms.base import Algorithm, ProblemSpec, config_with
+from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
+from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.run import new_logdir
 from rlbuffers_train.seeds import Stream, generator_of
+from rlbuffers_train.settings import option_name, with_changes
 
 __all__ = ["TrainingRequest", "given", "load_resumed", "make_algorithm", "refuse_changes", "run_logdir"]
 
@@ -37,8 +39,10 @@ class TrainingRequest:
         Checkpoint to go on from.
     device : str
         ``auto``, ``cpu``, ``cuda``, ...
+    preset : str, optional
+        Whose hyperparameters to begin with, such as ``tianshou``; the recommended ones by default.
     hyperparameters : mapping
-        Fields of the algorithm's config.
+        Fields of the algorithm's config that differ.
     settings : mapping
         Fields of the trainer's settings.
     """
@@ -49,6 +53,7 @@ class TrainingRequest:
     logdir: Path | None = None
     resume_path: Path | None = None
     device: str = "auto"
+    preset: str | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -91,8 +96,9 @@ def refuse_changes(asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
         if name not in before:
             raise UsageError(f"there is no setting {name!r}; there are {', '.join(before)}")
         if value != before[name]:
-            option = "--" + name.replace("_", "-")
-            raise UsageError(f"{option} is {before[name]} in the run to be resumed, not {value}; leave it out")
+            raise UsageError(
+                f"{option_name(name)} is {before[name]} in the run to be resumed, not {value}; leave it out"
+            )
 
 
 def make_algorithm(
@@ -105,12 +111,26 @@ def make_algorithm(
     """Return the algorithm of the checkpoint, or a new one with the hyperparameters asked for."""
     generator = generator_of(seed, Stream.POLICY)
     if resumed is not None:
+        if request.preset is not None:
+            raise UsageError("--preset is for new runs; the run to be resumed keeps its hyperparameters")
         refuse_changes(request.hyperparameters, resumed.config)
         return build_algorithm(resumed, generator, device)
-    algorithm_class = load_algorithm(request.algorithm)
-    config = config_with(algorithm_class.recommended(problem), given(request.hyperparameters))
+    algorithm_class = load_algorithm(request.algorithm, problem.actions.kind)
+    config = with_changes(_starting_config(algorithm_class, problem, request.preset), given(request.hyperparameters))
     torch.manual_seed(seed)
     return algorithm_class(problem, config, generator, device)
+
+
+def _starting_config(
+    algorithm_class: type[Algorithm[Any]], problem: ProblemSpec, preset: str | None
+) -> AlgorithmConfig:
+    if preset is None:
+        recommended: AlgorithmConfig = algorithm_class.recommended(problem)
+        return recommended
+    if preset not in algorithm_class.presets:
+        there = ", ".join(algorithm_class.presets) or "none"
+        raise UsageError(f"{algorithm_class.name} has no preset {preset!r} for such actions; there are: {there}")
+    return algorithm_class.presets[preset]
 
 
 def run_logdir(request: TrainingRequest, about: str, seed: int) -> Path:

@@ -13,18 +13,11 @@ import numpy as np
 
 from rlbuffers.environments import MAX_SEED, environment_facts, make_vector_env
 from rlbuffers.episode import Episode
-from rlbuffers.errors import UnsupportedError, UsageError
-from rlbuffers.schema import (
-    ACTIONS,
-    FRAMES,
-    OBSERVATIONS,
-    REWARDS,
-    TERMINALS,
-    TIMEOUTS,
-    BufferSpec,
-    ColumnSpec,
-)
+from rlbuffers.errors import UsageError
+from rlbuffers.online.recording import EpisodeRecording, spec_of_environment
+from rlbuffers.schema import ACTIONS, REWARDS, BufferSpec
 from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.spaces import count_outside
 from rlbuffers.tally import Tally
 
 __all__ = ["Policy", "PolicyRolloutSource"]
@@ -36,7 +29,7 @@ class Policy(Protocol):
     """What acts in the environments."""
 
     def act(self, observations: Array) -> Array:
-        """Return int64 actions of shape (num_envs,) for observations of shape (num_envs, *obs)."""
+        """Return actions (num_envs,) or (num_envs, D) for observations (num_envs, *obs)."""
 
 
 class PolicyRolloutSource(Source[Episode]):
@@ -66,8 +59,6 @@ class PolicyRolloutSource(Source[Episode]):
     ------
     UsageError
         If the task is unknown or a number is not positive.
-    UnsupportedError
-        If the task's actions are not discrete.
     """
 
     def __init__(
@@ -91,13 +82,11 @@ class PolicyRolloutSource(Source[Episode]):
         self._num_envs = min(num_envs, size)
         self._seed = seed
         self._facts = environment_facts(task)
+        self._spec = spec_of_environment(self._facts, episode_columns=("env_indices", "reset_seeds"))
         self._returns: list[float] = []
         self._done = 0
         self._num_episodes = 0
         self._reward_sum = 0.0
-        actions = self._facts["action_space"]
-        if actions["type"] != "discrete":
-            raise UnsupportedError(f"{task}: this policy needs discrete actions; the task's action space is {actions}")
 
     @property
     def where(self) -> str:
@@ -107,23 +96,7 @@ class PolicyRolloutSource(Source[Episode]):
     @property
     def spec(self) -> BufferSpec:
         """Episodes; stacks of frames where the environment stacks them."""
-        observation = self._facts["observation_space"]
-        bounds = {key: observation[key] for key in ("type", "low", "high")}
-        return BufferSpec(
-            layout="episodes",
-            stack=int(self._facts["preprocessing"].get("frame_stack", 0)),
-            columns=[
-                ColumnSpec(OBSERVATIONS, np.dtype(observation["dtype"]), tuple(observation["shape"]), bounds),
-                ColumnSpec(ACTIONS, np.dtype(np.int64), (), self._facts["action_space"]),
-                ColumnSpec(REWARDS, np.dtype(np.float32)),
-                ColumnSpec(TERMINALS, np.dtype(np.bool_)),
-                ColumnSpec(TIMEOUTS, np.dtype(np.bool_)),
-            ],
-            episode_columns=[
-                ColumnSpec("env_indices", np.dtype(np.int64)),
-                ColumnSpec("reset_seeds", np.dtype(np.int64)),
-            ],
-        )
+        return self._spec
 
     @property
     def decoder(self) -> IdentityDecoder:
@@ -139,26 +112,25 @@ class PolicyRolloutSource(Source[Episode]):
             envs.close()
 
     def _play(self, envs: Any) -> Iterator[Episode]:
-        stack = self.spec.stack
-        num_actions = int(self._facts["action_space"]["n"])
+        column = self._spec.columns[ACTIONS]
         quota = [self._size // self._num_envs + (i < self._size % self._num_envs) for i in range(self._num_envs)]
         observations, _ = envs.reset()
-        running = [_Recording(first, stack) for first in observations]
+        running = [EpisodeRecording(first, self._spec) for first in observations]
         ended = np.zeros(self._num_envs, bool)
         while any(quota):
             actions = np.asarray(self._policy.act(observations))
-            if actions.shape != (self._num_envs,) or actions.min() < 0 or actions.max() >= num_actions:
+            if actions.shape != (self._num_envs, *column.shape) or count_outside(actions, column.space or {}):
                 raise UsageError(
-                    f"the policy returned actions {actions!r}; expected {self._num_envs} of 0 to {num_actions - 1}"
+                    f"the policy returned actions {actions!r}; expected {self._num_envs} in {column.space}"
                 )
             observations, rewards, terminated, truncated, _ = envs.step(actions)
             for index in np.flatnonzero(quota).tolist():
                 if ended[index]:  # this step was the reset: its action did nothing
-                    running[index] = _Recording(observations[index], stack)
+                    running[index] = EpisodeRecording(observations[index], self._spec)
                     continue
                 cut = quota[index] == 1 and not (terminated[index] or truncated[index])
                 running[index].add(
-                    actions[index], rewards[index], terminated[index], truncated[index] or cut, observations[index]
+                    actions[index], rewards[index], terminated[index], truncated[index], observations[index]
                 )
                 quota[index] -= 1
                 self._done += 1
@@ -167,8 +139,8 @@ class PolicyRolloutSource(Source[Episode]):
                     yield self._finished(running[index], index, whole=not cut)
             ended = terminated | truncated
 
-    def _finished(self, recording: _Recording, index: int, *, whole: bool) -> Episode:
-        episode = recording.episode({"env_indices": index, "reset_seeds": self._seed + index}, whole)
+    def _finished(self, recording: EpisodeRecording, index: int, *, whole: bool) -> Episode:
+        episode = recording.episode({"env_indices": index, "reset_seeds": self._seed + index}, whole=whole)
         self._num_episodes += 1
         if whole:
             self._returns.append(float(episode.columns[REWARDS].astype(np.float64).sum()))
@@ -216,37 +188,3 @@ class PolicyRolloutSource(Source[Episode]):
     def done(self) -> int:
         """Number of transitions recorded."""
         return self._done
-
-
-class _Recording:
-    """The episode that one copy of the environment is in."""
-
-    def __init__(self, first: Array, stack: int) -> None:
-        self._stack = stack
-        self._observations: list[Array] = list(first.copy()) if stack else [first.copy()]
-        self._actions: list[int] = []
-        self._rewards: list[float] = []
-        self._terminals: list[bool] = []
-        self._timeouts: list[bool] = []
-
-    def add(self, action: int, reward: float, terminated: bool, truncated: bool, observation: Array) -> None:
-        if self._stack and not (observation[:-1] == np.stack(self._observations[1 - self._stack :])).all():
-            raise UnsupportedError("the environment's frame stacks do not move on by one frame a step")
-        self._observations.append(observation[-1].copy() if self._stack else observation.copy())
-        self._actions.append(int(action))
-        self._rewards.append(float(reward))
-        self._terminals.append(bool(terminated))
-        self._timeouts.append(bool(truncated))
-
-    def episode(self, facts: Mapping[str, Any], whole: bool) -> Episode:
-        return Episode(
-            columns={
-                ACTIONS: np.array(self._actions, np.int64),
-                REWARDS: np.array(self._rewards, np.float32),
-                TERMINALS: np.array(self._terminals),
-                TIMEOUTS: np.array(self._timeouts),
-            },
-            observations={FRAMES if self._stack else OBSERVATIONS: np.stack(self._observations)},
-            facts=facts,
-            whole=whole,
-        )

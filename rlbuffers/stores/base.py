@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.paths import Url
 from rlbuffers.stores.chunk_table import ChunkTable
 from rlbuffers.stores.codecs import Codec
 
@@ -143,7 +144,7 @@ class StoreReader(ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, path: Path) -> StoreReader:
+    def open(cls, path: Path | Url) -> StoreReader:
         """Open the buffer at `path`.
 
         Raises

@@ -1,136 +1,86 @@
-"""The contract of an algorithm, and what those with a value network and a target network share."""
+"""The contract of an algorithm: what trainers, policies and checkpoints know of it.
+
+An algorithm is one file that reads like its paper: config, networks, losses, update. It
+
+- builds its networks, optimizers and target networks in ``build``, as attributes;
+- takes one training step in ``learn``, from a batch whose actions and observations are scaled;
+- says in ``choose`` what it would do.
+
+Whatever attribute is a module, an optimizer or a `Noise` is kept in checkpoints: nothing can be
+forgotten. Methods for discrete actions with one network share `rlbuffers_train.algorithms.one_network`,
+those for actions that are vectors `rlbuffers_train.algorithms.continuous`.
+"""
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from rlbuffers.errors import FormatError, UsageError
-from rlbuffers_train.batch import TransitionBatch, to_tensor
-from rlbuffers_train.networks import FlatFeatures, PixelFeatures
-from rlbuffers_train.policy import EpsilonGreedyPolicy
+from rlbuffers.errors import UsageError
+from rlbuffers_train.batch import COLUMNS, TransitionBatch, observation_tensor
+from rlbuffers_train.noise import Noise
+from rlbuffers_train.policy import ExploringPolicy
+from rlbuffers_train.problem import ObservationStatistics, ProblemSpec
+from rlbuffers_train.settings import Settings, setting
 
-__all__ = ["Algorithm", "AlgorithmConfig", "ProblemSpec", "config_with"]
+__all__ = ["Algorithm", "AlgorithmConfig", "ConfigT", "DiscountedConfig", "Metrics"]
 
 Array = np.ndarray[Any, Any]
+# Scalars by name. They stay tensors until they are logged: reading one makes the host wait for the device.
+Metrics = dict[str, torch.Tensor]
+_NORM_EPS = 1e-3  # added to the standard deviation, as TD3+BC does
 
 
-@dataclass(frozen=True)
-class ProblemSpec:
-    """What networks must know of a task.
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmConfig(Settings):
+    """Hyperparameters of every algorithm."""
 
-    Parameters
-    ----------
-    observation_shape : tuple of int
-        Shape of one observation.
-    observation_dtype : str
-        Such as ``uint8``.
-    num_actions : int
-        From the spec of the action space, never from the actions that occur in data.
-    """
-
-    observation_shape: tuple[int, ...]
-    observation_dtype: str
-    num_actions: int
-
-    @property
-    def is_pixels(self) -> bool:
-        """Whether an observation is a stack of images: uint8 (frames, height, width)."""
-        return self.observation_dtype == "uint8" and len(self.observation_shape) == 3
-
-    def make_features(self) -> PixelFeatures | FlatFeatures:
-        """Return the part of a network that turns observations into vectors."""
-        make = PixelFeatures if self.is_pixels else FlatFeatures
-        return make(self.observation_shape)
+    batch_size: int = setting(about="Transitions in an update.", at_least=1)
+    eps_inference: float = setting(0.0, "Share of random actions in evaluation.", at_least=0, at_most=1)
+    norm_obs: bool = setting(False, "Whether observations are standardized by the buffer's mean and spread (0 or 1).")
 
 
-@dataclass(frozen=True)
-class AlgorithmConfig:
-    """Hyperparameters that all algorithms with a target network have.
+@dataclass(frozen=True, kw_only=True)
+class DiscountedConfig(AlgorithmConfig):
+    """Hyperparameters of every algorithm that learns values."""
 
-    Parameters
-    ----------
-    lr : float
-        Learning rate of Adam.
-    adam_eps : float
-        Added to the denominator of Adam's step.
-    batch_size : int
-        Number of transitions in an update.
-    gamma : float
-        Discount of one step, in [0, 1].
-    target_update_freq : int
-        Number of updates between copies of the network to the target network.
-    hidden_sizes : tuple of int
-        Widths of the fully connected layers between features and outputs.
-    eps_inference : float
-        Probability of a random action when the policy is evaluated.
-    """
-
-    lr: float
-    adam_eps: float
-    batch_size: int
-    gamma: float
-    target_update_freq: int
-    hidden_sizes: tuple[int, ...]
-    eps_inference: float
-
-    def __post_init__(self) -> None:
-        self._require(self.lr > 0, "lr must be above 0")
-        self._require(self.batch_size >= 1, "batch_size must be at least 1")
-        self._require(0 <= self.gamma <= 1, "gamma must lie in [0, 1]")
-        self._require(self.target_update_freq >= 1, "target_update_freq must be at least 1")
-        self._require(0 <= self.eps_inference <= 1, "eps_inference must lie in [0, 1]")
-
-    def _require(self, holds: bool, message: str) -> None:
-        if not holds:
-            raise UsageError(f"{message}; got {self}")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the values as JSON types."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Build a config from :meth:`to_json`'s result."""
-        if set(values) != {field.name for field in fields(cls)}:
-            raise FormatError(f"expected the hyperparameters of {cls.__name__}, got {sorted(values)}")
-        # JSON has lists where the config has tuples.
-        arguments: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-        }
-        return cls(**arguments)
+    gamma: float = setting(0.99, "Discount of one step.", at_least=0, at_most=1)
+    n_step: int = setting(1, "Rewards summed before bootstrapping.", at_least=1)
 
 
 ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
 
 
 class Algorithm(ABC, Generic[ConfigT]):
-    """One published method: networks, loss and policy.
+    """One published method: networks, losses and policy.
 
-    A subclass wires its network, derives its loss from a batch and says what its actions are worth.
     The trainers call `update`, set the flag of `policy` around it, and save `state_dict`.
 
     Parameters
     ----------
     problem : ProblemSpec
-        Shapes of observations and number of actions.
+        Observations and actions.
     config : AlgorithmConfig
         Hyperparameters.
     generator : numpy.random.Generator
-        Randomness of the policy. The networks' initial weights come from torch's generator.
+        Randomness of the policy. The networks' initial weights and the seed of the noise in updates
+        come from torch's generator.
     device : torch.device
         Where the networks live.
     """
 
     name: ClassVar[str]
     config_class: ClassVar[type[AlgorithmConfig]]
+    # The columns of a buffer that `learn` needs.
+    columns: ClassVar[tuple[str, ...]] = COLUMNS
+    # Hyperparameters of other published code by name, such as Tianshou's.
+    presets: ClassVar[Mapping[str, AlgorithmConfig]] = {}
 
     def __init__(
         self, problem: ProblemSpec, config: ConfigT, generator: np.random.Generator, device: torch.device
@@ -138,71 +88,109 @@ class Algorithm(ABC, Generic[ConfigT]):
         self.problem = problem
         self.config = config
         self.device = device
-        self.network = self.make_network().to(device)
-        self.target_network = copy.deepcopy(self.network).requires_grad_(False)
-        # On CPUs the fused step takes a fifth of the time of the plain one.
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.lr, eps=config.adam_eps, fused=True)
         self.num_updates = 0
-        self.policy = EpsilonGreedyPolicy(
-            self.act_values,
-            problem.num_actions,
+        self._standardize = _Standardizer(problem, device) if config.norm_obs else None
+        self.build()
+        self.noise = Noise(device)
+        self.policy = ExploringPolicy(
+            self.choose_by_array,
+            problem.actions,
             generator,
             eps_training=config.eps_inference,
             eps_inference=config.eps_inference,
+            samples_inference=self.samples_inference,
         )
 
     @classmethod
-    @abstractmethod
-    def recommended(cls, problem: ProblemSpec) -> ConfigT:
-        """Return hyperparameters that suit images or vectors, whichever the problem has."""
+    def recommended(cls, problem: ProblemSpec) -> AlgorithmConfig:
+        """Return the config's defaults, the paper's; overridden where these do not suit every problem."""
+        return cls.config_class()
+
+    @classmethod
+    def recommended_training(cls, problem: ProblemSpec) -> dict[str, Any]:
+        """Return settings of the offline trainer that differ from its defaults, such as ``epoch``."""
+        return {"update_per_epoch": 10_000} if problem.is_pixels else {}
 
     @abstractmethod
-    def make_network(self) -> nn.Module:
-        """Return the network whose parameters are trained."""
+    def build(self) -> None:
+        """Make networks, target networks and optimizers."""
 
     @abstractmethod
-    def loss(self, batch: TransitionBatch) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-        """Return the scalar to descend and scalars to log."""
+    def learn(self, batch: TransitionBatch) -> Metrics:
+        """Take one training step; return losses and the like, detached.
+
+        Observations are standardized already if `norm_obs` asks for it; `num_updates` counts this step.
+        """
 
     @abstractmethod
-    def action_values(self, observations: torch.Tensor) -> torch.Tensor:
-        """Return what the policy maximises, float32 (B, A); -inf forbids an action."""
+    def choose(self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool) -> torch.Tensor:
+        """Return actions for observations on the device, without gradient; see `rlbuffers_train.policy.Chooser`."""
 
-    def update(self, batch: TransitionBatch) -> dict[str, float]:
-        """Take one step of Adam on a batch; return the loss and its parts by name."""
-        loss, parts = self.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+    @property
+    def samples_inference(self) -> bool:
+        """Whether the policy draws from its distribution in evaluation; by default it acts on the mode."""
+        return False
+
+    @property
+    def gamma(self) -> float:
+        """Discount of one step; 1 for methods without values."""
+        return self.config.gamma if isinstance(self.config, DiscountedConfig) else 1.0
+
+    @property
+    def n_step(self) -> int | None:
+        """Number of rewards that are summed; None for single transitions."""
+        config: AlgorithmConfig = self.config
+        return config.n_step if isinstance(config, DiscountedConfig) and config.n_step > 1 else None
+
+    def update(self, batch: TransitionBatch) -> Metrics:
+        """Take one training step on a batch as it was drawn; return losses and the like by name."""
         self.num_updates += 1
-        if self.num_updates % self.config.target_update_freq == 0:
-            self.target_network.load_state_dict(self.network.state_dict())
-        return {"loss": loss.item(), **{name: part.item() for name, part in parts.items()}}
+        if self._standardize is not None:
+            batch = batch._replace(
+                observations=self._standardize(batch.observations),
+                next_observations=self._standardize(batch.next_observations),
+            )
+        return self.learn(batch)
 
-    def act_values(self, observations: Array) -> Array:
-        """Return `action_values` of NumPy observations (num_envs, *obs) as an array (num_envs, A)."""
-        with torch.no_grad():
-            values: Array = self.action_values(to_tensor(observations, self.device)).cpu().numpy()
-        return values
+    @torch.no_grad()
+    def choose_by_array(self, observations: Array, generator: np.random.Generator, *, samples: bool) -> Array:
+        """Return `choose`'s actions for NumPy observations (num_envs, *obs), as an array."""
+        actions: Array = self.choose(self.to_inputs(observations), generator, samples=samples).cpu().numpy()
+        return actions
+
+    def to_inputs(self, observations: Array) -> torch.Tensor:
+        """Return NumPy observations (num_envs, *obs) on the device, standardized if the config asks for it."""
+        tensor = observation_tensor(observations, self.device)
+        return tensor if self._standardize is None else self._standardize(tensor)
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            name: part
+            for name, part in vars(self).items()
+            if isinstance(part, nn.Module | torch.optim.Optimizer | Noise)
+        }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return weights, target weights, optimizer and update count: tensors, numbers and dicts of them."""
-        return {
-            "network": self.network.state_dict(),
-            "target_network": self.target_network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "num_updates": self.num_updates,
-        }
+        """Return weights, optimizers, noise and update count: tensors, numbers and dicts of them."""
+        return {"num_updates": self.num_updates, **{name: part.state_dict() for name, part in self._parts().items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
-        self.network.load_state_dict(state["network"])
-        self.target_network.load_state_dict(state["target_network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         self.num_updates = int(state["num_updates"])
 
 
-def config_with(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
-    """Return `config` with the values of `changes` that are not None."""
-    given = {name: value for name, value in changes.items() if value is not None}
-    return type(config).from_json({**config.to_json(), **given})
+class _Standardizer:
+    """Subtracts the mean of the data's observations and divides by their spread."""
+
+    def __init__(self, problem: ProblemSpec, device: torch.device) -> None:
+        statistics = problem.statistics
+        if not isinstance(statistics, ObservationStatistics) or problem.is_pixels:
+            raise UsageError("there are no statistics of observations to standardize by; pass --norm-obs 0")
+        self._mean = torch.tensor(statistics.mean, dtype=torch.float32, device=device)
+        self._scale = 1.0 / (torch.tensor(statistics.std, dtype=torch.float32, device=device) + _NORM_EPS)
+
+    def __call__(self, observations: torch.Tensor) -> torch.Tensor:
+        """Map (B, *obs) to float32 (B, F)."""
+        return (observations.flatten(start_dim=1) - self._mean) * self._scale

@@ -21,59 +21,56 @@ the moving average, so that images and vectors follow one rule.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch.nn import functional as F
 
-from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig, ProblemSpec
+from rlbuffers_train.algorithms.base import Metrics
+from rlbuffers_train.algorithms.one_network import TargetNetworkAlgorithm, TargetNetworkConfig
 from rlbuffers_train.batch import TransitionBatch
-from rlbuffers_train.networks import ValueAndImitationNetwork
+from rlbuffers_train.networks.discrete import TwoHeadedNetwork
+from rlbuffers_train.networks.features import make_features
+from rlbuffers_train.problem import ProblemSpec
+from rlbuffers_train.settings import setting
 from rlbuffers_train.targets import td_target
 
-__all__ = ["BCQConfig", "DiscreteBCQ"]
+__all__ = ["DiscreteBCQ", "DiscreteBCQConfig"]
 
 
-@dataclass(frozen=True)
-class BCQConfig(AlgorithmConfig):
-    """Hyperparameters; the defaults are the paper's for Atari.
+@dataclass(frozen=True, kw_only=True)
+class DiscreteBCQConfig(TargetNetworkConfig):
+    """Hyperparameters; the defaults are the authors' for Atari."""
 
-    Parameters
-    ----------
-    unlikely_action_threshold : float
-        tau of equation (1), in [0, 1): 0 is Q-learning, near 1 is behavioral cloning.
-    imitation_logits_penalty : float
-        Weight of the squared logits in equation (4).
-    """
-
-    lr: float = 6.25e-5
-    adam_eps: float = 1.5e-4
-    batch_size: int = 32
-    gamma: float = 0.99
-    target_update_freq: int = 8000
-    hidden_sizes: tuple[int, ...] = (512,)
-    eps_inference: float = 0.001
-    unlikely_action_threshold: float = 0.3
-    imitation_logits_penalty: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require(0 <= self.unlikely_action_threshold < 1, "unlikely_action_threshold must lie in [0, 1)")
+    lr: float = setting(6.25e-5, "Learning rate of Adam.", above=0)
+    adam_eps: float = setting(1.5e-4, "Added to the denominator of Adam's step.", above=0)
+    batch_size: int = setting(32, "Transitions in an update.", at_least=1)
+    target_update_freq: int = setting(8000, "Updates from one copy of the target network to the next.", at_least=1)
+    hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", at_least=1)
+    eps_inference: float = setting(0.001, "Share of random actions in evaluation.", at_least=0, at_most=1)
+    unlikely_action_threshold: float = setting(
+        0.3,
+        "tau: actions less likely than this, relative to the likeliest, are not considered; 0 is Q-learning.",
+        at_least=0,
+        below=1,
+    )
+    imitation_logits_penalty: float = setting(0.01, "Weight of the squared imitation logits.", at_least=0)
 
 
-class DiscreteBCQ(Algorithm[BCQConfig]):
+class DiscreteBCQ(TargetNetworkAlgorithm[DiscreteBCQConfig]):
     """See the module's docstring."""
 
     name = "bcq"
-    config_class = BCQConfig
+    config_class = DiscreteBCQConfig
+    presets: ClassVar = {"tianshou": DiscreteBCQConfig(adam_eps=1e-8)}
 
     @classmethod
-    def recommended(cls, problem: ProblemSpec) -> BCQConfig:
+    def recommended(cls, problem: ProblemSpec) -> DiscreteBCQConfig:
         """Return the paper's hyperparameters for images, and some that learn quickly for vectors."""
         if problem.is_pixels:
-            return BCQConfig()
-        return BCQConfig(
+            return DiscreteBCQConfig()
+        return DiscreteBCQConfig(
             lr=1e-3,
             adam_eps=1e-8,
             batch_size=128,
@@ -82,13 +79,11 @@ class DiscreteBCQ(Algorithm[BCQConfig]):
             eps_inference=0.0,
         )
 
-    def make_network(self) -> ValueAndImitationNetwork:
+    def make_network(self) -> TwoHeadedNetwork:
         """Return Q and the logits of G over shared features."""
-        return ValueAndImitationNetwork(
-            self.problem.make_features(), self.config.hidden_sizes, self.problem.num_actions
-        )
+        return TwoHeadedNetwork(make_features(self.problem), self.config.hidden_sizes, self.problem.num_actions)
 
-    def action_values(self, observations: torch.Tensor) -> torch.Tensor:
+    def action_scores(self, observations: torch.Tensor) -> torch.Tensor:
         """Return Q, with -inf for the actions that the behavior policy is unlikely to take."""
         values, logits = self.network(observations)
         log_ratio = logits - logits.max(dim=1, keepdim=True).values  # log G(a|s) / max_b G(b|s)
@@ -98,11 +93,11 @@ class DiscreteBCQ(Algorithm[BCQConfig]):
         likely: torch.Tensor = values.masked_fill(log_ratio <= log_threshold, -math.inf)  # Eq. 1
         return likely
 
-    def loss(self, batch: TransitionBatch) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+    def loss(self, batch: TransitionBatch) -> tuple[torch.Tensor, Metrics]:
         """Return equation (4) and its parts."""
         actions = batch.actions.unsqueeze(1)  # (B, 1)
         with torch.no_grad():
-            next_actions = self.action_values(batch.next_observations).argmax(dim=1, keepdim=True)  # Eq. 2
+            next_actions = self.action_scores(batch.next_observations).argmax(dim=1, keepdim=True)  # Eq. 2
             next_values, _ = self.target_network(batch.next_observations)
             next_values = next_values.gather(1, next_actions).squeeze(1)
             targets = td_target(batch.rewards, batch.discounts, next_values)  # Eq. 3

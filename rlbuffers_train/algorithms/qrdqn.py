@@ -13,57 +13,55 @@ rho is the quantile Huber loss with kappa = 1, see `rlbuffers_train.targets`.
 
 Departures from the paper: n-step returns (r is a sum of n discounted rewards and gamma is raised to
 n), several environments at once, and the hyperparameters of Tianshou's ``atari_qrdqn`` example,
-which made the data that offline results are compared on. Unlike that example, which also chooses a*
-with the online network, (2) is the paper's; and pixels are divided by 255.
+which made the data that offline results are compared on. That example chooses a* with the online
+network, as Double DQN does: `double_q`. Pixels are divided by 255.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
 import torch
 
-from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig, ProblemSpec
+from rlbuffers_train.algorithms.base import Metrics
+from rlbuffers_train.algorithms.one_network import TargetNetworkAlgorithm, TargetNetworkConfig
 from rlbuffers_train.batch import TransitionBatch
-from rlbuffers_train.networks import QuantileNetwork
+from rlbuffers_train.networks.discrete import QuantileNetwork
+from rlbuffers_train.networks.features import make_features
+from rlbuffers_train.problem import ProblemSpec
+from rlbuffers_train.settings import setting
 from rlbuffers_train.targets import quantile_huber_loss, quantile_midpoints, td_target
 
-__all__ = ["QRDQN", "QRDQNConfig"]
+__all__ = ["QRDQN", "QRDQNConfig", "taken"]
 
 
-@dataclass(frozen=True)
-class QRDQNConfig(AlgorithmConfig):
-    """Hyperparameters; the defaults are for Atari.
+@dataclass(frozen=True, kw_only=True)
+class QRDQNConfig(TargetNetworkConfig):
+    """Hyperparameters; the defaults are for Atari."""
 
-    Parameters
-    ----------
-    num_quantiles : int
-        K.
-    """
-
-    lr: float = 1e-4
-    adam_eps: float = 1e-8
-    batch_size: int = 32
-    gamma: float = 0.99
-    target_update_freq: int = 500
-    hidden_sizes: tuple[int, ...] = (512,)
-    eps_inference: float = 0.005
-    num_quantiles: int = 200
+    lr: float = setting(1e-4, "Learning rate of Adam.", above=0)
+    batch_size: int = setting(32, "Transitions in an update.", at_least=1)
+    target_update_freq: int = setting(500, "Updates from one copy of the target network to the next.", at_least=1)
+    hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", at_least=1)
+    eps_inference: float = setting(0.005, "Share of random actions in evaluation.", at_least=0, at_most=1)
+    n_step: int = setting(3, "Rewards summed before bootstrapping.", at_least=1)
+    num_quantiles: int = setting(200, "K: quantiles of the return.", at_least=1)
+    double_q: bool = setting(False, "Whether the online network chooses the next action (0 or 1).")
 
 
-class QRDQN(Algorithm[QRDQNConfig]):
+class QRDQN(TargetNetworkAlgorithm[QRDQNConfig]):
     """See the module's docstring."""
 
     name = "qrdqn"
-    config_class = QRDQNConfig
+    config_class: ClassVar[type[QRDQNConfig]] = QRDQNConfig
+    presets: ClassVar[Mapping[str, QRDQNConfig]] = {"tianshou": QRDQNConfig(double_q=True)}
 
-    def __init__(
-        self, problem: ProblemSpec, config: QRDQNConfig, generator: np.random.Generator, device: torch.device
-    ) -> None:
-        super().__init__(problem, config, generator, device)
-        self._midpoints = quantile_midpoints(config.num_quantiles).to(device)
+    def build(self) -> None:
+        """Make networks, target networks and optimizers."""
+        super().build()
+        self._midpoints = quantile_midpoints(self.config.num_quantiles).to(self.device)
 
     @classmethod
     def recommended(cls, problem: ProblemSpec) -> QRDQNConfig:
@@ -76,27 +74,36 @@ class QRDQN(Algorithm[QRDQNConfig]):
             target_update_freq=50,
             hidden_sizes=(128, 128),
             eps_inference=0.0,
+            n_step=5,
             num_quantiles=20,
         )
 
     def make_network(self) -> QuantileNetwork:
         """Return theta of the module's docstring."""
         config = self.config
-        features = self.problem.make_features()
+        features = make_features(self.problem)
         return QuantileNetwork(features, config.hidden_sizes, self.problem.num_actions, config.num_quantiles)
 
-    def action_values(self, observations: torch.Tensor) -> torch.Tensor:
+    def action_scores(self, observations: torch.Tensor) -> torch.Tensor:
         """Return the means of the quantiles."""
         values: torch.Tensor = self.network(observations).mean(dim=2)  # Eq. 1
         return values
 
-    def loss(self, batch: TransitionBatch) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+    def loss(self, batch: TransitionBatch) -> tuple[torch.Tensor, Metrics]:
         """Return equation (4)."""
-        rows = torch.arange(len(batch.actions), device=self.device)
+        quantiles = self.network(batch.observations)  # (B, A, K)
+        return self.quantile_loss(quantiles, batch), {"mean_value": taken(quantiles, batch.actions).mean()}
+
+    def quantile_loss(self, quantiles: torch.Tensor, batch: TransitionBatch) -> torch.Tensor:
+        """Return equation (4) for quantiles (B, A, K) of the batch's observations."""
         with torch.no_grad():
             next_quantiles = self.target_network(batch.next_observations)  # (B, A, K)
-            next_actions = next_quantiles.mean(dim=2).argmax(dim=1)  # Eq. 2
-            targets = td_target(batch.rewards, batch.discounts, next_quantiles[rows, next_actions])  # Eq. 3
-        quantiles = self.network(batch.observations)[rows, batch.actions]  # (B, K)
-        loss = quantile_huber_loss(quantiles, targets, self._midpoints).mean()  # Eq. 4
-        return loss, {"mean_value": quantiles.mean()}
+            judge = self.network(batch.next_observations) if self.config.double_q else next_quantiles
+            next_actions = judge.mean(dim=2).argmax(dim=1)  # Eq. 2
+            targets = td_target(batch.rewards, batch.discounts, taken(next_quantiles, next_actions))  # Eq. 3
+        return quantile_huber_loss(taken(quantiles, batch.actions), targets, self._midpoints).mean()  # Eq. 4
+
+
+def taken(quantiles: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+    """Return the quantiles of one action in each row, (B, A, K) to (B, K)."""
+    return quantiles[torch.arange(len(actions), device=actions.device), actions]

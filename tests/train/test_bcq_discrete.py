@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from rlbuffers.errors import UsageError
-from rlbuffers_train.algorithms.base import ProblemSpec
-from rlbuffers_train.algorithms.bcq_discrete import BCQConfig, DiscreteBCQ
+from rlbuffers_train.algorithms.bcq_discrete import DiscreteBCQ, DiscreteBCQConfig
 from rlbuffers_train.batch import TransitionBatch, make_batch
+from rlbuffers_train.problem import DiscreteActions, ProblemSpec
 
 CPU = torch.device("cpu")
-PROBLEM = ProblemSpec((3,), "float32", 4)
-CONFIG = BCQConfig(lr=0.01, adam_eps=1e-3, batch_size=16, gamma=0.9, target_update_freq=2, hidden_sizes=(8,))
+PROBLEM = ProblemSpec((3,), "float32", DiscreteActions(4))
+CONFIG = DiscreteBCQConfig(lr=0.01, adam_eps=1e-3, batch_size=16, gamma=0.9, target_update_freq=2, hidden_sizes=(8,))
 Weights = dict[str, np.ndarray]
 
 
@@ -32,7 +32,7 @@ def make_columns(seed: int, size: int = 16) -> dict[str, np.ndarray]:
     }
 
 
-def make_algorithm(config: BCQConfig = CONFIG, seed: int = 0) -> DiscreteBCQ:
+def make_algorithm(config: DiscreteBCQConfig = CONFIG, seed: int = 0) -> DiscreteBCQ:
     torch.manual_seed(seed)
     return DiscreteBCQ(PROBLEM, config, np.random.default_rng(seed), CPU)
 
@@ -57,14 +57,14 @@ def backward(weights: Weights, name: str, inputs: np.ndarray, hidden: np.ndarray
 
 
 def slow_loss_and_gradient(
-    weights: Weights, target_weights: Weights, columns: dict[str, np.ndarray], config: BCQConfig
+    weights: Weights, target_weights: Weights, columns: dict[str, np.ndarray], config: DiscreteBCQConfig
 ) -> tuple[float, Weights]:
     observations, following = columns["observations"].astype(float), columns["next_observations"].astype(float)
     size = len(observations)
     values_hidden, values = head(weights, "value_head", observations)
-    logits_hidden, logits = head(weights, "imitation_head", observations)
+    logits_hidden, logits = head(weights, "policy_head", observations)
     _, next_values = head(weights, "value_head", following)
-    _, next_logits = head(weights, "imitation_head", following)
+    _, next_logits = head(weights, "policy_head", following)
     _, target_values = head(target_weights, "value_head", following)
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     loss, value_slope, logit_slope = 0.0, np.zeros_like(values), np.zeros_like(logits)
@@ -84,7 +84,7 @@ def slow_loss_and_gradient(
         logit_slope[row] = (probabilities[row] - np.eye(4)[action]) / size
         logit_slope[row] += config.imitation_logits_penalty * 2 * logits[row] / logits.size
     gradient = backward(weights, "value_head", observations, values_hidden, value_slope)
-    gradient |= backward(weights, "imitation_head", observations, logits_hidden, logit_slope)
+    gradient |= backward(weights, "policy_head", observations, logits_hidden, logit_slope)
     return loss, gradient
 
 
@@ -134,9 +134,9 @@ def test_updates_equal_numpy_with_adam_by_hand() -> None:
 def test_unlikely_actions_are_never_chosen() -> None:
     algorithm = make_algorithm()
     observations = make_columns(5, 200)["observations"]
-    _, logits = head(weights_of(algorithm.network), "imitation_head", observations.astype(float))
+    _, logits = head(weights_of(algorithm.network), "policy_head", observations.astype(float))
     likelihoods = np.exp(logits - logits.max(1, keepdims=True))
-    values = algorithm.act_values(observations)
+    values = algorithm.score_actions(observations)
     np.testing.assert_array_equal(np.isneginf(values), likelihoods <= 0.3)
 
 
@@ -148,7 +148,7 @@ def test_threshold_trades_imitation_for_value(threshold: float, chosen: int) -> 
             parameter.zero_()
             if name == "value_head.2.bias":
                 parameter.copy_(torch.tensor([0.0, 3.0, 2.0, 1.0]))
-            if name == "imitation_head.2.bias":
+            if name == "policy_head.2.bias":
                 parameter.copy_(torch.tensor([1.0, 0.25, 0.5, 0.5]).log())
     assert algorithm.policy.act(np.zeros((1, 3), np.float32)).tolist() == [chosen]
 
@@ -167,13 +167,13 @@ def test_a_timeout_bootstraps_and_a_terminal_does_not() -> None:
 
 
 def test_images_get_the_papers_hyperparameters() -> None:
-    problem = ProblemSpec((4, 84, 84), "uint8", 4)
+    problem = ProblemSpec((4, 84, 84), "uint8", DiscreteActions(4))
     config = DiscreteBCQ.recommended(problem)
     assert (config.lr, config.batch_size, config.gamma, config.target_update_freq) == (6.25e-5, 32, 0.99, 8000)
     assert (config.unlikely_action_threshold, config.imitation_logits_penalty) == (0.3, 0.01)
     algorithm = DiscreteBCQ(problem, config, np.random.default_rng(0), CPU)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 84, 84), np.uint8)
-    assert algorithm.act_values(pixels).shape == (2, 4)
+    assert algorithm.score_actions(pixels).shape == (2, 4)
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,18 @@ import torch
 
 import rlbuffers_train.checkpoint as checkpoint_module
 from rlbuffers.errors import BufferNotFoundError, FormatError, RlbuffersError
-from rlbuffers_train.algorithms.base import ProblemSpec
-from rlbuffers_train.algorithms.bcq_discrete import BCQConfig, DiscreteBCQ
+from rlbuffers_train.algorithms.bcq_discrete import DiscreteBCQ, DiscreteBCQConfig
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, file_sha256, load_checkpoint, save_checkpoint
+from rlbuffers_train.problem import DiscreteActions, ProblemSpec
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def algorithm() -> DiscreteBCQ:
-    config = BCQConfig(hidden_sizes=(4,))
-    made = DiscreteBCQ(ProblemSpec((2,), "float32", 3), config, np.random.default_rng(0), CPU)
+    config = DiscreteBCQConfig(hidden_sizes=(4,))
+    made = DiscreteBCQ(ProblemSpec((2,), "float32", DiscreteActions(3)), config, np.random.default_rng(0), CPU)
     rng = np.random.default_rng(0)
     columns = {
         "observations": rng.normal(size=(4, 2)).astype(np.float32),
@@ -74,7 +74,7 @@ def test_what_is_saved_is_loaded(checkpoint: Checkpoint, algorithm: DiscreteBCQ,
     built = build_algorithm(loaded, np.random.default_rng(0), CPU)
     assert built.num_updates == 1
     observations = np.ones((2, 2), np.float32)
-    np.testing.assert_array_equal(built.act_values(observations), algorithm.act_values(observations))
+    np.testing.assert_array_equal(built.score_actions(observations), algorithm.score_actions(observations))
     assert [entry["step"] for entry in built.state_dict()["optimizer"]["state"].values()] == [1] * 8
 
 
@@ -147,7 +147,7 @@ def test_another_version_is_refused(checkpoint: Checkpoint, tmp_path: Path, monk
 
 
 def test_weights_of_other_shapes_are_refused(checkpoint: Checkpoint) -> None:
-    other = replace(checkpoint, problem=ProblemSpec((2,), "float32", 5))
+    other = replace(checkpoint, problem=ProblemSpec((2,), "float32", DiscreteActions(5)))
     with pytest.raises(FormatError, match="do not fit"):
         build_algorithm(other, np.random.default_rng(0), CPU)
 

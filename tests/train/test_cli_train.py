@@ -43,15 +43,16 @@ def test_trains_and_resumes(make_signal_buffer: Callable[..., Path], tmp_path: P
     result = run(*asked, "--epoch", "1", "--update-per-epoch", "20", "--eval-episodes", "3", "--lr", "0.001")
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
-    assert lines[0] == "bcq: Fujimoto et al. 2019, Benchmarking Batch Deep RL Algorithms, arXiv:1910.01708"
-    assert lines[3].startswith("epoch 1  step 20  return ")
-    assert "(3 episodes)" in lines[3]
-    assert lines[4].startswith("last epoch: return ")
-    assert lines[5].startswith("best epoch (1): return ")
-    assert "waiting for data" in lines[6]
-    assert "update" in lines[6]
-    assert "evaluation" in lines[6]
-    assert lines[7] == f"files: {logdir}"
+    assert lines[0] == "Training bcq"
+    assert lines[1] == "bcq: Fujimoto et al. 2019, Benchmarking Batch Deep RL Algorithms, arXiv:1910.01708"
+    assert lines[4].startswith("epoch 1  step 20  return ")
+    assert "(3 episodes)" in lines[4]
+    assert lines[5].startswith("last epoch: return ")
+    assert lines[6].startswith("best epoch (1): return ")
+    assert "waiting for data" in lines[7]
+    assert "update" in lines[7]
+    assert "evaluation" in lines[7]
+    assert lines[8] == f"files: {logdir}"
     result = run("bcq", "--resume-path", str(logdir / "last.pth"), "--epoch", "2")
     assert result.exit_code == 0, result.output
     assert "epoch 2  step 40" in result.output

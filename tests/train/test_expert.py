@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from rlbuffers.errors import UsageError
-from rlbuffers_train.algorithms.base import ProblemSpec
 from rlbuffers_train.algorithms.qrdqn import QRDQN
 from rlbuffers_train.checkpoint import load_checkpoint
 from rlbuffers_train.expert import load_policy, train_online, train_qrdqn
 from rlbuffers_train.interrupts import TrainingInterrupted
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
-from rlbuffers_train.policy import EpsilonGreedyPolicy
+from rlbuffers_train.policy import ExploringPolicy
+from rlbuffers_train.problem import DiscreteActions, ProblemSpec
 from rlbuffers_train.training_request import TrainingRequest
 
 SETTINGS = {
@@ -57,13 +57,13 @@ def test_explores_while_collecting_and_not_while_evaluating(
     signal_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    act = EpsilonGreedyPolicy.act
+    act = ExploringPolicy.act
 
-    def spy(policy: EpsilonGreedyPolicy, observations: np.ndarray) -> np.ndarray:
+    def spy(policy: ExploringPolicy, observations: np.ndarray) -> np.ndarray:
         seen.append((policy.is_within_training_step, policy.eps))
         return act(policy, observations)
 
-    monkeypatch.setattr(EpsilonGreedyPolicy, "act", spy)
+    monkeypatch.setattr(ExploringPolicy, "act", spy)
     train_online(request(signal_task, tmp_path / "run", epoch=1, stop_at=100.0))
     collecting, evaluating = seen[:100], seen[100:]
     assert [flag for flag, _ in collecting] == [True] * 100
@@ -115,13 +115,13 @@ def test_resuming_refuses_changes(signal_task: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"was trained in Signal-v0, not in CartPole-v1"):
         train_online(replace(again, task="CartPole-v1"))
     with pytest.raises(UsageError, match="--n-step is 5"):
-        train_online(replace(again, settings={"n_step": 2}))
+        train_online(replace(again, hyperparameters={"n_step": 2}))
     with pytest.raises(UsageError, match="--num-quantiles is 5"):
         train_online(replace(again, hyperparameters={"num_quantiles": 6}))
 
 
 def test_continuous_actions_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Pendulum-v1 has box actions"):
+    with pytest.raises(UsageError, match="qrdqn is for discrete actions, and the actions here are box"):
         train_qrdqn("Pendulum-v1", logdir=tmp_path)
 
 
@@ -146,9 +146,9 @@ def test_nothing_is_lost_when_an_evaluation_is_interrupted(
 
 
 def test_images_get_the_references_hyperparameters() -> None:
-    problem = ProblemSpec((4, 84, 84), "uint8", 6)
+    problem = ProblemSpec((4, 84, 84), "uint8", DiscreteActions(6))
     config, settings = QRDQN.recommended(problem), recommended_settings(problem, "PongNoFrameskip-v4")
     assert (config.num_quantiles, config.lr, config.batch_size, config.target_update_freq) == (200, 1e-4, 32, 500)
-    assert (settings.num_envs, settings.n_step, settings.update_per_step) == (10, 3, 0.1)
+    assert (settings.num_envs, config.n_step, settings.update_per_step) == (10, 3, 0.1)
     assert (settings.eps_start, settings.eps_end, settings.eps_decay_steps) == (1.0, 0.05, 1_000_000)
     assert (settings.replay_capacity, settings.min_history, settings.stop_at) == (100_000, 320, 20.0)

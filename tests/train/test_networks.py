@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from rlbuffers_train.batch import make_batch
-from rlbuffers_train.networks import FlatFeatures, PixelFeatures, QuantileNetwork, ValueAndImitationNetwork
+from rlbuffers_train.networks.discrete import QuantileNetwork, TwoHeadedNetwork
+from rlbuffers_train.networks.features import FlatFeatures, PixelFeatures
 
 CPU = torch.device("cpu")
 
@@ -25,7 +26,7 @@ def test_output_shapes() -> None:
     vectors = torch.zeros((3, 2, 2))
     quantiles = QuantileNetwork(FlatFeatures((2, 2)), (8,), 5, 7)(vectors)
     assert quantiles.shape == (3, 5, 7)
-    values, logits = ValueAndImitationNetwork(FlatFeatures((2, 2)), (8,), 5)(vectors)
+    values, logits = TwoHeadedNetwork(FlatFeatures((2, 2)), (8,), 5)(vectors)
     assert values.shape == logits.shape == (3, 5)
 
 

@@ -3,18 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlbuffers_train.policy import EpsilonGreedyPolicy
+from rlbuffers_train.policy import ExploringPolicy
+from rlbuffers_train.problem import DiscreteActions
 from rlbuffers_train.trainer import within_training_step
 
 OBSERVATIONS = np.zeros((4000, 1), np.float32)
 
 
-def make_policy(eps_training: float = 1.0, eps_inference: float = 0.0, seed: int = 0) -> EpsilonGreedyPolicy:
-    def values(observations: np.ndarray) -> np.ndarray:
-        return np.tile(np.array([0.0, 0.0, 1.0, -np.inf]), (len(observations), 1))
+def make_policy(eps_training: float = 1.0, eps_inference: float = 0.0, seed: int = 0) -> ExploringPolicy:
+    def choose(observations: np.ndarray, generator: np.random.Generator, *, samples: bool) -> np.ndarray:
+        return np.full(len(observations), 2)
 
     generator = np.random.default_rng(seed)
-    return EpsilonGreedyPolicy(values, 4, generator, eps_training=eps_training, eps_inference=eps_inference)
+    actions = DiscreteActions(4)
+    return ExploringPolicy(choose, actions, generator, eps_training=eps_training, eps_inference=eps_inference)
 
 
 def test_exploration_follows_the_flag() -> None:

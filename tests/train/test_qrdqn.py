@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from rlbuffers_train.algorithms.base import ProblemSpec
 from rlbuffers_train.algorithms.qrdqn import QRDQN, QRDQNConfig
 from rlbuffers_train.batch import make_batch
+from rlbuffers_train.problem import DiscreteActions, ProblemSpec
 
 CPU = torch.device("cpu")
-PROBLEM = ProblemSpec((3,), "float32", 4)
+PROBLEM = ProblemSpec((3,), "float32", DiscreteActions(4))
 CONFIG = QRDQNConfig(lr=0.01, hidden_sizes=(8,), num_quantiles=5, target_update_freq=1000, eps_inference=0.0)
 
 
@@ -62,7 +62,7 @@ def test_acts_on_the_mean_of_the_quantiles() -> None:
     algorithm = make_algorithm()
     observations = make_columns(1, 20)["observations"]
     expected = quantiles_of(algorithm.network, observations).mean(axis=2)
-    np.testing.assert_allclose(algorithm.act_values(observations), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(algorithm.score_actions(observations), expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(algorithm.policy.act(observations), expected.argmax(axis=1))
 
 

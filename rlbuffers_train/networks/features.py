@@ -1,4 +1,4 @@
-"""Networks: image and vector features, and the heads that the algorithms put on them."""
+"""What turns observations into vectors, and fully connected layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-__all__ = ["FlatFeatures", "PixelFeatures", "QuantileNetwork", "ValueAndImitationNetwork", "mlp"]
+from rlbuffers_train.problem import ProblemSpec
+
+__all__ = ["FlatFeatures", "PixelFeatures", "make_features", "mlp"]
 
 # (filters, kernel size, stride) of Mnih et al. 2015, "Human-level control through deep RL".
 _NATURE_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
@@ -44,7 +46,7 @@ class PixelFeatures(nn.Module):
 
 
 class FlatFeatures(nn.Module):
-    """Observations that are vectors already: no parameters, only flattened and cast to float32."""
+    """Observations that are vectors already: no parameters, only flattened."""
 
     def __init__(self, observation_shape: Sequence[int]) -> None:
         super().__init__()
@@ -52,7 +54,7 @@ class FlatFeatures(nn.Module):
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Map (B, *obs) to float32 (B, num_features)."""
-        return observations.float().flatten(start_dim=1)
+        return observations.flatten(start_dim=1)
 
 
 def mlp(num_inputs: int, hidden_sizes: Sequence[int], num_outputs: int) -> nn.Sequential:
@@ -64,37 +66,7 @@ def mlp(num_inputs: int, hidden_sizes: Sequence[int], num_outputs: int) -> nn.Se
     return nn.Sequential(*layers, nn.Linear(sizes[-1], num_outputs))
 
 
-class QuantileNetwork(nn.Module):
-    """K quantiles of the return of each of A actions."""
-
-    def __init__(
-        self,
-        features: PixelFeatures | FlatFeatures,
-        hidden_sizes: Sequence[int],
-        num_actions: int,
-        num_quantiles: int,
-    ) -> None:
-        super().__init__()
-        self.features = features
-        self.head = mlp(features.num_features, hidden_sizes, num_actions * num_quantiles)
-        self._output_shape = (num_actions, num_quantiles)
-
-    def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Map (B, *obs) to quantiles, float32 (B, A, K)."""
-        outputs: torch.Tensor = self.head(self.features(observations))
-        return outputs.view(-1, *self._output_shape)
-
-
-class ValueAndImitationNetwork(nn.Module):
-    """Action values and the logits of the behavior policy, over shared features."""
-
-    def __init__(self, features: PixelFeatures | FlatFeatures, hidden_sizes: Sequence[int], num_actions: int) -> None:
-        super().__init__()
-        self.features = features
-        self.value_head = mlp(features.num_features, hidden_sizes, num_actions)
-        self.imitation_head = mlp(features.num_features, hidden_sizes, num_actions)
-
-    def forward(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Map (B, *obs) to action values and imitation logits, both float32 (B, A)."""
-        features = self.features(observations)
-        return self.value_head(features), self.imitation_head(features)
+def make_features(problem: ProblemSpec) -> PixelFeatures | FlatFeatures:
+    """Return what turns the observations of a problem into vectors."""
+    make = PixelFeatures if problem.is_pixels else FlatFeatures
+    return make(problem.observation_shape)

@@ -1,0 +1,47 @@
+"""The group of commands that the table of algorithms gives: a name, a line and the paper each."""
+
+from __future__ import annotations
+
+import click
+
+from rlbuffers_train.algorithms import AlgorithmEntry, algorithm_names, entries_of
+
+__all__ = ["train"]
+
+_KINDS = {"discrete": "discrete actions", "box": "continuous actions"}
+
+
+class _AlgorithmGroup(click.Group):
+    """Makes each command when it is asked for: only then are torch and the algorithm's file loaded."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return algorithm_names()
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in algorithm_names():
+            return None
+        from rlbuffers_cli.commands.train.running import algorithm_command
+
+        return algorithm_command(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for data, title in (("buffer", "From a buffer"), ("online", "In the environment itself")):
+            rows = []
+            for name in algorithm_names():
+                for number, entry in enumerate(entries_of(name)):
+                    if entry.data == data:
+                        rows += [("" if number else name, _about(entry)), ("", f"  {entry.paper}")]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _about(entry: AlgorithmEntry) -> str:
+    return f"{_KINDS[entry.actions]}: {entry.summary}"
+
+
+@click.command(cls=_AlgorithmGroup)
+def train() -> None:
+    """Train an algorithm on a buffer, or an expert that makes one.
+
+    Which variant runs follows from the actions in the data. `rlbuffers train NAME --help` lists the settings.
+    """

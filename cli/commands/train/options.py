@@ -1,0 +1,100 @@
+"""Command-line options from the settings that algorithms and trainers declare."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, fields
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rlbuffers_train.settings import Settings
+
+__all__ = ["options_of"]
+
+# Values by the problem they are recommended for, such as {"images": 32, "vectors": 128}.
+Defaults = Mapping[str, Any]
+
+
+class _Numbers(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """Whole numbers with commas between them."""
+
+    name = "n,n,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        try:
+            return tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of whole numbers such as 256,256", param, ctx)
+
+
+def options_of(
+    classes: Sequence[type[Settings]],
+    defaults: Callable[[str], Defaults],
+    leave_out: Sequence[str] = (),
+) -> list[click.Option]:
+    """Return an option for each field of some classes; one for fields of the same name.
+
+    Parameters
+    ----------
+    classes : sequence of Settings classes
+        Where fields are declared.
+    defaults : callable
+        Maps the name of a field to its values by the problem they are recommended for.
+    leave_out : sequence of str
+        Fields without an option.
+    """
+    options = {}
+    for settings_class in classes:
+        types = typing.get_type_hints(settings_class)
+        for one in fields(settings_class):
+            if one.name not in options and one.name not in leave_out:
+                options[one.name] = _option_of(one, types[one.name], defaults(one.name))
+    return list(options.values())
+
+
+def _option_of(one: Field[Any], kind: Any, defaults: Defaults) -> click.Option:
+    described = f"{one.metadata['about']}  [{_told(one, defaults)}]"
+    declaration = [f"--{one.name.replace('_', '-')}", one.name]
+    if kind is bool:
+        return click.Option(declaration, type=bool, is_flag=False, flag_value="1", metavar="0|1", help=described)
+    return click.Option(declaration, type=_click_type(one, kind), help=described)
+
+
+def _click_type(one: Field[Any], kind: Any) -> click.ParamType[Any]:
+    limits = one.metadata
+    if limits["choices"]:
+        return click.Choice(limits["choices"])
+    if typing.get_origin(kind) is tuple:
+        return _Numbers()
+    bounds = {
+        "min": _finite(max(limits["above"], limits["at_least"])),
+        "max": _finite(min(limits["below"], limits["at_most"])),
+        "min_open": limits["above"] > limits["at_least"],
+        "max_open": limits["below"] < limits["at_most"],
+    }
+    return click.IntRange(**bounds) if kind is int else click.FloatRange(**bounds)
+
+
+def _finite(bound: float) -> float | None:
+    return None if abs(bound) == float("inf") else bound
+
+
+def _told(one: Field[Any], defaults: Defaults) -> str:
+    """Word a default that is one value, or one for each kind of problem."""
+    if not defaults:
+        return "default: the task's" if one.default in (None, MISSING) else f"default: {_worded(one.default)}"
+    values = {problem: _worded(value) for problem, value in defaults.items()}
+    if len(set(values.values())) == 1:
+        return f"default: {next(iter(values.values()))}"
+    return "default: " + "; ".join(f"{problem} {value}" for problem, value in values.items())
+
+
+def _worded(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

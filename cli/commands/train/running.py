@@ -1,0 +1,134 @@
+"""The command of one algorithm: its options, and what it runs."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rlbuffers.optional import require
+from rlbuffers_cli.commands.train.options import Defaults, options_of
+from rlbuffers_train.algorithms import AlgorithmEntry, entries_of, load_algorithm
+
+__all__ = ["algorithm_command"]
+
+_EXIT_INTERRUPTED = 130
+_PATH = click.Path(path_type=Path)
+
+
+def algorithm_command(name: str) -> click.Command:
+    """Return the command of an algorithm; one name may stand for several kinds of action."""
+    require("torch", extra="train", purpose="Training")
+    from rlbuffers_train.offline import OfflineSettings
+    from rlbuffers_train.online_settings import OnlineSettings
+
+    entries = entries_of(name)
+    is_online = entries[0].data == "online"
+    classes = [load_algorithm(name, entry.actions) for entry in entries]
+    configs = [algorithm.config_class for algorithm in classes]
+    settings = OnlineSettings if is_online else OfflineSettings
+    presets = sorted({preset for algorithm in classes for preset in algorithm.presets})
+    recommended = _recommendations(entries, is_online)
+
+    def defaults(field: str) -> Defaults:
+        return {problem: values[field] for problem, values in recommended.items() if field in values}
+
+    own = options_of(configs, defaults)
+    common = options_of([settings], defaults, leave_out=["buffer"])
+    setting_names = [option.name for option in common]
+
+    def run(**given: Any) -> None:
+        _run(name, given, [str(option.name) for option in own], [str(setting) for setting in setting_names], is_online)
+
+    about = "\n\n".join(f"{entry.summary}.\n\n{entry.paper}" for entry in entries)
+    return click.Command(
+        name,
+        callback=run,
+        params=[*_general_options(is_online, presets), *own, *common],
+        help=about,
+        short_help=entries[0].summary,
+    )
+
+
+def _general_options(is_online: bool, presets: list[str]) -> list[click.Parameter]:
+    """Return the options that every algorithm has."""
+    from_buffer = [
+        click.Option(
+            ["--buffer"], type=_PATH, help="Data to train on.  [default: what `rlbuffers generate` wrote for the task]"
+        ),
+        click.Option(["--task"], help="Environment to evaluate in.  [default: the buffer's]"),
+    ]
+    in_environment = [click.Option(["--task"], help="Environment to train in.  [default: CartPole-v1 or Pendulum-v1]")]
+    others = [
+        click.Option(["--device"], default="auto", show_default=True, help="auto, cpu, cuda, ..."),
+        click.Option(["--logdir"], type=_PATH, help="Folder of the run; new by default."),
+        click.Option(["--resume-path"], type=_PATH, help="Checkpoint (last.pth) of a run to go on with."),
+    ]
+    if presets:
+        others.append(
+            click.Option(["--preset"], type=click.Choice(presets), help="Hyperparameters of another published code.")
+        )
+    return [*(in_environment if is_online else from_buffer), *others]
+
+
+def _recommendations(entries: list[AlgorithmEntry], is_online: bool) -> dict[str, dict[str, Any]]:
+    """Return what is recommended for each problem that the algorithms can have, by field."""
+    from rlbuffers_train.online_settings import recommended_settings
+    from rlbuffers_train.problem import BoxActions, DiscreteActions, ProblemSpec
+
+    found = {}
+    for entry in entries:
+        vectors = ProblemSpec(
+            (1,), "float32", DiscreteActions(2) if entry.actions == "discrete" else BoxActions((-1.0,), (1.0,))
+        )
+        images = ProblemSpec((4, 84, 84), "uint8", DiscreteActions(2))
+        if entry.actions == "discrete":
+            problems = {"images": images, "vectors": vectors}
+        else:
+            problems = {"continuous actions": vectors}
+        for told, problem in problems.items():
+            algorithm = load_algorithm(entry.name, entry.actions)
+            config = algorithm.recommended(problem)
+            values = {one.name: getattr(config, one.name) for one in fields(config)}
+            if is_online:
+                training = recommended_settings(problem, None)
+                values |= {one.name: getattr(training, one.name) for one in fields(training)}
+            else:
+                values |= {**_offline_defaults(), **algorithm.recommended_training(problem)}
+            found[told] = values
+    return found
+
+
+def _offline_defaults() -> dict[str, Any]:
+    from rlbuffers_train.offline import OfflineSettings
+
+    return OfflineSettings(buffer="").to_json()
+
+
+def _run(name: str, given: dict[str, Any], hyperparameters: list[str], settings: list[str], is_online: bool) -> None:
+    """Train, show how it goes, and print what came out."""
+    from rlbuffers_cli.console import console
+    from rlbuffers_train import LiveTable, TrainingInterrupted, TrainingRequest, train_offline, train_online
+
+    request = TrainingRequest(
+        name,
+        task=given["task"],
+        buffer=given.get("buffer"),
+        logdir=given["logdir"],
+        resume_path=given["resume_path"],
+        device=given["device"],
+        preset=given.get("preset"),
+        hyperparameters={field: given[field] for field in hyperparameters},
+        settings={field: given[field] for field in settings},
+    )
+    trainer = train_online if is_online else train_offline
+    try:
+        with LiveTable(console, f"Training {name}") as table:
+            summary = trainer(request, table)
+    except TrainingInterrupted as interruption:
+        click.echo(str(interruption), err=True)
+        raise click.exceptions.Exit(_EXIT_INTERRUPTED) from None
+    for line in summary.lines():
+        console.print(line, soft_wrap=True)

@@ -1,0 +1,68 @@
+"""Behavior cloning of discrete actions: classification of what the behavior policy did.
+
+D. Pomerleau: "ALVINN: An Autonomous Land Vehicle in a Neural Network", NIPS 1988, with the loss that every
+offline benchmark uses (numbering ours)::
+
+    loss = - mean log pi(a|s)                                                           (1)
+    act  = argmax_a pi(a|s)                                                             (2)
+
+What it reaches is what the others must beat. Nothing departs from Tianshou's ``atari_il`` but that pixels are
+divided by 255.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch.nn import functional as F
+
+from rlbuffers_train.algorithms.base import Metrics
+from rlbuffers_train.algorithms.one_network import OneNetworkAlgorithm, OneNetworkConfig
+from rlbuffers_train.batch import TransitionBatch
+from rlbuffers_train.networks.discrete import ActionScores
+from rlbuffers_train.networks.features import make_features
+from rlbuffers_train.problem import ProblemSpec
+from rlbuffers_train.settings import setting
+
+__all__ = ["DiscreteIL", "DiscreteILConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscreteILConfig(OneNetworkConfig):
+    """Hyperparameters; the defaults are for Atari."""
+
+    lr: float = setting(1e-4, "Learning rate of Adam.", above=0)
+    batch_size: int = setting(32, "Transitions in an update.", at_least=1)
+    hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", at_least=1)
+
+
+class DiscreteIL(OneNetworkAlgorithm[DiscreteILConfig]):
+    """See the module's docstring."""
+
+    name = "il"
+    config_class = DiscreteILConfig
+    presets: ClassVar = {"tianshou": DiscreteILConfig()}
+
+    @classmethod
+    def recommended(cls, problem: ProblemSpec) -> DiscreteILConfig:
+        """Return the reference's hyperparameters for images, and some that learn quickly for vectors."""
+        if problem.is_pixels:
+            return DiscreteILConfig()
+        return DiscreteILConfig(lr=1e-3, batch_size=128, hidden_sizes=(128, 128))
+
+    def make_network(self) -> ActionScores:
+        """Return the logits of pi."""
+        return ActionScores(make_features(self.problem), self.config.hidden_sizes, self.problem.num_actions)
+
+    def action_scores(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return the logits of pi."""
+        logits: torch.Tensor = self.network(observations)
+        return logits
+
+    def loss(self, batch: TransitionBatch) -> tuple[torch.Tensor, Metrics]:
+        """Return equation (1)."""
+        logits = self.network(batch.observations)
+        accuracy = (logits.argmax(dim=1) == batch.actions).float().mean()
+        return F.cross_entropy(logits, batch.actions), {"accuracy": accuracy}  # Eq. 1

@@ -1,0 +1,1 @@
+"""Networks that the algorithms wire together: one file for what sees, one for each kind of action."""

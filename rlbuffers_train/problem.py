@@ -1,0 +1,200 @@
+"""What networks and policies must know of a task: observations, their statistics, and actions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rlbuffers.errors import UsageError
+
+__all__ = ["ActionKind", "BoxActions", "DiscreteActions", "ObservationStatistics", "ProblemSpec", "actions_of_space"]
+
+Array = np.ndarray[Any, Any]
+ActionKind = str  # "discrete" or "box", the types of `rlbuffers.spaces`
+
+
+@dataclass(frozen=True)
+class DiscreteActions:
+    """Numbered choices.
+
+    Parameters
+    ----------
+    num_actions : int
+        From the spec of the action space, never from the actions that occur in data.
+    """
+
+    num_actions: int
+    kind: ClassVar[ActionKind] = "discrete"
+
+    def draw(self, count: int, generator: np.random.Generator) -> Array:
+        """Return uniformly random actions, int64 (count,)."""
+        return generator.integers(self.num_actions, size=count)
+
+    def __str__(self) -> str:
+        return f"{self.num_actions} actions"
+
+
+@dataclass(frozen=True)
+class BoxActions:
+    """Vectors of D numbers between finite bounds.
+
+    Parameters
+    ----------
+    low, high : tuple of float
+        Bounds of each of the D elements.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    kind: ClassVar[ActionKind] = "box"
+
+    def __post_init__(self) -> None:
+        if not self.low or not all(
+            low < high and math.isfinite(high - low) for low, high in zip(self.low, self.high, strict=True)
+        ):
+            raise UsageError(f"actions need finite bounds, low below high; got {self.low} and {self.high}")
+
+    @property
+    def size(self) -> int:
+        """D."""
+        return len(self.low)
+
+    def draw(self, count: int, generator: np.random.Generator) -> Array:
+        """Return uniformly random actions, float32 (count, D)."""
+        return generator.uniform(self.low, self.high, (count, self.size)).astype(np.float32)
+
+    @property
+    def center(self) -> Array:
+        """Middle between the bounds, float32 (D,)."""
+        center: Array = (np.array(self.low) + np.array(self.high)) / 2
+        return center.astype(np.float32)
+
+    @property
+    def half_range(self) -> Array:
+        """Distance from the middle to a bound, float32 (D,)."""
+        half_range: Array = (np.array(self.high) - np.array(self.low)) / 2
+        return half_range.astype(np.float32)
+
+    def __str__(self) -> str:
+        return f"vectors of {self.size} as actions"
+
+
+@dataclass(frozen=True)
+class ObservationStatistics:
+    """Mean and standard deviation of each element of an observation, flattened."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ProblemSpec:
+    """What networks must know of a task and of the data.
+
+    Parameters
+    ----------
+    observation_shape : tuple of int
+        Shape of one observation.
+    observation_dtype : str
+        Such as ``uint8``.
+    actions : DiscreteActions or BoxActions
+        What can be done.
+    statistics : ObservationStatistics or None
+        Of the observations in the data; None online, and for images.
+    """
+
+    observation_shape: tuple[int, ...]
+    observation_dtype: str
+    actions: DiscreteActions | BoxActions
+    statistics: ObservationStatistics | None = None
+
+    @property
+    def is_pixels(self) -> bool:
+        """Whether an observation is a stack of images: uint8 (frames, height, width)."""
+        return self.observation_dtype == "uint8" and len(self.observation_shape) == 3
+
+    @property
+    def num_actions(self) -> int:
+        """Number of discrete actions.
+
+        Raises
+        ------
+        UsageError
+            If actions are vectors.
+        """
+        if not isinstance(self.actions, DiscreteActions):
+            raise UsageError(f"discrete actions are needed, the task has {self.actions}")
+        return self.actions.num_actions
+
+    @property
+    def box(self) -> BoxActions:
+        """Bounds of actions that are vectors.
+
+        Raises
+        ------
+        UsageError
+            If actions are discrete.
+        """
+        if not isinstance(self.actions, BoxActions):
+            raise UsageError(f"actions that are vectors are needed, the task has {self.actions}")
+        return self.actions
+
+    def fits(self, other: ProblemSpec) -> bool:
+        """Whether a policy for `other` can see and act here; bounds may differ where only one side knows them."""
+        mine, theirs = self.actions, other.actions
+        if isinstance(mine, BoxActions) and isinstance(theirs, BoxActions):
+            return self.observation_shape == other.observation_shape and mine.size == theirs.size
+        return (self.observation_shape, mine) == (other.observation_shape, theirs)
+
+    def __str__(self) -> str:
+        return f"observations {self.observation_shape} and {self.actions}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values as JSON types."""
+        return {**asdict(self), "actions": {"type": self.actions.kind, **asdict(self.actions)}}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ProblemSpec:
+        """Build a problem from :meth:`to_json`'s result."""
+        actions = dict(values["actions"])
+        kinds = {"discrete": DiscreteActions, "box": BoxActions}
+        made = kinds[actions.pop("type")](**{name: _tupled(value) for name, value in actions.items()})
+        statistics = values["statistics"]
+        return cls(
+            observation_shape=tuple(values["observation_shape"]),
+            observation_dtype=str(values["observation_dtype"]),
+            actions=made,
+            statistics=statistics
+            and ObservationStatistics(**{name: _tupled(value) for name, value in statistics.items()}),
+        )
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def actions_of_space(space: Mapping[str, Any], shape: tuple[int, ...]) -> DiscreteActions | BoxActions | None:
+    """Return the actions that a column's space describes, or None where it gives no finite bounds.
+
+    Parameters
+    ----------
+    space : mapping
+        See `rlbuffers.spaces`.
+    shape : tuple of int
+        Of one action: () for discrete ones.
+    """
+    if space.get("type") == "discrete" and shape == () and not space.get("start"):
+        return DiscreteActions(int(space["n"]))
+    if space.get("type") != "box" or len(shape) != 1:
+        return None
+    bounds = []
+    for key in ("low", "high"):
+        values = np.broadcast_to(np.array(space.get(key), np.float64), shape)  # None becomes NaN
+        bounds.append(tuple(values.tolist()))
+    if not all(math.isfinite(value) for bound in bounds for value in bound):
+        return None
+    return BoxActions(*bounds)

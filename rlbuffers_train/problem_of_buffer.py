@@ -1,0 +1,89 @@
+"""What a buffer says of the problem that its data are from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rlbuffers.errors import UsageError
+from rlbuffers.reader import Buffer
+from rlbuffers.schema import ACTIONS, OBSERVATIONS, TERMINALS
+from rlbuffers_train.evaluation_task import problem_of_task
+from rlbuffers_train.problem import BoxActions, DiscreteActions, ObservationStatistics, ProblemSpec, actions_of_space
+
+__all__ = ["problem_of_buffer", "reward_scale_of"]
+
+# IQL's authors scale rewards so that returns span this.
+_RETURN_SPAN = 1000.0
+
+
+def problem_of_buffer(buffer: Buffer, task: str | None = None) -> ProblemSpec:
+    """Return the observations and actions of a buffer with one observation column.
+
+    Parameters
+    ----------
+    buffer : Buffer
+        The data.
+    task : str, optional
+        Environment whose action bounds hold where the buffer records none, as D4RL's files do not.
+
+    Raises
+    ------
+    UsageError
+        If the buffer has dict observations, actions of another kind, or no terminals.
+    """
+    columns = buffer.spec.columns
+    if OBSERVATIONS not in columns or TERMINALS not in columns:
+        raise UsageError(
+            f"{buffer.path}: training needs columns {OBSERVATIONS!r} and {TERMINALS!r}; "
+            f"the buffer has {', '.join(columns)}"
+        )
+    observations = columns[OBSERVATIONS]
+    return ProblemSpec(observations.shape, observations.dtype.name, _actions_of(buffer, task), _statistics_of(buffer))
+
+
+def _actions_of(buffer: Buffer, task: str | None) -> DiscreteActions | BoxActions:
+    column = buffer.spec.columns[ACTIONS]
+    actions = actions_of_space(column.space or {}, column.shape)
+    if actions is not None:
+        return actions
+    if column.dtype.kind == "f" and len(column.shape) == 1:
+        if task is None:
+            raise UsageError(f"{buffer.path} records no bounds of actions; pass --task, the environment that has them")
+        bounds = problem_of_task(task).actions
+        if isinstance(bounds, BoxActions) and (bounds.size,) == column.shape:
+            return bounds
+    raise UsageError(
+        f"{buffer.path}: numbered actions or vectors with bounds are needed; the spec says {column.to_json()}"
+        + (f" and {task} has other actions" if task else "")
+    )
+
+
+def _statistics_of(buffer: Buffer) -> ObservationStatistics | None:
+    found: Mapping[str, Any] = buffer.metadata["statistics"].get(OBSERVATIONS) or {}
+    size = math.prod(buffer.spec.columns[OBSERVATIONS].shape)
+    flat = [np.array(found.get(name, ()), dtype=np.float64).ravel() for name in ("mean", "std")]
+    if any(values.size != size or not np.isfinite(values).all() for values in flat):
+        return None
+    return ObservationStatistics(*(tuple(values.tolist()) for values in flat))
+
+
+def reward_scale_of(buffer: Buffer) -> float:
+    """Return the factor on rewards that makes the returns of the buffer's whole episodes span 1,000.
+
+    Raises
+    ------
+    UsageError
+        If no two episodes have different returns.
+    """
+    returns = buffer.metadata["statistics"].get("episode_returns") or {}
+    span = returns.get("max", 0.0) - returns.get("min", 0.0)
+    if not span > 0:
+        raise UsageError(
+            f"{buffer.path}: returns of episodes do not differ, rewards cannot be scaled by their span; "
+            "pass --norm-rewards 0"
+        )
+    return _RETURN_SPAN / float(span)

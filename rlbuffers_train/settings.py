@@ -1,0 +1,119 @@
+"""Settings that check themselves, and say enough about each to make a command-line option of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from typing import Any, Self, TypeVar
+
+from rlbuffers.errors import FormatError, UsageError
+
+__all__ = ["Settings", "SettingsT", "option_name", "setting", "with_changes"]
+
+
+def setting(
+    default: Any = MISSING,
+    about: str = "",
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    below: float = math.inf,
+    at_most: float = math.inf,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Return a dataclass field of a `Settings` class: its default, what it is, and its range.
+
+    Parameters
+    ----------
+    default
+        Value where none is given; without one, subclasses must say.
+    about : str
+        One line for ``--help``.
+    above, at_least, below, at_most : float
+        Range of the value, or of each value of a tuple.
+    choices : tuple of str
+        Texts that are allowed; any by default.
+    """
+    limits = {"above": above, "at_least": at_least, "below": below, "at_most": at_most}
+    return field(default=default, metadata={"about": about, "choices": choices, **limits})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A frozen set of named numbers, texts and tuples, made of :func:`setting` fields.
+
+    Raises
+    ------
+    UsageError
+        If a value lies outside of its range; the message names its command-line option.
+    """
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            values = getattr(self, one.name)
+            for value in values if isinstance(values, tuple) else (values,):
+                _check_range(one, value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values as JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Build settings from :meth:`to_json`'s result.
+
+        Raises
+        ------
+        FormatError
+            If names are missing or unknown.
+        """
+        if set(values) != {field.name for field in fields(cls)}:
+            raise FormatError(f"expected the settings of {cls.__name__}, got {sorted(values)}")
+        # JSON has lists where settings have tuples.
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def with_changes(settings: SettingsT, changes: Mapping[str, Any]) -> SettingsT:
+    """Return `settings` with the values of `changes` that are not None.
+
+    Raises
+    ------
+    UsageError
+        If there is no setting of such a name, or its value is out of range.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    known = settings.to_json()
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{option_name(name)} is no setting here; there are {', '.join(known)}")
+    return type(settings).from_json({**known, **given})
+
+
+def option_name(name: str) -> str:
+    """Return the command-line option of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def _check_range(one: Field[Any], value: Any) -> None:
+    limits = one.metadata
+    if limits.get("choices") and value not in limits["choices"]:
+        raise UsageError(f"{option_name(one.name)}: expected one of {', '.join(limits['choices'])}, got {value}")
+    if "above" not in limits or not isinstance(value, int | float):
+        return
+    holds = {
+        "above": value > limits["above"],
+        "at_least": value >= limits["at_least"],
+        "below": value < limits["below"],
+        "at_most": value <= limits["at_most"],
+    }
+    for word, holding in holds.items():
+        if not holding and not math.isinf(limits[word]):
+            raise UsageError(
+                f"{option_name(one.name)}: expected {word.replace('_', ' ')} {limits[word]:g}, got {value}"
+            )
+    if not math.isfinite(value):
+        raise UsageError(f"{option_name(one.name)}: expected a number, got {value}")
