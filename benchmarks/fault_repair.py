@@ -93,9 +93,10 @@ def repair_killed(words: list[str], final: Path, whole: Path, times: int, rng: r
     seconds = time.perf_counter() - started
     outcomes = Counter[str]()
     for number in range(times):
-        shutil.rmtree(final.parent)
+        shutil.rmtree(final.parent, ignore_errors=True)
         process = begin(words)
-        time.sleep(rng.uniform(0.3, 1.0) * seconds)
+        until_begun(process, final)
+        time.sleep(rng.uniform(0.0, 1.0) * seconds)
         process.send_signal(signal.SIGKILL)
         process.wait()
         outcomes[judge_killed(final, f"memory:killed-{final.suffix}-{number}", expected)] += 1
@@ -106,6 +107,23 @@ def begin(words: list[str]) -> subprocess.Popen[bytes]:
     """Start a command with a checkpoint at every append."""
     command = [sys.executable, "-c", COMMAND, *words]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def until_begun(process: subprocess.Popen[bytes], final: Path) -> None:
+    """Wait until the partial buffer is there."""
+    while process.poll() is None and not final.with_name(f".{final.name}.partial").exists():
+        time.sleep(0.001)
+
+
+def until_written(process: subprocess.Popen[bytes], final: Path) -> float:
+    """Return how long a conversion writes, its start not counted."""
+    until_begun(process, final)
+    started = time.perf_counter()
+    while process.poll() is None and not final.exists():
+        time.sleep(0.001)
+    seconds = time.perf_counter() - started
+    process.wait()
+    return seconds
 
 
 def judge_killed(final: Path, output: str, expected: Rows) -> str:
