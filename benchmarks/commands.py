@@ -28,11 +28,18 @@ from rlbuffers import BufferSpec, ColumnSpec, EpisodeBlock
 EPISODE_STEPS = {"long": 1000, "short": 25}
 ROWS_AT_ONCE = 100_000
 MAX_SECONDS, MAX_MEGABYTES = 10, 500
-# {in}: the buffer; {part}: a tenth of it; {out}: a name that is free, without suffix; {dir}: a folder of buffers.
+# {in}: the buffer; {part}: a tenth of it; {other}: other values; {damaged}: a byte of it changed; {dir}: a folder of
+# buffers; {out}: a name that is free, without suffix.
 COMMANDS = [
+    "list {dir}",
     "info {in}",
+    "show {in} 500000:500010",
+    "bench {in}",
     "validate {in}",
+    "repair {damaged} -o {out}.hdf5",
     "card {in}",
+    "card {in} --croissant",
+    "report {in} -o {out}.html",
     "subset {in} --size 100000 -o {out}.hdf5",
     "subset {in} --size 10% --by random -o {out}.hdf5",
     "merge {in} {part} -o {out}.hdf5",
@@ -105,6 +112,9 @@ def prepare(folder: Path, count: int) -> None:
             make_buffer(path, count, steps)
             rlbuffers.subset(path, folder / f"{name}-part.hdf5", 0.1)
             rlbuffers.normalize(path, folder / f"{name}-other.hdf5")
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            (folder / f"{name}-damaged.hdf5").write_bytes(content)
 
 
 def measure(template: str, folder: Path, name: str, repeats: int) -> tuple[float, float]:
@@ -116,6 +126,7 @@ def measure(template: str, folder: Path, name: str, repeats: int) -> tuple[float
                 "in": folder / f"{name}.hdf5",
                 "part": folder / f"{name}-part.hdf5",
                 "other": folder / f"{name}-other.hdf5",
+                "damaged": folder / f"{name}-damaged.hdf5",
                 "out": Path(scratch) / "new",
                 "dir": folder,
             }
