@@ -1,7 +1,7 @@
 """Levels of behavior policies in D4RL's sense, and where a medium one stops.
 
-``random`` is an untrained policy, ``expert`` a fully trained one, ``medium`` one whose training stopped at about a third
-of the way from the random to the expert return, and ``medium-replay`` everything that was played until then.
+``random`` is an untrained policy, ``expert`` a fully trained one, ``medium`` one whose training stopped at about a
+third of the way from the random to the expert return, ``medium-replay`` everything that was played until then.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def medium_return(task: str) -> float:
     """
     if task not in _TASKS:
         raise UsageError(
-            f"what an expert reaches in {task} is not known; pass --stop-at, about a third of the way from an untrained "
-            "policy's return to an expert's"
+            f"what an expert reaches in {task} is not known; pass --stop-at, about a third of the way from an "
+            "untrained policy's return to an expert's"
         )
     random, expert = _TASKS[task]
     return random + (expert - random) / 3.0

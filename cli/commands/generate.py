@@ -130,7 +130,7 @@ def _record_training(path: Path, policy: str, task: str, *, overwrite: bool, **t
         "name": policy,
         "level": "medium-replay",
         "seed": training["seed"],
-        "stopped_at_return": training["stop_at"],
+        "stop_at": training["stop_at"],
     }
     with ReplayRecorder(path, task, facts, overwrite=overwrite) as recorder:
         train_behavior(policy, "medium-replay", task, recorder=recorder, **training)
