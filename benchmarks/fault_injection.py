@@ -9,6 +9,10 @@
    its decompressed content, compressed again, where the records' own checksums are all there is.
 3. A random byte of a finished buffer is changed: `validate` must fail, or everything that is read, through
    rlbuffers and through plain h5py or zarr, must be as before.
+4. The same, and `repair`: it must refuse in one line, or what it salvages must be valid, hold exactly the rows that
+   it does not say are lost, and these as before.
+5. Conversions that take a checkpoint at every append are killed, and repaired: everything that was noted must be
+   there.
 
 The exit code is 1 if anything was missed.
 """
@@ -33,6 +37,7 @@ from pathlib import Path
 
 import numpy as np
 from click.testing import CliRunner
+from fault_repair import repair_damaged, repair_killed
 
 import rlbuffers
 from rlbuffers.errors import RlbuffersError
@@ -49,7 +54,7 @@ _TRIES_PER_KILL = 5
 
 
 def main() -> None:
-    """Do all three and print what came of it."""
+    """Do all of it and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shard", type=Path, help="an RL Unplugged Atari shard; its folder is the game's name")
     parser.add_argument("--kills", type=int, default=10, metavar="N")
@@ -63,6 +68,7 @@ def main() -> None:
             (f"kill -9, {arguments.kills} times", kill(arguments.shard, game, Path(folder), arguments.kills, rng)),
             *flip_shard(arguments.shard, game, Path(folder), arguments.flips, rng),
             *flip_buffers(arguments.shard, game, Path(folder), arguments.flips, rng),
+            *repair_buffers(arguments.shard, game, Path(folder), arguments.flips, arguments.kills, rng),
         ]
     rows = [[what, outcome, str(count)] for what, outcomes in counted for outcome, count in sorted(outcomes.items())]
     title = f"Fault injection on {arguments.shard} (seed {arguments.seed})"
@@ -204,7 +210,7 @@ def convert_damaged(content: bytes, game: str, folder: Path, expected: str) -> s
     return "one line, exit code 1" if not left else f"{MISSED}: a file was left"
 
 
-# 3. Flips in finished buffers
+# 3. Flips in finished buffers, and 4, 5. what repair makes of damage
 
 
 def flip_buffers(
@@ -221,6 +227,20 @@ def flip_buffers(
             damaged = damaged_copy(buffer, folder / f"damaged.{format_name}", rng)
             outcomes[judge(damaged, expected, read_plain)] += 1
         yield f"{buffer.suffix} buffer, {times} flips", outcomes
+
+
+def repair_buffers(
+    shard: Path, game: str, folder: Path, flips: int, kills: int, rng: random.Random
+) -> Iterator[tuple[str, Counter[str]]]:
+    """Repair damaged copies of the buffer in each format, and what killed conversions leave."""
+    for format_name in FORMATS:
+        whole = folder / f"whole.{format_name}"
+        yield f"{whole.suffix} buffer, {flips} flips, repair", repair_damaged(whole, folder, flips, rng, damaged_copy)
+        words = convert_words(
+            folder / "shards", folder / "interrupted", game, "--format", format_name, "--workers", "0"
+        )
+        final = folder / "interrupted" / game / f"run_1-00001-of-00100.{format_name}"
+        yield f"{whole.suffix}, kill -9 {kills} times, repair", repair_killed(words, final, whole, kills, rng)
 
 
 def damaged_copy(buffer: Path, target: Path, rng: random.Random) -> Path:

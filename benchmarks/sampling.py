@@ -1,36 +1,98 @@
-"""Uniformly random batches from buffers on disk, against Tianshou's ReplayBuffer in RAM.
+"""Uniformly random batches from buffers on disk and from their cache in RAM, against other libraries.
 
     .venv/bin/python benchmarks/sampling.py BUFFER [BUFFER ...] [--peer-python .venv-peers/bin/python]
 
-All take turns, round by round, on the same machine; the page cache is warm. Prints the median
-transitions/s, the range, and the median of the ratios of each round.
+The buffers hold the same transitions, of stacked frames (batches of 32) or of vectors (batches of 256); the
+page cache is warm. All take turns, round by round, on the same machine. Prints the median transitions/s, the
+range, and for each peer the median of the ratios of each round. `--peers ''` measures ours alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 import rlbuffers
 
-PEER = Path(__file__).parent / "peers" / "tianshou_sampling.py"
+HERE = Path(__file__).parent / "peers"
+# Name: script, variant, kinds of data, what it is.
+PEERS = {
+    "tianshou": ("tianshou_sampling.py", "", "Tianshou ReplayBuffer in RAM"),
+    "torchrl-memmap": ("torchrl_sampling.py", "memmap", "TorchRL LazyMemmapStorage"),
+    "torchrl-tensor": ("torchrl_sampling.py", "tensor", "TorchRL LazyTensorStorage in RAM"),
+    "cpprb": ("cpprb_sampling.py", "", "cpprb ReplayBuffer in RAM"),
+    "d3rlpy": ("d3rlpy_sampling.py", "", "d3rlpy ReplayBuffer in RAM"),
+}
+NAMES = ("observations", "next_observations", "actions", "rewards")
 
 
-def newest_frames(path: Path) -> np.ndarray:
-    """Return the newest frame of each transition, for the peer's buffer."""
+def data_of(path: Path, limit: int) -> dict[str, np.ndarray]:
+    """Return what the peers are filled with: the newest frame of each transition, or the columns."""
     with rlbuffers.open(path) as buffer:
-        blocks = [
-            buffer.rows(np.arange(start, min(start + 512, len(buffer))), ["observations"])["observations"][:, -1].copy()
-            for start in range(0, len(buffer), 512)
+        count = min(limit, len(buffer))
+        blocks = [buffer.rows(np.arange(start, min(start + 512, count)), NAMES) for start in range(0, count, 512)]
+        if buffer.spec.stack:
+            return {"frames": np.concatenate([block["observations"][:, -1] for block in blocks])}
+        return {name: np.concatenate([block[name] for block in blocks]) for name in NAMES}
+
+
+def ours(path: Path, cache: str, batch_size: int) -> Callable[[int], float]:
+    """Return a function that samples a number of batches and returns the seconds."""
+    sampler = rlbuffers.open(path, cache=cache).sampler(batch_size, seed=0)
+
+    def run(batches: int) -> float:
+        started = time.perf_counter()
+        for _ in range(batches):
+            sampler.sample()
+        return time.perf_counter() - started
+
+    return run
+
+
+class Peer:
+    """Another library in a process of its own environment."""
+
+    def __init__(self, python: str, name: str, data: Path, batch_size: int) -> None:
+        script, variant, _ = PEERS[name]
+        command = [
+            python,
+            "-W",
+            "ignore",
+            str(HERE / script),
+            str(data),
+            str(batch_size),
+            *([variant] if variant else []),
         ]
-    return np.concatenate(blocks)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def is_ready(self) -> bool:
+        """Wait until it is filled; False if it failed."""
+        while line := self._process.stdout.readline():
+            if line == "ready\n":
+                return True
+        print(self._process.stderr.read().strip().splitlines()[-1:], flush=True)
+        return False
+
+    def __call__(self, batches: int) -> float:
+        """Sample a number of batches and return the seconds."""
+        self._process.stdin.write(f"{batches}\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """Let it end."""
+        self._process.communicate()
 
 
 def main() -> None:
@@ -38,42 +100,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("buffers", nargs="+", type=Path)
     parser.add_argument("--peer-python", default=".venv-peers/bin/python")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--batches", type=int, default=400, help="in each round")
+    parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated; all by default")
+    parser.add_argument("--transitions", type=int, default=10_000, help="at most so many in each peer (frames)")
+    parser.add_argument("--batches", type=int, default=200, help="in each round")
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
-    samplers = {path: rlbuffers.open(path).sampler(args.batch_size, seed=0) for path in args.buffers}
-    with tempfile.TemporaryDirectory() as scratch:
-        frames = Path(scratch) / "frames.npy"
-        np.save(frames, newest_frames(args.buffers[0]))
-        command = [args.peer_python, str(PEER), str(frames), str(args.batch_size)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
-            if peer.stdin is None or peer.stdout is None:
-                raise SystemExit("no pipe to the peer")
-            speeds: dict[str, list[float]] = {str(path): [] for path in samplers}
-            speeds["Tianshou ReplayBuffer in RAM"] = []
-            for round_number in range(args.rounds + 1):
-                found = []
-                for sampler in samplers.values():
-                    started = time.perf_counter()
-                    for _ in range(args.batches):
-                        sampler.sample()
-                    found.append(time.perf_counter() - started)
-                peer.stdin.write(f"{args.batches}\n")
-                peer.stdin.flush()
-                found.append(float(peer.stdout.readline()))
-                if round_number:  # the first one warms up
-                    for results, seconds in zip(speeds.values(), found, strict=True):
-                        results.append(args.batches * args.batch_size / seconds)
-            peer.stdin.close()
-    print(f"{os.cpu_count()} cores, batches of {args.batch_size}, {args.rounds} rounds of {args.batches} batches")
-    reference = list(speeds.values())[-1]
+    with rlbuffers.open(args.buffers[0]) as buffer:
+        is_frames = bool(buffer.spec.stack)
+    batch_size = 32 if is_frames else 256
+    runs: dict[str, Callable[[int], float]] = {}
+    for path in args.buffers:
+        # Columns are kept in RAM in any case, so of vectors there is nothing to read from the file.
+        if is_frames:
+            runs[f"{path.name}, frames from the file"] = ours(path, "4MB", batch_size)
+        runs[f"{path.name}, decoded cache"] = ours(path, "16GB", batch_size)
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
+        data = Path(scratch) / "data.npz"
+        np.savez(data, **data_of(args.buffers[0], args.transitions if is_frames else 200_000))
+        peers = [name for name in args.peers.split(",") if name]
+        for name in peers:
+            peer = Peer(args.peer_python, name, data, batch_size)
+            stack.callback(peer.close)
+            if peer.is_ready():
+                runs[PEERS[name][2]] = peer
+            else:
+                print(f"{name} does not work here and is left out", flush=True)
+        speeds: dict[str, list[float]] = {name: [] for name in runs}
+        for round_number in range(args.rounds + 2):
+            for name, run in runs.items():
+                seconds = run(args.batches)
+                if round_number > 1:  # the first ones warm up and fill the cache
+                    speeds[name].append(args.batches * batch_size / seconds)
+    report(speeds, batch_size, args)
+
+
+def report(speeds: dict[str, list[float]], batch_size: int, args: argparse.Namespace) -> None:
+    """Print a table: speeds, and how many times as fast as each peer."""
+    peers = [name for _, _, name in PEERS.values() if name in speeds]
+    print(f"{os.cpu_count()} cores, batches of {batch_size}, {args.rounds} rounds of {args.batches} batches")
     for name, results in speeds.items():
-        ratio = statistics.median(ours / theirs for ours, theirs in zip(results, reference, strict=True))
-        print(
-            f"{name}: {statistics.median(results):,.0f} transitions/s "
-            f"({min(results):,.0f} to {max(results):,.0f}), {ratio:.2f} x Tianshou"
-        )
+        ratios = [
+            f"{statistics.median(a / b for a, b in zip(results, speeds[peer], strict=True)):.2f} x {peer.split()[0]}"
+            f"{' ' + peer.split()[1] if peer.startswith('TorchRL') else ''}"
+            for peer in peers
+            if name not in peers
+        ]
+        print(f"{name}: {statistics.median(results):,.0f} transitions/s ({min(results):,.0f} to {max(results):,.0f})")
+        if ratios:
+            print(f"    {', '.join(ratios)}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
     from rlbuffers.sources.base import Source
     from rlbuffers.tally import Tally
 
-__all__ = ["counted", "files_argument", "output_options", "output_path", "run_conversion"]
+__all__ = [
+    "counted",
+    "files_argument",
+    "output_options",
+    "output_path",
+    "run_conversion",
+    "told_of_interruptions",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -29,7 +37,9 @@ _OUTPUT_OPTIONS = (
         show_default=True,
         help="Where buffers are written if --output is not given.",
     ),
-    click.option("--format", "format_name", type=click.Choice(["hdf5", "zarr"]), help="Container.  [default: hdf5]"),
+    click.option(
+        "--format", "format_name", type=click.Choice(["hdf5", "zarr", "zip"]), help="Container.  [default: hdf5]"
+    ),
     click.option("--overwrite", is_flag=True, help="Replace an existing buffer."),
     click.option(
         "--workers",
@@ -94,7 +104,7 @@ def run_conversion(sources: Sequence[Source[Any]], output: Path, *, overwrite: b
     from rlbuffers_cli.console import progress_bar
 
     source = sources[0] if len(sources) == 1 else ConcatenatedSource(sources)
-    with progress_bar() as progress:
+    with progress_bar() as progress, told_of_interruptions(output):
         bar = progress.add_task(f"Converting {title}", total=source.total)
         report = convert(
             source,
@@ -105,6 +115,29 @@ def run_conversion(sources: Sequence[Source[Any]], output: Path, *, overwrite: b
         )
         progress.update(bar, completed=source.total)
     _print_report(report)
+
+
+@contextmanager
+def told_of_interruptions(path: Path) -> Iterator[None]:
+    """Say what an earlier writer of a path left when it was killed, and what is left if the block is interrupted."""
+    from rlbuffers.atomic import partial_of
+    from rlbuffers.journal import num_journaled
+    from rlbuffers_cli.console import warn
+
+    partial = partial_of(path)
+    earlier = num_journaled(partial)
+    if earlier:
+        warn(
+            f"{path}: an interrupted run left {earlier:,} transitions, which are kept until the same command has "
+            f"succeeded; `rlbuffers repair {path} -o NEW` makes a buffer of them"
+        )
+    try:
+        yield
+    except BaseException:
+        kept = num_journaled(partial)
+        if kept and kept != earlier:
+            warn(f"{path}: {kept:,} transitions are kept; `rlbuffers repair {path} -o NEW` makes a buffer of them")
+        raise
 
 
 def _print_report(report: ConversionReport) -> None:

@@ -6,18 +6,23 @@ import click
 
 from rlbuffers import __version__
 from rlbuffers.errors import RlbuffersError, UsageError
+from rlbuffers_cli.commands.bench import bench
 from rlbuffers_cli.commands.card import card
 from rlbuffers_cli.commands.convert import convert
 from rlbuffers_cli.commands.diff import diff
+from rlbuffers_cli.commands.doctor import doctor
 from rlbuffers_cli.commands.export import export
 from rlbuffers_cli.commands.filter import filter_command
 from rlbuffers_cli.commands.formats import formats
 from rlbuffers_cli.commands.generate import generate
 from rlbuffers_cli.commands.info import info
+from rlbuffers_cli.commands.list import list_buffers
 from rlbuffers_cli.commands.merge import merge
 from rlbuffers_cli.commands.normalize import normalize
 from rlbuffers_cli.commands.repack import repack
+from rlbuffers_cli.commands.repair import repair
 from rlbuffers_cli.commands.report import report
+from rlbuffers_cli.commands.show import head, show
 from rlbuffers_cli.commands.split import split
 from rlbuffers_cli.commands.subset import subset
 from rlbuffers_cli.commands.train import train
@@ -59,18 +64,24 @@ def cli() -> None:
     """Offline-RL replay buffers: convert, generate, check, edit, and train on them."""
 
 
+cli.add_command(bench)
 cli.add_command(card)
 cli.add_command(convert)
 cli.add_command(diff)
+cli.add_command(doctor)
 cli.add_command(export)
 cli.add_command(filter_command)
 cli.add_command(formats)
 cli.add_command(generate)
+cli.add_command(head)
 cli.add_command(info)
+cli.add_command(list_buffers)
 cli.add_command(merge)
 cli.add_command(normalize)
 cli.add_command(repack)
 cli.add_command(report)
+cli.add_command(repair)
+cli.add_command(show)
 cli.add_command(split)
 cli.add_command(subset)
 cli.add_command(train)

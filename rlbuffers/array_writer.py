@@ -110,6 +110,13 @@ class ArrayWriter:
             self._write_rows(self._pending[: self._num_pending])
             self._num_pending = 0
 
+    @property
+    def pending(self) -> Array:
+        """The rows behind the `num_rows` that were written; valid until more come."""
+        if self._pending is None:
+            return np.empty((0, *self.spec.row_shape), self.spec.dtype)
+        return self._pending[: self._num_pending]
+
     def append_encoded(self, rows: EncodedRows) -> None:
         """Write rows as they are, or decode them again where they neither begin nor end with a unit."""
         if self._num_pending or self._on_rows is not None or rows.num_rows % self.encoder.unit_rows:

@@ -10,13 +10,56 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rlbuffers.errors import BufferBusyError, BufferExistsError
 
-__all__ = ["AtomicPath", "write_bytes_atomically"]
+__all__ = [
+    "PARTIAL_SUFFIX",
+    "AtomicPath",
+    "final_of",
+    "is_being_written",
+    "partial_of",
+    "remove_path",
+    "write_bytes_atomically",
+]
+
+PARTIAL_SUFFIX = ".partial"
+# Whoever only asks whether a path is being written holds its lock for some microseconds.
+_LOCK_TRIES = 3
+_LOCK_PAUSE_SECONDS = 0.02
+
+
+def partial_of(final: Path) -> Path:
+    """Return where the work for a path happens before it is published."""
+    return final.with_name(f".{final.name}{PARTIAL_SUFFIX}")
+
+
+def final_of(partial: Path) -> Path:
+    """Return the path that a partial one, ``.NAME.partial`` or ``.NAME.SUFFIX``, would have become."""
+    return partial.with_name(partial.name.removeprefix(".").removesuffix(partial.suffix))
+
+
+def is_being_written(final: Path) -> bool:
+    """Whether a living process is writing a path."""
+    try:
+        descriptor = os.open(_lock_of(final), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock_of(final: Path) -> Path:
+    return final.with_name(f".{final.name}.lock")
 
 
 class AtomicPath:
@@ -28,6 +71,8 @@ class AtomicPath:
         Where the finished file or directory shall stand. Missing parents are made.
     overwrite : bool
         Whether something at `final` may be replaced. It stays in place until the new one is whole.
+    keep : callable, optional
+        Is given `final` when the path is locked, before what a killed run left is removed.
 
     Raises
     ------
@@ -37,17 +82,20 @@ class AtomicPath:
         If a living process writes the same path.
     """
 
-    def __init__(self, final: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, final: Path, *, overwrite: bool = False, keep: Callable[[Path], None] | None = None) -> None:
         self.final = final
         self.overwrite = overwrite
-        self.partial = final.with_name(f".{final.name}.partial")
-        self._lock_path = final.with_name(f".{final.name}.lock")
+        self.partial = partial_of(final)
+        self.companions: list[Path] = []  # what goes with the partial path when that goes
+        self._lock_path = _lock_of(final)
         self._replaced = final.with_name(f".{final.name}.replaced")
         self._refuse_existing()
         final.parent.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
         try:
-            _remove(self.partial)
+            if keep is not None:
+                keep(final)
+            remove_path(self.partial)
             self._restore_replaced()
             self._refuse_existing()
         except BaseException:
@@ -59,12 +107,17 @@ class AtomicPath:
             raise BufferExistsError(f"{self.final}: exists already; pass --overwrite (overwrite=True) to replace it")
 
     def _take_lock(self) -> int:
+        refused = 0
         while True:
             descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 os.close(descriptor)
+                refused += 1
+                if refused < _LOCK_TRIES:
+                    time.sleep(_LOCK_PAUSE_SECONDS)
+                    continue
                 raise BufferBusyError(f"{self.final}: another process is writing it; wait for it or stop it") from error
             # A former owner may have removed the file between our open and our lock.
             with _ignored_missing():
@@ -99,7 +152,7 @@ class AtomicPath:
     def _restore_replaced(self) -> None:
         """Give what made way its name back if nothing has come in its place, also for a killed writer."""
         if self.final.exists():
-            _remove(self._replaced)
+            remove_path(self._replaced)
         elif self._replaced.exists():
             os.rename(self._replaced, self.final)
 
@@ -107,7 +160,14 @@ class AtomicPath:
         """Remove what was not published and let others write. Calling it twice does no harm."""
         if self._lock < 0:
             return
-        _remove(self.partial)
+        for path in (self.partial, *self.companions):
+            remove_path(path)
+        self.leave()
+
+    def leave(self) -> None:
+        """Let others write, and leave what was not published where it is."""
+        if self._lock < 0:
+            return
         with _ignored_missing():
             os.unlink(self._lock_path)
         os.close(self._lock)
@@ -132,7 +192,8 @@ def _ignored_missing() -> Iterator[None]:
         return
 
 
-def _remove(path: Path) -> None:
+def remove_path(path: Path) -> None:
+    """Remove a file, a link or a whole directory, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -98,11 +98,13 @@ def convert(
     facts: Mapping[str, Any] | None = None,
     storage: StorageOptions | None = None,
     expected_fingerprint: str | None = None,
+    keep_interrupted: bool = False,
 ) -> ConversionReport:
     """Write everything that a source yields into a new buffer.
 
     Memory is bounded by a few pieces of the source, whatever its size. A conversion that is stopped
-    at any moment leaves nothing under `path`; the next one starts afresh.
+    at any moment leaves nothing under `path`; the next one starts afresh. Of one that was killed,
+    `rlbuffers.repair` salvages what was written half a minute before, at the latest.
 
     Parameters
     ----------
@@ -123,6 +125,9 @@ def convert(
         Chunks and compression other than the defaults.
     expected_fingerprint : str, optional
         Of the content, where it is known: another one makes no buffer.
+    keep_interrupted : bool, default False
+        Whether a conversion that fails or is stopped keeps what it has for `rlbuffers.repair`, as
+        one that is killed does. For sources that cannot simply be read again.
 
     Raises
     ------
@@ -134,6 +139,7 @@ def convert(
     """
     started = time.perf_counter()
     writer = BufferWriter(path, source.spec, facts, overwrite=overwrite, storage=storage)
+    writer.early_metadata = source.early_metadata()
     try:
         encoder = writer.encoder_of(FRAMES) if source.spec.stack else None
         work = _Work(source.decoder, encoder)
@@ -152,7 +158,7 @@ def convert(
         before = source.tally()
         writer.commit(check=lambda written: _check(before, written, source.where, Path(path), expected_fingerprint))
     except BaseException:
-        writer.abort()
+        writer.abort(keep=keep_interrupted)
         raise
     seconds = time.perf_counter() - started
     with Buffer(path) as buffer:
@@ -167,9 +173,15 @@ def convert(
             seconds=seconds,
             statistics=dict(buffer.metadata["statistics"]),
             measurements=dict(buffer.metadata.get("measurements", {})),
-            warnings=list(buffer.metadata.get("warnings", [])),
+            warnings=[*buffer.metadata.get("warnings", []), *_told_of_interrupted(writer)],
             left_out=list(buffer.metadata.get("left_out", [])),
         )
+
+
+def _told_of_interrupted(writer: BufferWriter) -> list[str]:
+    """Say that what another command left at the path can still be salvaged."""
+    found = writer.interrupted
+    return [] if found is None else [f"{found}: left by another, interrupted command; rlbuffers repair salvages it"]
 
 
 def _append(writer: BufferWriter, rows: Rows, where: str) -> None:

@@ -1,14 +1,54 @@
-"""Where files are looked for when the user names no place."""
+"""Where buffers are: paths and addresses, and where files are looked for when the user names no place."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
-__all__ = ["DEFAULT_BUFFER_DIR", "DEFAULT_DATASET_DIR", "DEFAULT_LOG_DIR", "generated_buffer_path"]
+__all__ = ["DEFAULT_BUFFER_DIR", "DEFAULT_DATASET_DIR", "DEFAULT_LOG_DIR", "Url", "generated_buffer_path", "located"]
 
 DEFAULT_DATASET_DIR = Path("~/.rl_unplugged/datasets")
 DEFAULT_BUFFER_DIR = Path("~/.rl_unplugged/buffers")
 DEFAULT_LOG_DIR = Path("~/.rl_unplugged/runs")
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+class Url(str):
+    """The address of a remote buffer, such as ``s3://bucket/x.zarr``; a `Path` would lose one of its slashes."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.rstrip("/").rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the last part, with its dot."""
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def stem(self) -> str:
+        """The last part without its ending."""
+        return PurePosixPath(self.name).stem
+
+    def with_name(self, name: str) -> Path:
+        """Return a path of that name in the working directory: beside an address nothing can be written."""
+        return Path(name)
+
+    def absolute(self) -> Url:
+        """Return the address, which is always absolute."""
+        return self
+
+
+def located(path: str | Path) -> Path | Url:
+    """Tell addresses from paths; a ``file://`` address is a path."""
+    text = str(path)
+    if not isinstance(path, str) or not _URL.match(text):
+        return Path(path)
+    return Path(text.removeprefix("file://")) if text.startswith("file://") else Url(text)
 
 
 def generated_buffer_path(

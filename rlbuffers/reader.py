@@ -16,6 +16,7 @@ from rlbuffers.cache_plan import ArrayPlan, plan_cache
 from rlbuffers.errors import CorruptDataError, FormatError, OutOfRangeError, SpecError, UnsupportedError, UsageError
 from rlbuffers.metadata import parse_metadata
 from rlbuffers.optional import require
+from rlbuffers.paths import located
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
@@ -59,7 +60,8 @@ class Buffer:
     Parameters
     ----------
     path : str or Path
-        A ``.hdf5`` file, a ``.zarr`` directory or ``memory:NAME``.
+        A ``.hdf5`` or ``.zarr.zip`` file, a ``.zarr`` directory, ``memory:NAME``, or an address such as
+        ``s3://bucket/x.zarr`` or ``https://server/x.hdf5``, of which only what is needed is fetched.
     cache : int or str, default 1 GiB
         How much memory may hold what was read, in bytes or as ``"2GB"``. The smallest arrays are kept decoded,
         those that then fit only compressed are kept compressed, others are read from the file each time;
@@ -73,7 +75,7 @@ class Buffer:
     """
 
     def __init__(self, path: str | Path, *, cache: int | str = DEFAULT_CACHE_BYTES) -> None:
-        self.path = Path(path)
+        self.path = located(path)
         self._cache_bytes = parse_bytes(cache)
         self._store = open_store(self.path)
         self.metadata: Mapping[str, Any] = parse_metadata(self._store.metadata, str(self.path))
@@ -292,7 +294,8 @@ class Buffer:
         return self._rows[f"{EXTRAS_GROUP}/{name}"].all()
 
     def _next_observations(self, name: str, rows: Indices) -> Array:
-        self.spec.batch_column(name)
+        if name not in self._batch_names:
+            self.spec.batch_column(name)  # says which columns there are
         observation = OBSERVATIONS + name.removeprefix(NEXT_OBSERVATIONS)
         episodes = self._episodes_at(rows)
         at_end = self._episodes_at(np.minimum(rows + 1, len(self) - 1)) != episodes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,11 +11,14 @@ import numpy as np
 
 from rlbuffers.array_writer import ArrayWriter, ChunkEncoder
 from rlbuffers.atomic import AtomicPath
+from rlbuffers.checkpoints import Checkpoints
 from rlbuffers.episode import EncodedRows, Episode, Transitions, check_rows
 from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.errors import BufferExistsError, SpecError, UsageError
 from rlbuffers.fingerprint import fingerprint_of
-from rlbuffers.metadata import render_metadata
+from rlbuffers.journal import JournalWriter, interrupted_of, keep_interrupted, remove_interrupted
+from rlbuffers.metadata import render_metadata, written_by
+from rlbuffers.paths import located
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
@@ -37,7 +40,7 @@ from rlbuffers.schema import (
 )
 from rlbuffers.stats import quantiles, total_reward
 from rlbuffers.storage_options import StorageOptions
-from rlbuffers.stores import MEMORY_PREFIX, format_of, writer_class
+from rlbuffers.stores import format_of, is_in_memory, writer_class
 from rlbuffers.stores.base import StackView, StepView, StoreWriter, View
 from rlbuffers.summary import ColumnSummary
 
@@ -54,7 +57,7 @@ class BufferWriter:
     Parameters
     ----------
     path : str or Path
-        Name ending in ``.hdf5`` or ``.zarr``, or ``memory:NAME``.
+        Name ending in ``.hdf5``, ``.zarr`` or ``.zarr.zip``, or ``memory:NAME``.
     spec : BufferSpec
         Columns and layout.
     metadata : mapping, optional
@@ -80,13 +83,17 @@ class BufferWriter:
         overwrite: bool = False,
         storage: StorageOptions | None = None,
     ) -> None:
+        format_name = format_of(located(path))
         self.path = Path(path)
         self.spec = spec
         self.metadata: dict[str, Any] = dict(metadata or {})
+        self.early_metadata: dict[str, Any] = {}  # for the journal: facts that are known before the others
         self._is_finished = False
         _render(self.path, {**self.metadata, "spec": spec.to_json()})  # not only after hours of recording
-        store_class = writer_class(format_of(self.path))
-        self._target = None if _in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite)
+        store_class = writer_class(format_name)
+        self._target = (
+            None if is_in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite, keep=keep_interrupted)
+        )
         if self._target is None and not overwrite:
             _refuse_taken_memory(self.path)
         self._summary = ColumnSummary(spec)
@@ -98,6 +105,7 @@ class BufferWriter:
                 )
                 for name, array in stored_arrays(spec).items()
             }
+            self._checkpoints = self._begin_checkpoints()
         except BaseException:
             self.abort()
             raise
@@ -108,6 +116,14 @@ class BufferWriter:
         self._final_known: list[bool] = []
         self._override_rows: list[int] = []
         self.num_transitions = 0
+
+    def _begin_checkpoints(self) -> Checkpoints | None:
+        # The members of a ZIP file are only there when they are whole: nothing to put together again.
+        if self._target is None or format_of(self.path) == "zip":
+            return None
+        journal = JournalWriter(self._target.partial)
+        self._target.companions = journal.files
+        return Checkpoints(journal, format_of(self.path), self.spec, self._store, self._arrays)
 
     def encoder_of(self, name: str) -> ChunkEncoder:
         """Return the encoder of a stored array, for encoding its rows in another process."""
@@ -218,6 +234,16 @@ class BufferWriter:
         for name, values in rows.items():
             self._arrays[name].append(values)
         self.num_transitions += count
+        if self._checkpoints is not None:
+            self._checkpoints.take_if_due(self.num_transitions, self._episodes_so_far(), self._facts_so_far)
+
+    def _episodes_so_far(self) -> dict[str, Sequence[Any]]:
+        if self.spec.layout == "transitions":
+            return {}
+        return {"lengths": self._lengths, "whole": self._whole, "final_known": self._final_known}
+
+    def _facts_so_far(self) -> dict[str, Any]:
+        return {**self.early_metadata, **self.metadata}
 
     @property
     def num_episodes(self) -> int:
@@ -253,6 +279,7 @@ class BufferWriter:
                 check(self._target.partial if self._target else self.path)
             if self._target:
                 self._target.publish()
+                remove_interrupted(self.path, written_by()["command"])
             self._is_finished = True
         except BaseException:
             self.abort()
@@ -271,17 +298,41 @@ class BufferWriter:
             if name in self._arrays:
                 self._arrays[name].append(np.array(values, self._arrays[name].spec.dtype))
 
-    def abort(self) -> None:
-        """Give up: remove what was written and leave the path as it was. Does nothing after a commit."""
+    def abort(self, *, keep: bool = False) -> None:
+        """Give up: remove what was written and leave the path as it was. Does nothing after a commit.
+
+        Parameters
+        ----------
+        keep : bool, default False
+            Leave what was appended beside the path, for `rlbuffers.repair`, if it took long enough for a
+            checkpoint.
+        """
         if self._is_finished:
             return
         self._is_finished = True
+        kept = False
+        try:
+            if keep and self._checkpoints is not None and self._checkpoints.has_begun:
+                self._checkpoints.take(self.num_transitions, self._episodes_so_far(), self._facts_so_far())
+                kept = True
+        finally:
+            self._let_go(kept=kept)
+
+    def _let_go(self, *, kept: bool) -> None:
         try:
             if hasattr(self, "_store"):
                 self._store.abort()
         finally:
-            if self._target:
+            if self._target and kept:
+                self._target.leave()
+            elif self._target:
                 self._target.discard()
+
+    @property
+    def interrupted(self) -> Path | None:
+        """Where an earlier writer of the path was interrupted and left something that can be salvaged."""
+        found = interrupted_of(self.path)
+        return found if self._target is not None and found.exists() else None
 
     def _require_open(self) -> None:
         if self._is_finished:
@@ -379,10 +430,6 @@ def _render(path: Path, facts: Mapping[str, Any]) -> str:
         return render_metadata(facts)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: the metadata cannot be written as JSON: {error}") from error
-
-
-def _in_memory(path: Path) -> bool:
-    return str(path).startswith(MEMORY_PREFIX)
 
 
 def _refuse_taken_memory(path: Path) -> None:

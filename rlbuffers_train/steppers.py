@@ -148,7 +148,7 @@ class OnlineStepper:
             metrics.update(self._finished_returns(rewards, terminated | truncated))
             self._observations = following
         self.step += self._envs.num_envs
-        if len(self._sampler) >= self._min_history:
+        if self._sampler.num_items >= self._min_history:
             self._updates_due += self._update_per_step * self._envs.num_envs
         while self._updates_due >= 1.0:
             self._updates_due -= 1.0

@@ -95,17 +95,21 @@ def _record(
     """Let a policy play, and tell what was recorded."""
     from rlbuffers.conversion import convert
     from rlbuffers.sources.policy_rollout import PolicyRolloutSource
-    from rlbuffers_cli.console import console, progress_bar, size_text
+    from rlbuffers_cli.console import console, progress_bar, size_text, warn
+    from rlbuffers_cli.conversions import told_of_interruptions
 
     source = PolicyRolloutSource(behavior, facts, task, size=size, **options)
-    with progress_bar() as progress:
+    with progress_bar() as progress, told_of_interruptions(path):
         bar = progress.add_task(f"Playing {task}", total=size)
         report = convert(
             source,
             path,
             overwrite=overwrite,
             on_progress=lambda done, total, count: progress.update(bar, completed=done, total=total, count=count),
+            keep_interrupted=True,
         )
+    for warning in report.warnings:
+        warn(warning)
     returns = report.statistics.get("episode_returns")
     told = (
         f"return {returns['mean']:.1f} ± {returns['std']:.1f} over {report.whole_episodes:,} whole episodes"

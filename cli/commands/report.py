@@ -40,7 +40,7 @@ def report(buffer: str, output: Path | None, runs: tuple[Path, ...], name: str |
     from rlbuffers_cli.commands.card import default_title
     from rlbuffers_cli.console import console, size_text
 
-    with rlbuffers.open(buffer, cache_bytes=_CACHE_BYTES) as opened, console.status("Reading …") as status:
+    with rlbuffers.open(buffer, cache=_CACHE_BYTES) as opened, console.status("Reading …") as status:
         target = output or Path(f"{opened.path.stem}.report.html")
         page = render_report(
             opened,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rlbuffers.errors import UnsupportedError
+from rlbuffers.paths import Url
 
 if TYPE_CHECKING:
     from rlbuffers.reader import Buffer
@@ -33,9 +34,13 @@ def describe_files(buffer: Buffer, url: str | None) -> tuple[Json, list[Json]]:
     Raises
     ------
     UnsupportedError
-        If the buffer is in memory.
+        If the buffer is in memory, or at an address.
     """
     path = buffer.path
+    if isinstance(path, Url):
+        raise UnsupportedError(
+            f"{path}: the checksums of its files are taken where they are; copy the buffer here first"
+        )
     if path.is_file():
         return {"fileObject": {"@id": path.name}}, [_file_object(path, path.name, url, _HDF5)]
     if path.is_dir():

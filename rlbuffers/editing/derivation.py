@@ -10,6 +10,7 @@ from typing import Any
 
 from rlbuffers.conversion import Progress, convert, tally_of
 from rlbuffers.errors import UsageError
+from rlbuffers.paths import Url
 from rlbuffers.reader import Buffer
 from rlbuffers.sources.base import Source
 from rlbuffers.storage_options import StorageOptions
@@ -94,7 +95,7 @@ def opened(buffer: BufferOrPath) -> Iterator[Buffer]:
     if isinstance(buffer, Buffer):
         yield buffer
         return
-    with Buffer(buffer, cache_bytes=0) as found:
+    with Buffer(buffer, cache=0) as found:
         yield found
 
 
@@ -108,6 +109,8 @@ def require_output(output: Path, parents: Sequence[Buffer]) -> None:
     """
     format_of(output)
     for parent in parents:
+        if isinstance(parent.path, Url):
+            continue  # nothing is written to addresses
         if output == parent.path or (output.exists() and parent.path.exists() and output.samefile(parent.path)):
             raise UsageError(f"{output}: is what is read; choose another name for the output")
 

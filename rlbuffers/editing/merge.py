@@ -9,6 +9,7 @@ from typing import Any
 
 from rlbuffers.editing.derivation import BufferOrPath, EditReport, OnProgress, derive, described_parent, opened
 from rlbuffers.errors import SpecError, UsageError
+from rlbuffers.paths import Url
 from rlbuffers.reader import Buffer
 from rlbuffers.sources.buffer_selection import BufferSelection
 from rlbuffers.sources.concatenated import ConcatenatedSource, difference
@@ -99,7 +100,7 @@ def _with_ranges(parents: Sequence[Buffer]) -> list[dict[str, Any]]:
 
 
 def _repeated(parents: Sequence[Buffer]) -> list[str]:
-    seen: dict[str, Path] = {}
+    seen: dict[str, Path | Url] = {}
     return [
         f"{parent.path} holds the same as {seen[parent.fingerprint]}: every row stands in the new buffer twice"
         for parent in parents

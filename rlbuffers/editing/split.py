@@ -15,6 +15,7 @@ import numpy as np
 from rlbuffers.atomic import AtomicPath
 from rlbuffers.editing.derivation import BufferOrPath, EditReport, OnProgress, derive, opened, require_output
 from rlbuffers.errors import UnsupportedError, UsageError
+from rlbuffers.paths import Url
 from rlbuffers.reader import Buffer
 from rlbuffers.sources.buffer_selection import BufferSelection
 from rlbuffers.stores import FORMATS
@@ -182,12 +183,12 @@ def _paths(
     if len(names) != count or len(set(names)) != count or any("/" in name or not name for name in names):
         raise UsageError(f"names {', '.join(names)}: expected {count} different names, without slashes")
     suffix = FORMATS[format_name].suffix if format_name else _suffix(buffer.path)
-    place = buffer.path.parent if folder is None else Path(folder)
+    place = buffer.path.with_name("_").parent if folder is None else Path(folder)
     stem = buffer.path.name.removesuffix(_suffix(buffer.path))
     return [place / f"{stem}-{name}{suffix}" for name in names]
 
 
-def _suffix(path: Path) -> str:
+def _suffix(path: Path | Url) -> str:
     """Return the end of a name that tells the container, which may have two dots."""
     known = [backend.suffix for backend in FORMATS.values() if backend.suffix and path.name.endswith(backend.suffix)]
     return max(known, key=len, default=path.suffix)

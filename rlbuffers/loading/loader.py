@@ -204,6 +204,10 @@ class Loader(Generic[T]):
             pending.future.cancel()
         self._pending.clear()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process without its threads; there it goes on where it was, open."""
+        return _restored, (self._sampler, self._converter, self._prefetch, self._workers, self.state_dict())
+
     def close(self) -> None:
         """Stop the threads and let go of what was read ahead; closing again does nothing."""
         self._is_closed = True
@@ -217,3 +221,11 @@ class Loader(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _restored(
+    sampler: BatchSampler, converter: BatchConverter[T], prefetch: int, workers: int, state: Mapping[str, Any]
+) -> Loader[T]:
+    loader = Loader(sampler, converter, prefetch=prefetch, workers=workers)
+    loader.load_state_dict(state)
+    return loader

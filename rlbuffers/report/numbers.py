@@ -6,6 +6,7 @@ import math
 
 __all__ = ["number_text", "size_text"]
 
+_EXACT = 1e15  # a float below it holds every whole number
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -13,9 +14,11 @@ def number_text(value: float | None) -> str:
     """Return a number with the digits that matter."""
     if value is None or not math.isfinite(value):
         return "not finite"
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+    if value == int(value) and abs(value) < _EXACT:
+        text = f"{int(value):,}"
+    else:
+        text = f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def size_text(num_bytes: float) -> str:

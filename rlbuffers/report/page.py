@@ -34,7 +34,7 @@ def render_report(
 ) -> str:
     """Return the page of a buffer; the same buffer and runs give the same text.
 
-    Columns are read in blocks, so buffers larger than RAM work; open the buffer with a small ``cache_bytes``.
+    Columns are read in blocks, so buffers larger than RAM work; open the buffer with a small ``cache``.
 
     Parameters
     ----------

@@ -44,8 +44,9 @@ class Sampler(BatchSampler):
         self.window = window
         self.draws = draws
 
-    def __len__(self) -> int:
-        """Return the number of items that can be drawn now."""
+    @property
+    def num_items(self) -> int:
+        """Number of rows, or episodes, that can be drawn now."""
         first, last = self.window.items.bounds
         return last - first
 

@@ -84,6 +84,10 @@ class Source(ABC, Generic[Piece]):
         """Return the arrays listed in ``spec.extras``; called after the last row."""
         return {}
 
+    def early_metadata(self) -> dict[str, Any]:
+        """Return what is known before the first row, for salvaging a conversion that is interrupted."""
+        return {}
+
     @abstractmethod
     def metadata(self) -> dict[str, Any]:
         """Return the facts for the buffer's metadata; called after the last row.

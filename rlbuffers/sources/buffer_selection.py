@@ -37,7 +37,7 @@ from rlbuffers.sources.base import IdentityDecoder, Rows, Source
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
-__all__ = ["BufferSelection", "descriptive_metadata"]
+__all__ = ["DERIVED_METADATA", "BufferSelection", "descriptive_metadata"]
 
 Array = np.ndarray[Any, Any]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -45,7 +45,7 @@ Indices = np.ndarray[Any, np.dtype[np.int64]]
 _BLOCK_BYTES = 16 << 20
 # What may lie between the first and the last chosen row of a block: all of it may have to be decoded.
 _SPAN_BYTES = 64 << 20
-_DERIVED_METADATA = (
+DERIVED_METADATA = (
     *("spec", "arrays", "fingerprint", "counts", "statistics", "storage"),
     *("format", "format_version", "checksum"),
 )
@@ -254,7 +254,7 @@ class BufferSelection(Source[Rows]):
 
 def descriptive_metadata(buffer: Buffer) -> dict[str, Any]:
     """Return a buffer's metadata but for what the writer derives from the content."""
-    return {name: value for name, value in buffer.metadata.items() if name not in _DERIVED_METADATA}
+    return {name: value for name, value in buffer.metadata.items() if name not in DERIVED_METADATA}
 
 
 def _ascending(chosen: Indices, count: int, buffer: Buffer, in_episodes: bool) -> Indices:

@@ -31,7 +31,7 @@ def opened_hdf5(path: Path) -> Iterator[h5py.File]:
     BufferNotFoundError
         If there is no such file.
     FormatError
-        If it is not HDF5.
+        If it is not HDF5, or has a name at its root that is no text.
     CorruptDataError
         If it is damaged or cut short.
     """
@@ -40,6 +40,8 @@ def opened_hdf5(path: Path) -> Iterator[h5py.File]:
             raise FormatError(f"{path}: expected an HDF5 file; its first bytes are not HDF5's signature")
     try:
         with h5py.File(path, "r", locking=False) as hdf5:
+            for name in hdf5:
+                _require_text(name, path)
             yield hdf5
     except RlbuffersError:
         raise
@@ -51,6 +53,12 @@ def opened_hdf5(path: Path) -> Iterator[h5py.File]:
         raise CorruptDataError(
             f"{path}: damaged or cut short; the HDF5 library says: {reason}. Fetch the file again"
         ) from error
+
+
+def _require_text(name: str | bytes, path: str | Path) -> None:
+    """Refuse a name that h5py cannot decode, and gives as bytes."""
+    if isinstance(name, bytes):
+        raise FormatError(f"{path}: expected names of arrays in UTF-8, found {name!r}; the file may be damaged")
 
 
 def _comes_from_h5py(error: Exception) -> bool:
@@ -74,11 +82,17 @@ def datasets_of(file: h5py.File, ignore: str = "") -> tuple[dict[str, h5py.Datas
         Datasets by their full names.
     left_out : list of str
         A sentence for each of the others.
+
+    Raises
+    ------
+    FormatError
+        If a name is no text.
     """
     datasets: dict[str, h5py.Dataset] = {}
     left_out = []
 
     def note(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        _require_text(name, file.filename)
         if not isinstance(item, h5py.Dataset) or (ignore and name.startswith(f"{ignore}/")):
             return
         if item.shape is None:

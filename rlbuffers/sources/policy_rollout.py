@@ -150,9 +150,8 @@ class PolicyRolloutSource(Source[Episode]):
         """Count the steps and their rewards as the environments gave them."""
         return Tally(self._num_episodes, self._done, self._reward_sum)
 
-    def metadata(self) -> dict[str, Any]:
-        """Describe environment, policy, seeds and what was recorded."""
-        cut = self._num_envs
+    def early_metadata(self) -> dict[str, Any]:
+        """Describe environment, policy and seeds."""
         return {
             "environment": self._facts,
             "behavior_policy": self._behavior_policy,
@@ -163,10 +162,17 @@ class PolicyRolloutSource(Source[Episode]):
                 "seeding": "copy i is reset with seed + i and continues without a seed (episodes/env_indices tells i)",
                 "rewards": "the environment's, unclipped",
             },
-            "warnings": [] if self._returns else ["No episode ended within the recording: no return is known."],
-            "left_out": [],
             "license": "MIT",
             "citation": "",
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """Describe environment, policy, seeds and what was recorded."""
+        cut = self._num_envs
+        return {
+            **self.early_metadata(),
+            "warnings": [] if self._returns else ["No episode ended within the recording: no return is known."],
+            "left_out": [],
             "notes": [
                 f"The last episode of each of the {cut} copies may be cut: timeouts is set on its last row and "
                 "episodes/whole is False."

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlbuffers.errors import BufferNotFoundError, FormatError, UsageError
+from rlbuffers.paths import Url
 from rlbuffers.stores.base import StoreReader, StoreWriter
 
-__all__ = ["FORMATS", "MEMORY_PREFIX", "format_of", "open_store", "writer_class"]
+__all__ = ["FORMATS", "MEMORY_PREFIX", "format_of", "is_in_memory", "open_store", "writer_class"]
 
 MEMORY_PREFIX = "memory:"
+_ZIP_SIGNATURE = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,13 @@ class Backend:
 FORMATS = {
     "hdf5": Backend("rlbuffers.stores.hdf5_store", "HDF5Reader", "HDF5Writer", ".hdf5"),
     "zarr": Backend("rlbuffers.stores.zarr_store", "ZarrReader", "ZarrWriter", ".zarr"),
+    "zip": Backend("rlbuffers.stores.zarr_store", "ZarrZipReader", "ZarrZipWriter", ".zarr.zip"),
     "memory": Backend("rlbuffers.stores.memory_store", "MemoryReader", "MemoryWriter", ""),
 }
-_SUFFIXES = {".hdf5": "hdf5", ".h5": "hdf5", ".zarr": "zarr"}
+_SUFFIXES = {".hdf5": "hdf5", ".h5": "hdf5", ".zarr": "zarr", ".zarr.zip": "zip"}
 
 
-def format_of(path: Path) -> str:
+def format_of(path: Path | Url) -> str:
     """Tell the format of a buffer to be written from its path.
 
     Raises
@@ -40,12 +43,23 @@ def format_of(path: Path) -> str:
     UsageError
         If the name ends in nothing known.
     """
-    if str(path).startswith(MEMORY_PREFIX):
+    if is_in_memory(path):
         return "memory"
-    try:
-        return _SUFFIXES[path.suffix]
-    except KeyError:
-        raise UsageError(f"{path}: the name must end in .hdf5 or .zarr, or begin with 'memory:'") from None
+    if isinstance(path, Url):
+        raise UsageError(f"{path}: buffers are written to files; write one and upload it")
+    found = _by_name(path)
+    if found is None:
+        raise UsageError(f"{path}: the name must end in .hdf5, .zarr or .zarr.zip, or begin with 'memory:'")
+    return found
+
+
+def is_in_memory(path: Path | Url) -> bool:
+    """Whether a path is the name of a buffer in this process's memory; ``memory://`` is a file system of fsspec's."""
+    return isinstance(path, Path) and str(path).startswith(MEMORY_PREFIX)
+
+
+def _by_name(path: Path | Url) -> str | None:
+    return next((name for suffix, name in _SUFFIXES.items() if path.name.endswith(suffix)), None)
 
 
 def writer_class(format_name: str) -> type[StoreWriter]:
@@ -55,8 +69,8 @@ def writer_class(format_name: str) -> type[StoreWriter]:
     return found
 
 
-def open_store(path: Path) -> StoreReader:
-    """Open a finished buffer with the backend that its content asks for.
+def open_store(path: Path | Url) -> StoreReader:
+    """Open a finished buffer with the backend that its content asks for, or at an address its name.
 
     Raises
     ------
@@ -65,16 +79,27 @@ def open_store(path: Path) -> StoreReader:
     FormatError
         If what is there is no buffer.
     """
-    if str(path).startswith(MEMORY_PREFIX):
-        name = "memory"
-    elif not path.exists():
-        raise BufferNotFoundError(f"{path}: there is no such file; `rlbuffers convert` or `generate` makes buffers")
-    elif path.is_dir():
-        if not (path / "zarr.json").exists():
-            raise FormatError(f"{path}: expected a Zarr v3 buffer, found a directory without zarr.json")
-        name = "zarr"
-    else:
-        name = "hdf5"
+    name = _remote_format(path) if isinstance(path, Url) else _local_format(path)
     backend = FORMATS[name]
     reader: type[StoreReader] = getattr(importlib.import_module(backend.module), backend.reader)
     return reader.open(path)
+
+
+def _local_format(path: Path) -> str:
+    if is_in_memory(path):
+        return "memory"
+    if not path.exists():
+        raise BufferNotFoundError(f"{path}: there is no such file; `rlbuffers convert` or `generate` makes buffers")
+    if path.is_dir():
+        if not (path / "zarr.json").exists():
+            raise FormatError(f"{path}: expected a Zarr v3 buffer, found a directory without zarr.json")
+        return "zarr"
+    with path.open("rb") as file:
+        return "zip" if file.read(len(_ZIP_SIGNATURE)) == _ZIP_SIGNATURE else "hdf5"
+
+
+def _remote_format(url: Url) -> str:
+    found = _by_name(Url(url.rstrip("/")))
+    if found is None:
+        raise UsageError(f"{url}: the address of a buffer ends in .hdf5, .zarr or .zarr.zip")
+    return found

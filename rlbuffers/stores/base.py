@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.paths import Url
 from rlbuffers.stores.chunk_table import ChunkTable
 from rlbuffers.stores.codecs import Codec
 
@@ -118,9 +119,13 @@ class StoreWriter(ABC):
     def written(self, name: str) -> tuple[Int64, Int64]:
         """Return (offsets, sizes) in bytes of the chunks of an array that are in its files so far, by chunk number.
 
-        An offset counts from the beginning of the file that holds the chunk. What a backend still holds back, or
-        does not put into files, is left out.
+        An offset counts from the beginning of the file that holds the chunk. What a backend does not put into files
+        is left out.
         """
+
+    def chunks_per_file(self, name: str) -> int | None:
+        """Return after how many chunks of an array another file begins; None where all are in one."""
+        return None
 
     @abstractmethod
     def finish(self, lengths: Mapping[str, int], metadata: str, views: Sequence[View]) -> None:
@@ -139,7 +144,7 @@ class StoreReader(ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, path: Path) -> StoreReader:
+    def open(cls, path: Path | Url) -> StoreReader:
         """Open the buffer at `path`.
 
         Raises

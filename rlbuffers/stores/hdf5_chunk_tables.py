@@ -16,7 +16,7 @@ import numpy as np
 import xxhash
 
 from rlbuffers.errors import CorruptDataError
-from rlbuffers.stores.local_files import OpenFile
+from rlbuffers.stores.folders import ByteFile
 
 __all__ = ["CHUNKS_PER_PIECE", "GROUP", "StoredTable", "find_tables", "is_stale", "library_table", "write_tables"]
 
@@ -37,7 +37,7 @@ class StoredTable:
     offset: int
     num_chunks: int
 
-    def piece(self, file: OpenFile, number: int) -> tuple[Array, Array]:
+    def piece(self, file: ByteFile, number: int) -> tuple[Array, Array]:
         """Return (offsets, sizes) of the chunks of one piece.
 
         Raises
@@ -49,11 +49,11 @@ class StoredTable:
         place = self.offset + number * (CHUNKS_PER_PIECE + 1) * _ROW_BYTES
         content = file.read(place, (count + 1) * _ROW_BYTES)
         if xxhash.xxh3_128_digest(content[:-_ROW_BYTES]) != content[-_ROW_BYTES:]:
-            raise CorruptDataError(f"{file.path}: a table of chunks (offset {place}) is damaged")
+            raise CorruptDataError(f"{file.name}: a table of chunks (offset {place}) is damaged")
         rows = np.frombuffer(content[:-_ROW_BYTES], "<u8").reshape(-1, 2)
         return rows[:, 0], rows[:, 1]
 
-    def pieces(self, file: OpenFile) -> Iterator[tuple[Array, Array]]:
+    def pieces(self, file: ByteFile) -> Iterator[tuple[Array, Array]]:
         """Yield the pieces in order."""
         for number in range(-(-self.num_chunks // CHUNKS_PER_PIECE)):
             yield self.piece(file, number)
@@ -107,7 +107,7 @@ def find_tables(hdf5: h5py.File) -> dict[str, StoredTable]:
     return found
 
 
-def is_stale(table: StoredTable, file: OpenFile, dataset: h5py.Dataset, num_chunks: int) -> bool:
+def is_stale(table: StoredTable, file: ByteFile, dataset: h5py.Dataset, num_chunks: int) -> bool:
     """Whether the file was rewritten since (by ``h5repack``, for one), judged by some chunks all over the array.
 
     Their bytes, where the table says they are, are compared with what the library reads.

@@ -14,15 +14,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, SpecError
+from rlbuffers.paths import Url
 from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
-from rlbuffers.stores.chunk_table import Array, ChunkTable
+from rlbuffers.stores.chunk_table import Array, ChunkFiles, ChunkTable
 from rlbuffers.stores.codecs import Codec, ZlibCodec
+from rlbuffers.stores.folders import ByteFile
 from rlbuffers.stores.hdf5_chunk_tables import (
     CHUNKS_PER_PIECE,
     GROUP,
@@ -34,6 +36,9 @@ from rlbuffers.stores.hdf5_chunk_tables import (
 )
 from rlbuffers.stores.hdf5_views import LIBRARY_VERSIONS, add_views, check_views, protect_views
 from rlbuffers.stores.local_files import LocalFiles, OpenFile
+
+if TYPE_CHECKING:
+    from rlbuffers.stores.remote import RemoteFile
 
 __all__ = ["HDF5Reader", "HDF5Writer", "plain_disk_errors"]
 
@@ -130,11 +135,19 @@ class HDF5Reader(StoreReader):
     No HDF5 handle stays open, so readers survive a fork.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | Url) -> None:
         self._path = path
-        self._file = OpenFile(path)
-        head = os.pread(self._file.descriptor, len(_SIGNATURE), 0)
-        if head != _SIGNATURE:
+        self._file: ByteFile
+        self._files: ChunkFiles
+        self._remote: RemoteFile | None = None
+        if isinstance(path, Url):
+            from rlbuffers.stores.remote import RemoteFile, RemoteFiles
+
+            self._file = self._remote = RemoteFile(path)
+            self._files = RemoteFiles(path, [path])
+        else:
+            self._file, self._files = OpenFile(path), LocalFiles([path])
+        if self._file.size < len(_SIGNATURE) or self._file.read(0, len(_SIGNATURE)) != _SIGNATURE:
             raise FormatError(f"{path}: not an HDF5 file (its first bytes are not HDF5's signature)")
         with self._opened() as hdf5:
             if _ATTRIBUTE not in hdf5.attrs:
@@ -143,10 +156,9 @@ class HDF5Reader(StoreReader):
             check_views(hdf5, self._file)
             self.arrays = _stored_arrays(hdf5, path)
             self._tables = find_tables(hdf5)
-        self._files = LocalFiles([path])
 
     @classmethod
-    def open(cls, path: Path) -> HDF5Reader:
+    def open(cls, path: Path | Url) -> HDF5Reader:
         """See base class."""
         return cls(path)
 
@@ -154,13 +166,25 @@ class HDF5Reader(StoreReader):
     def _opened(self) -> Iterator[h5py.File]:
         """Open with h5py and translate whatever it raises on a damaged file."""
         try:
-            with _open_file(self._path) as hdf5:
+            with self._open_file() as hdf5:
                 yield hdf5
         except RlbuffersError:
             raise
         except (OSError, RuntimeError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
             reason = str(error).strip("'\"").splitlines()[0] if str(error) else repr(error)
             raise CorruptDataError(f"{self._path}: damaged; the HDF5 library says: {reason}") from error
+
+    def _open_file(self) -> h5py.File:
+        """Open for reading as plain h5py does, so that a file can be open in both ways at once."""
+        if self._remote is not None:
+            return h5py.File(self._remote.opened(), "r")
+        try:
+            return h5py.File(self._path, "r")
+        except OSError as error:
+            # Some file systems know no locks, and whoever has the file open without them forbids them to others.
+            if "lock" not in str(error):
+                raise
+            return h5py.File(self._path, "r", locking=False)
 
     def chunk_table(self, name: str) -> ChunkTable:
         """See base class."""
@@ -221,7 +245,7 @@ class HDF5Reader(StoreReader):
 
     def disk_bytes(self) -> int:
         """See base class."""
-        return self._path.stat().st_size
+        return self._file.size
 
     def close(self) -> None:
         """See base class; the file is closed when the last chunk table is dropped."""
@@ -238,22 +262,11 @@ def _first_offset(dataset: h5py.Dataset) -> int:
     return found[0]
 
 
-def _open_file(path: Path) -> h5py.File:
-    """Open for reading as plain h5py does, so that a file can be open in both ways at once."""
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        # Some file systems know no locks, and whoever has the file open without them forbids them to others.
-        if "lock" not in str(error):
-            raise
-        return h5py.File(path, "r", locking=False)
-
-
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _stored_arrays(hdf5: h5py.File, path: Path) -> dict[str, StoredArray]:
+def _stored_arrays(hdf5: h5py.File, path: Path | Url) -> dict[str, StoredArray]:
     arrays: dict[str, StoredArray] = {}
 
     def note(name: str, item: Any) -> None:

@@ -18,6 +18,7 @@ import xxhash
 
 from rlbuffers.errors import CorruptDataError
 from rlbuffers.stores.base import StackView, StepView, View
+from rlbuffers.stores.folders import ByteFile
 from rlbuffers.stores.local_files import OpenFile
 
 __all__ = ["LIBRARY_VERSIONS", "add_views", "check_views", "protect_views"]
@@ -52,14 +53,14 @@ def protect_views(path: Path) -> None:
         hdf5.attrs[_ATTRIBUTE] = np.bytes_(json.dumps(heaps))  # of fixed length: others stand in a heap
 
 
-def check_views(hdf5: h5py.File, file: OpenFile) -> None:
+def check_views(hdf5: h5py.File, file: ByteFile) -> None:
     """Compare the heaps with their digests.
 
     Parameters
     ----------
     hdf5 : h5py.File
         The open file, of which nothing but the root's attributes is asked.
-    file : OpenFile
+    file : ByteFile
         The same file's bytes.
 
     Raises
@@ -69,7 +70,7 @@ def check_views(hdf5: h5py.File, file: OpenFile) -> None:
     """
     for start, size, digest in json.loads(hdf5.attrs.get(_ATTRIBUTE, "[]")):
         if _digest(file.read(start, size)) != digest:
-            raise CorruptDataError(f"{file.path}: the mappings of its virtual datasets (offset {start}) are damaged")
+            raise CorruptDataError(f"{file.name}: the mappings of its virtual datasets (offset {start}) are damaged")
 
 
 def _heaps(file: OpenFile) -> Iterator[tuple[int, int]]:

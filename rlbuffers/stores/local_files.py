@@ -29,7 +29,7 @@ class OpenFile:
     """A local file, open for reading by position until nobody refers to it; safe between threads and after a fork."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.name = str(path)
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self.descriptor)
         self.size = os.fstat(self.descriptor).st_size
@@ -50,9 +50,9 @@ class OpenFile:
                     break
                 found += more
         except OSError as error:
-            raise CorruptDataError(f"{self.path}: cannot be read at offset {offset} ({error})") from error
+            raise CorruptDataError(f"{self.name}: cannot be read at offset {offset} ({error})") from error
         if len(found) != size:
-            raise CorruptDataError(f"{self.path}: ends before offset {offset + size}; it was cut short")
+            raise CorruptDataError(f"{self.name}: ends before offset {offset + size}; it was cut short")
         return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import BufferNotFoundError
+from rlbuffers.paths import Url
 from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
 from rlbuffers.stores.chunk_table import Array, ChunkTable
 from rlbuffers.stores.codecs import Codec, RawCodec
@@ -77,7 +78,7 @@ class MemoryReader(StoreReader):
         self.arrays = buffer.arrays
 
     @classmethod
-    def open(cls, path: Path) -> MemoryReader:
+    def open(cls, path: Path | Url) -> MemoryReader:
         """See base class."""
         try:
             return cls(_BUFFERS[str(path)])

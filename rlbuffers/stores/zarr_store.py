@@ -17,14 +17,18 @@ from typing import Any
 import numpy as np
 from google_crc32c import value as crc32c
 
-from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
+from rlbuffers.paths import Url
 from rlbuffers.schema import FRAMES
 from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, ChunkTable
 from rlbuffers.stores.codecs import Codec, ZstdCodec
-from rlbuffers.stores.local_files import LocalFiles
+from rlbuffers.stores.folders import DOCUMENT as _DOCUMENT
+from rlbuffers.stores.folders import Folder, LocalFolder, ZipFolder
+from rlbuffers.stores.local_files import LocalFiles, OpenFile
+from rlbuffers.stores.zarr_sinks import FolderSink, Sink, ZipSink
 
-__all__ = ["ZarrReader", "ZarrWriter"]
+__all__ = ["ZarrReader", "ZarrWriter", "ZarrZipReader", "ZarrZipWriter"]
 
 _ATTRIBUTE = "rlbuffers"
 # Frames come in chunks of a few hundred bytes; other arrays in chunks of tens of kilobytes.
@@ -38,149 +42,208 @@ _MISSING = np.iinfo(np.uint64).max
 
 
 class _ShardedArray:
-    """An array being written: its shards are appended one after the other."""
+    """An array being written: chunks go to the sink as they come, and a killed writer leaves them in a directory."""
 
-    def __init__(self, root: Path, dtype: np.dtype[Any], row_shape: tuple[int, ...], chunk_rows: int) -> None:
+    def __init__(
+        self, name: str, sink: Sink, dtype: np.dtype[Any], row_shape: tuple[int, ...], chunk_rows: int
+    ) -> None:
         self.dtype = dtype
         self.row_shape = row_shape
         self.chunk_rows = chunk_rows
-        self.chunks_per_shard = _FRAME_CHUNKS_PER_SHARD if root.name == FRAMES else _CHUNKS_PER_SHARD
-        self._root = root
-        self._shards = 0
-        self._chunks: list[bytes] = []
-        self.offsets: list[Array] = []
-        self.sizes: list[Array] = []
+        self.chunks_per_shard = _FRAME_CHUNKS_PER_SHARD if name == FRAMES else _CHUNKS_PER_SHARD
+        self.sizes: list[int] = []
+        self._starts: list[int] = []  # of complete shards, in the files that hold them
+        self._name = name
+        self._sink = sink
 
-    def append(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        if len(self._chunks) == self.chunks_per_shard:
-            self.flush()
+    def append(self, chunks: Sequence[bytes]) -> None:
+        while chunks:
+            number, present = divmod(len(self.sizes), self.chunks_per_shard)
+            fitting = chunks[: self.chunks_per_shard - present]
+            self._sink.append(_shard_name(self._name, number, self.row_shape), fitting)
+            self.sizes += [len(chunk) for chunk in fitting]
+            if len(self.sizes) % self.chunks_per_shard == 0:
+                self._complete(number)
+            chunks = chunks[len(fitting) :]
 
-    def flush(self) -> None:
-        """Write the collected chunks as one shard: the chunks, their index, the index's checksum."""
-        if not self._chunks:
-            return
+    def places(self) -> tuple[Array, Array]:
+        """Return (offsets, sizes) of the chunks that are in their files so far."""
+        complete = len(self._starts) * self.chunks_per_shard
+        sizes = np.array(self.sizes[:complete] if self._sink.holds_back else self.sizes, np.int64)
+        begins = np.cumsum(sizes) - sizes
+        shards = np.arange(len(sizes)) // self.chunks_per_shard
+        starts = np.array([*self._starts, 0], np.int64)
+        return begins - begins[shards * self.chunks_per_shard] + starts[shards], sizes
+
+    def finish(self) -> None:
+        """Complete the last shard, if it is not full."""
+        if len(self.sizes) % self.chunks_per_shard:
+            self._complete(len(self.sizes) // self.chunks_per_shard)
+
+    def _complete(self, shard: int) -> None:
+        """Add the index of a shard and its checksum."""
+        sizes = np.array(self.sizes[shard * self.chunks_per_shard :], np.uint64)
         index = np.full((self.chunks_per_shard, 2), _MISSING, dtype="<u8")
-        sizes = np.array([len(chunk) for chunk in self._chunks], dtype=np.uint64)
         index[: len(sizes), 0] = np.cumsum(sizes) - sizes
         index[: len(sizes), 1] = sizes
-        self.offsets.append(index[: len(sizes), 0].astype(np.int64))
-        self.sizes.append(sizes.astype(np.int64))
         encoded = index.tobytes()
-        path = self._root.joinpath("c", str(self._shards), *["0"] * len(self.row_shape))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.writelines(self._chunks)
-            file.write(encoded)
-            file.write(crc32c(encoded).to_bytes(_CRC_BYTES, "little"))
-        self._shards += 1
-        self._chunks.clear()
+        name = _shard_name(self._name, shard, self.row_shape)
+        self._sink.append(name, [encoded, crc32c(encoded).to_bytes(_CRC_BYTES, "little")])
+        self._starts.append(self._sink.complete(name))
 
 
 class ZarrWriter(StoreWriter):
-    """Writes shards directly and the metadata documents through zarr-python."""
+    """Writes documents and shards into a directory."""
 
     def __init__(self, path: Path) -> None:
-        path.mkdir()
-        self._path = path
+        self._sink = self._open_sink(path)
         self._arrays: dict[str, _ShardedArray] = {}
+
+    @staticmethod
+    def _open_sink(path: Path) -> Sink:
+        return FolderSink(path)
 
     def create_array(self, name: str, dtype: np.dtype[Any], row_shape: tuple[int, ...], chunk_rows: int) -> Codec:
         """See base class."""
-        self._arrays[name] = _ShardedArray(self._path / name, dtype, row_shape, chunk_rows)
+        self._arrays[name] = _ShardedArray(name, self._sink, dtype, row_shape, chunk_rows)
         return ZstdCodec()
 
     def write_chunks(self, name: str, chunks: Sequence[bytes]) -> None:
         """See base class."""
-        for chunk in chunks:
-            self._arrays[name].append(chunk)
+        self._arrays[name].append(chunks)
 
     def written(self, name: str) -> tuple[Array, Array]:
-        """See base class; the chunks of a shard are written together."""
-        array, none = self._arrays[name], np.empty(0, np.int64)
-        return np.concatenate([none, *array.offsets]), np.concatenate([none, *array.sizes])
+        """See base class."""
+        return self._arrays[name].places()
+
+    def chunks_per_file(self, name: str) -> int:
+        """See base class."""
+        return self._arrays[name].chunks_per_shard
 
     def finish(self, lengths: Mapping[str, int], metadata: str, views: Sequence[View]) -> None:
         """See base class; Zarr has no views, docs/format.md gives the one-line recipe instead."""
+        groups = set()
         for name, array in self._arrays.items():
-            array.flush()
+            array.finish()
             shape = (lengths[name], *array.row_shape)
-            document = _array_document(shape, array.dtype, array.chunk_rows, array.chunks_per_shard)
-            _write_document(self._path / name, document)
-            for folder in Path(name).parents:
-                _write_document(self._path / folder, _group_document({}))
-        _write_document(self._path, _group_document({_ATTRIBUTE: json.loads(metadata)}))
+            self._add_document(name, _array_document(shape, array.dtype, array.chunk_rows, array.chunks_per_shard))
+            groups |= {parent.as_posix() for parent in Path(name).parents if parent.name}
+        for group in sorted(groups):
+            self._add_document(group, _group_document({}))
+        self._add_document("", _group_document({_ATTRIBUTE: json.loads(metadata)}))
+        self._sink.close()
+
+    def _add_document(self, folder: str, document: Mapping[str, Any]) -> None:
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        name = f"{folder}/{_DOCUMENT}".removeprefix("/")
+        self._sink.append(name, [text.encode()])
+        self._sink.complete(name)
 
     def abort(self) -> None:
         """See base class."""
         self._arrays.clear()
+        self._sink.abort()
+
+
+class ZarrZipWriter(ZarrWriter):
+    """Writes documents and shards into one ZIP file."""
+
+    @staticmethod
+    def _open_sink(path: Path) -> Sink:
+        return ZipSink(path)
 
 
 class ZarrReader(StoreReader):
     """Reads the metadata documents itself; a shard is opened, and its index read, when a chunk of it is wanted."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        root = _document(path / "zarr.json")
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        root = self._document(_DOCUMENT)
         if root.get("zarr_format") != 3 or root.get("node_type") != "group":
-            raise FormatError(f"{path}: not the root group of a Zarr v3 store")
+            raise FormatError(f"{folder.root}: not the root group of a Zarr v3 store")
         attributes = root.get("attributes")
-        if not isinstance(attributes, dict) or _ATTRIBUTE not in attributes:
-            raise FormatError(f"{path}: a Zarr store, but not an rlbuffers buffer; `rlbuffers convert` makes one")
+        if not isinstance(attributes, dict) or not isinstance(attributes.get(_ATTRIBUTE), dict):
+            raise FormatError(
+                f"{folder.root}: a Zarr store, but not an rlbuffers buffer; `rlbuffers convert` makes one"
+            )
         self.metadata = json.dumps(attributes[_ATTRIBUTE])
         self.arrays = {}
         self._chunks_per_shard: dict[str, int] = {}
-        for document in sorted(_documents_below(path)):
-            described = _document(document)
+        stated = attributes[_ATTRIBUTE].get("arrays")
+        for document in folder.documents(stated if isinstance(stated, dict) else ()):
+            described, place = self._document(document), folder.name_of(document)
             if described.get("node_type") == "array":
-                name = document.parent.relative_to(path).as_posix()
-                self.arrays[name], self._chunks_per_shard[name] = _stored_array(name, described, document)
+                name = document.removesuffix(f"/{_DOCUMENT}")
+                self.arrays[name], self._chunks_per_shard[name] = _stored_array(name, described, place)
             elif described != _group_document({}):
-                raise CorruptDataError(f"{document}: not the description of an array or a group")
+                raise CorruptDataError(f"{place}: not the description of an array or a group")
 
     @classmethod
-    def open(cls, path: Path) -> ZarrReader:
+    def open(cls, path: Path | Url) -> ZarrReader:
         """See base class."""
-        return cls(path)
+        if not isinstance(path, Url):
+            return cls(LocalFolder(path))
+        from rlbuffers.stores.remote import RemoteFolder
+
+        return cls(RemoteFolder(path))
+
+    def _document(self, name: str) -> dict[str, Any]:
+        try:
+            document = json.loads(self._folder.read(name))
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, RlbuffersError):
+                raise
+            raise CorruptDataError(f"{self._folder.name_of(name)}: cannot be read as JSON ({error})") from error
+        if not isinstance(document, dict):
+            raise CorruptDataError(f"{self._folder.name_of(name)}: expected a JSON object")
+        return document
 
     def chunk_table(self, name: str) -> ChunkTable:
         """See base class."""
         array, per_shard = self.arrays[name], self._chunks_per_shard[name]
-        files = LocalFiles(self._shards(name), "shard")
+        files = self._folder.files(self._shards(name))
         load = partial(_shard_index, files, per_shard)
         return ChunkTable(name, array.num_chunks, files, load, per_shard, files_are_pieces=True)
 
-    def _shards(self, name: str) -> list[Path]:
+    def _shards(self, name: str) -> list[str]:
         array = self.arrays[name]
-        rest = ["0"] * (len(array.shape) - 1)
         count = -(-array.num_chunks // self._chunks_per_shard[name])
-        return [self._path.joinpath(name, "c", str(shard), *rest) for shard in range(count)]
+        return [_shard_name(name, shard, array.shape[1:]) for shard in range(count)]
 
     def stored_bytes(self, name: str) -> int:
         """See base class; a shard that is missing is told when it is read."""
-        return sum(path.stat().st_size for path in self._shards(name) if path.exists())
+        return self._folder.stored_bytes(self._shards(name))
+
+    def problems(self) -> Iterator[str]:
+        """See base class."""
+        return self._folder.problems()
 
     def read_view(self, name: str, rows: Sequence[int]) -> None:
         """See base class; a Zarr store has no views."""
 
     def disk_bytes(self) -> int:
         """See base class."""
-        return sum(path.stat().st_size for path in self._path.rglob("*") if path.is_file())
+        return self._folder.disk_bytes()
 
     def close(self) -> None:
         """See base class; shards are closed when the last chunk table is dropped."""
 
 
-def _documents_below(folder: Path) -> Iterator[Path]:
-    """Yield the documents of groups and arrays, without a look into the folders of the arrays' shards."""
-    for child in folder.iterdir():
-        if child.is_dir():
-            document = child / "zarr.json"
-            has_document = document.exists()
-            if has_document:
-                yield document
-            if not (has_document and (child / "c").is_dir()):
-                yield from _documents_below(child)
+class ZarrZipReader(ZarrReader):
+    """Reads a Zarr buffer whose files are the members of one ZIP file."""
+
+    @classmethod
+    def open(cls, path: Path | Url) -> ZarrZipReader:
+        """See base class."""
+        if not isinstance(path, Url):
+            return cls(ZipFolder(OpenFile(path), LocalFiles([path])))
+        from rlbuffers.stores.remote import RemoteFile, RemoteFiles
+
+        return cls(ZipFolder(RemoteFile(path), RemoteFiles(path, [path])))
+
+
+def _shard_name(array: str, shard: int, row_shape: Sequence[int]) -> str:
+    return "/".join([array, "c", str(shard), *["0"] * len(row_shape)])
 
 
 def _shard_index(files: ChunkFiles, num_chunks: int, shard: int) -> tuple[Array, Array]:
@@ -233,22 +296,7 @@ def _array_document(
     }
 
 
-def _write_document(folder: Path, document: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "zarr.json").write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CorruptDataError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(document, dict):
-        raise CorruptDataError(f"{path}: expected a JSON object")
-    return document
-
-
-def _stored_array(name: str, described: Mapping[str, Any], document: Path) -> tuple[StoredArray, int]:
+def _stored_array(name: str, described: Mapping[str, Any], document: str) -> tuple[StoredArray, int]:
     """Return the array and its number of chunks a shard."""
     try:
         shape = tuple(described["shape"])

@@ -135,7 +135,7 @@ def test_an_unknown_game_is_refused_with_a_suggestion(convert, tmp_path, game, h
         (["--run-id", 6], "Error: run id 6: expected 1 to 5"),
         (["--shard-id", 100], "Error: shard id 100: expected 0 to 99"),
         (["--limit", 0], "Error: Invalid value for '--limit': 0 is not in the range x>=1."),
-        (["--format", "npz"], "Error: Invalid value for '--format': 'npz' is not one of 'hdf5', 'zarr'."),
+        (["--format", "npz"], "Error: Invalid value for '--format': 'npz' is not one of 'hdf5', 'zarr', 'zip'."),
         (["--workers", -1], "Error: Invalid value for '--workers': -1 is not in the range x>=0."),
     ],
 )

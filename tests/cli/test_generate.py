@@ -80,7 +80,7 @@ def test_epsilon_is_the_share_of_random_actions(checkpoint, tmp_path):
     [
         (["--task", "CartPol-v1"], 2, "did you mean 'CartPole-v1'"),
         (["--eps", "1.5"], 2, "--eps"),
-        (["--output", "buffer.txt"], 2, "must end in .hdf5 or .zarr"),
+        (["--output", "buffer.txt"], 2, "must end in .hdf5, .zarr or .zarr.zip"),
         (["--resume-path", "missing.pth"], 1, "missing.pth"),
     ],
 )

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
-from rlbuffers.atomic import AtomicPath, write_bytes_atomically
+from rlbuffers.atomic import AtomicPath, is_being_written, partial_of, write_bytes_atomically
 from rlbuffers.errors import BufferBusyError, BufferExistsError
 
 
@@ -197,3 +199,41 @@ def test_a_link_is_replaced_and_what_it_pointed_to_is_kept(tmp_path):
         assert text_of(tmp_path / kind) == "old"
         assert text_of(tmp_path / f"link-{kind}") == "new"
     assert names(tmp_path) == ["file", "link-file", "link-tree", "tree"]
+
+
+def test_what_a_killed_writer_left_can_be_kept(tmp_path):
+    write_file(tmp_path / ".x.partial", "left")
+    kept = tmp_path / "kept"
+    target = AtomicPath(tmp_path / "x", keep=lambda final: os.rename(partial_of(final), kept))
+    assert kept.read_text() == "left"
+    target.discard()
+    assert names(tmp_path) == ["kept"]
+
+
+def test_leaving_lets_others_write_and_keeps_the_partial_path(tmp_path):
+    target = AtomicPath(tmp_path / "x")
+    write_file(target.partial, "left")
+    assert is_being_written(tmp_path / "x")
+    target.leave()
+    assert not is_being_written(tmp_path / "x")
+    assert names(tmp_path) == [".x.partial"]
+    AtomicPath(tmp_path / "x").discard()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_companions_go_with_the_partial_path(tmp_path, published):
+    target = AtomicPath(tmp_path / "x")
+    target.companions = [tmp_path / ".x.notes", tmp_path / ".x.absent"]
+    write_file(target.partial, "content")
+    write_file(tmp_path / ".x.notes", "notes")
+    (target.publish if published else target.discard)()
+    assert names(tmp_path) == (["x"] if published else [])
+
+
+def test_asking_does_not_take_the_path_from_a_writer(tmp_path):
+    """Whoever asks holds the lock for a moment; a writer that comes just then tries again."""
+    descriptor = os.open(tmp_path / ".x.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    threading.Timer(0.01, lambda: os.close(descriptor)).start()
+    AtomicPath(tmp_path / "x").discard()

@@ -126,15 +126,16 @@ def test_a_writer_knows_where_its_chunks_are(tmp_path_factory, sizes):
         assert list(zip(offsets.tolist(), lengths.tolist(), strict=True)) == asked_of_h5py(path, name)
 
 
-def test_a_zarr_writer_knows_the_chunks_of_its_finished_shards(tmp_path, monkeypatch):
+def test_a_zarr_writer_knows_its_chunks_from_the_beginning_of_their_shards(tmp_path, monkeypatch):
     monkeypatch.setattr(zarr_store, "_CHUNKS_PER_SHARD", 3)
     writer = ZarrWriter(tmp_path / "x.zarr")
     writer.create_array("a", np.dtype("u1"), (), 8)
     writer.write_chunks("a", [b"12345", b"123", b"1", b"1234567", b"12"])
     offsets, sizes = writer.written("a")
-    assert offsets.tolist() == [0, 5, 8]
-    assert sizes.tolist() == [5, 3, 1]
+    assert offsets.tolist() == [0, 5, 8, 0, 7]
+    assert sizes.tolist() == [5, 3, 1, 7, 2]
     assert (tmp_path / "x.zarr/a/c/0").read_bytes()[:9] == b"123451231"
+    assert (tmp_path / "x.zarr/a/c/1").read_bytes() == b"123456712"
 
 
 def test_places_outside_the_file_are_refused():

@@ -175,7 +175,7 @@ def test_damaged_mappings_never_reach_the_library(new_path, recipe):
 
 @pytest.mark.parametrize("scanned", [5, 16, 17, 1000])
 def test_every_heap_has_its_digest_wherever_a_block_of_the_scan_ends(new_path, monkeypatch, scanned):
-    monkeypatch.setattr("rlbuffers.stores.hdf5_views._SCAN_BYTES", scanned)
+    monkeypatch.setattr("rlbuffers.stores.hdf5_views._BLOCK_BYTES", scanned)
     path = write(new_path("hdf5"), make(Recipe("episodes", (1, 2, 3) * 400)))
     content, heaps = path.read_bytes(), []
     place = content.find(b"GCOL\x01\x00\x00\x00")

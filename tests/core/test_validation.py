@@ -121,7 +121,8 @@ def swapped(new_path, recipe, **arrays):
         (writer.append_episode if isinstance(piece, Episode) else writer.append_transitions)(piece)
     for name, change in arrays.items():
         growing = writer._arrays[name.replace("__", "/")]
-        growing._pending = [change(np.concatenate(growing._pending))]
+        # So few rows are written at once, at the commit.
+        growing._write_rows = lambda rows, write=growing._write_rows, change=change: write(change(rows))
     writer.commit()
     return rlbuffers.validate(path)
 

@@ -123,7 +123,7 @@ def test_a_finished_writer_takes_nothing_more(path):
 
 @pytest.mark.parametrize("name", ["buffer", "buffer.txt", "buffer.hdf5.gz"])
 def test_a_name_of_no_known_format_is_refused(tmp_path, name):
-    with pytest.raises(UsageError, match=r"must end in \.hdf5 or \.zarr"):
+    with pytest.raises(UsageError, match=r"must end in \.hdf5, \.zarr or \.zarr\.zip"):
         rlbuffers.create(tmp_path / name, make(VECTORS).spec)
     assert list(tmp_path.iterdir()) == []
 

@@ -29,7 +29,7 @@ from wire import png, tfrecord, transition, write_shard
 
 import rlbuffers
 from rlbuffers.sources.base import Source
-from rlbuffers.sources.buffer_copy import BufferCopySource
+from rlbuffers.sources.buffer_selection import BufferSelection
 from rlbuffers.sources.concatenated import ConcatenatedSource
 from rlbuffers.sources.d3rlpy.mdp_dataset import MDPDatasetSource
 from rlbuffers.sources.d3rlpy.replay_buffer import D3rlpySource
@@ -131,11 +131,17 @@ def concatenated(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
     yield ConcatenatedSource(parts)
 
 
-def buffer_copy(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+def buffer_selection(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    """All of a buffer, every other episode, and the beginnings of episodes."""
     for number, source in enumerate([*npz(folder, episodes), *atari_episodes(folder, episodes)]):
-        path = folder / f"copied{number}.hdf5"
+        path = folder / f"chosen{number}.hdf5"
         rlbuffers.convert(source, path)
-        yield BufferCopySource(rlbuffers.open(path))
+        buffer = rlbuffers.open(path)
+        some = np.arange(0, buffer.num_episodes, 2)
+        lengths = buffer.arrays["episodes/lengths"].all()
+        yield BufferSelection(buffer)
+        yield BufferSelection(buffer, some)
+        yield BufferSelection(buffer, some, lengths=(lengths[some] + 1) // 2)
 
 
 def d3rlpy(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
@@ -417,7 +423,7 @@ def policy_rollout(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
 
 
 WRITERS: dict[type[Source[Any]], Writer] = {
-    BufferCopySource: buffer_copy,
+    BufferSelection: buffer_selection,
     ConcatenatedSource: concatenated,
     D3rlpySource: d3rlpy,
     D4RLQLearningSource: qlearning,

@@ -20,7 +20,10 @@ function withSwitch(place, counts, draw) {
     button.addEventListener("click", () => { state.log = !state.log; button.setAttribute("aria-pressed", String(state.log)); redraw(); });
   }
   place.append(plot);
-  const redraw = drawn(plot, (width) => draw(plot, width, state.log));
+  const redraw = drawn(plot, (width) => {
+    draw(plot, width, state.log);
+    if (uneven) place.firstChild.style.top = `${plot.firstChild.getAttribute("height") - 22}px`;
+  });
 }
 
 function bars(place, width, log, { x, xTicks, spans, counts, names, xLabel, yLabel, wholeX, marks = [] }) {

@@ -63,7 +63,7 @@ def test_observations_and_next_observations_may_be_asked_for(new_path, stack):
     varied = Varied((3, 5, 2, 4), ((True, True, True, False),) * 4, stack=stack)
     episodes = write_varied(path, varied)
     means = [episode["observations"][1:].astype(np.float64).mean() for episode in episodes]
-    middle = sorted(means)[1] + 1e-9
+    middle = float(sorted(means)[1]) + 1e-9
     rlbuffers.filter(path, output, f"mean(next_observations) > {middle!r}")
     kept = [episode for episode, mean in zip(episodes, means, strict=True) if mean > middle]
     assert_same_episodes(read_episodes(output), kept)

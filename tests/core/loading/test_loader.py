@@ -9,6 +9,7 @@ import gc
 import itertools
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -179,6 +180,17 @@ def test_a_forked_child_reads_ahead_with_threads_of_its_own(buffer):
         child.join(60)
         assert child.exitcode == 0
         np.testing.assert_array_equal(next(loader)["rewards"], expected[1])
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_loader_travels_to_a_spawned_process(buffer, started):
+    """That is, it pickles: with what it has read ahead still to come."""
+    with buffer.loader(8, 3, replacement=False) as loader:
+        if started:
+            next(loader)
+        with pickle.loads(pickle.dumps(loader)) as other:
+            for _ in range(3):
+                assert_same_rows(next(other), next(loader))
 
 
 SCRIPT = """

@@ -128,7 +128,7 @@ def test_draws_exactly_the_transitions_of_a_slow_list(
     fill(ring, games, num_rows)
     expected = drawable(games, num_rows, rows_kept, stack, n_step)
     sampler = ring.sampler(max(len(expected) // 5, 1), rng, n_step=n_step, gamma=GAMMA)
-    assert len(sampler) == len(expected)
+    assert sampler.num_items == len(expected)
     if not expected:
         with pytest.raises(UsageError, match="no complete transition"):
             sampler.sample()

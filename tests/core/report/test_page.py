@@ -141,7 +141,7 @@ def test_every_kind_of_buffer_has_a_page_and_the_same_one_twice(new_path, store,
         page = render_report(buffer, "x")
         assert page == render_report(buffer, "x")
         assert buffer.fingerprint in page
-    with rlbuffers.open(path, cache_bytes=0) as buffer:
+    with rlbuffers.open(path, cache=0) as buffer:
         assert render_report(buffer, "x") == page
 
 

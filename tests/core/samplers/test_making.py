@@ -62,7 +62,7 @@ def buffers(request, new_path):
         path = new_path(store)
         rows = play(GAMES, path, stack=request.param)
         opened[store] = rlbuffers.open(path)
-    opened["no cache"] = rlbuffers.open(opened["zarr"].path, cache_bytes=0)
+    opened["no cache"] = rlbuffers.open(opened["zarr"].path, cache=0)
     return rows, opened
 
 

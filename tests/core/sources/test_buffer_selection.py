@@ -28,7 +28,7 @@ def test_chosen_episodes_are_those_of_the_buffer(new_path, data, varied, store, 
     numbers = data.draw(st.sets(st.integers(0, len(episodes) - 1), min_size=1))
     chosen = np.array(sorted(numbers))
     lengths = [data.draw(st.integers(1, len(episodes[number]["rewards"]))) for number in chosen]
-    with pytest.MonkeyPatch.context() as patch, rlbuffers.open(path, cache_bytes=0) as buffer:
+    with pytest.MonkeyPatch.context() as patch, rlbuffers.open(path, cache=0) as buffer:
         patch.setattr(buffer_selection, "_BLOCK_BYTES", block)
         patch.setattr(buffer_selection, "_SPAN_BYTES", block)
         source = BufferSelection(buffer, chosen, lengths=np.array(lengths))
@@ -48,7 +48,7 @@ def test_chosen_rows_are_those_of_the_buffer(new_path, data, recipe, store, bloc
     made = make(recipe)
     path, output = write(new_path("memory"), made), new_path(store)
     rows = np.array(sorted(data.draw(st.sets(st.integers(0, len(made) - 1), min_size=1, max_size=60))))
-    with pytest.MonkeyPatch.context() as patch, rlbuffers.open(path, cache_bytes=0) as buffer:
+    with pytest.MonkeyPatch.context() as patch, rlbuffers.open(path, cache=0) as buffer:
         patch.setattr(buffer_selection, "_BLOCK_BYTES", block)
         patch.setattr(buffer_selection, "_SPAN_BYTES", block)
         rlbuffers.convert(BufferSelection(buffer, rows), output)
@@ -58,7 +58,7 @@ def test_chosen_rows_are_those_of_the_buffer(new_path, data, recipe, store, bloc
 
 def test_blocks_do_not_reach_over_much_that_was_not_chosen(new_path, small_blocks):
     made = make(Recipe("transitions", (20_000,)))
-    with rlbuffers.open(write(new_path("memory"), made), cache_bytes=0) as buffer:
+    with rlbuffers.open(write(new_path("memory"), made), cache=0) as buffer:
         sizes = [len(piece) for piece in BufferSelection(buffer, np.arange(0, 20_000, 500)).pieces()]
     assert sizes == [1] * 40  # 256 rows at a time would be 128,000 rows of the buffer
 

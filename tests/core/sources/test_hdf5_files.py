@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from rlbuffers.errors import CorruptDataError
+from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.sources.hdf5_files import datasets_of, opened_hdf5
 
 # A little-endian float64 as HDF5 describes it: class, bits, size in bytes, offset and precision in bits, places of
@@ -29,3 +29,16 @@ def test_what_our_own_code_raises_is_not_called_damage(tmp_path):
     with pytest.raises(ValueError, match="a fault of ours") as caught, opened_hdf5(tmp_path / "x.hdf5"):
         raise ValueError("a fault of ours")
     assert type(caught.value) is ValueError
+
+
+@pytest.mark.parametrize("name", ["rewards", "infos/rewards"])
+def test_a_name_that_is_no_text(tmp_path, name):
+    path = tmp_path / "x.hdf5"
+    with h5py.File(path, "w") as file:
+        file[name] = np.zeros(3)
+    path.write_bytes(path.read_bytes().replace(b"rewards", b"rew\xffrds"))
+    with (
+        pytest.raises(FormatError, match=r"expected names of arrays in UTF-8, found b'.*rew"),
+        opened_hdf5(path) as file,
+    ):
+        datasets_of(file)

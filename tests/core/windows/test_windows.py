@@ -181,8 +181,8 @@ def test_nothing_to_draw(new_path):
     path = new_path("memory")
     play([Game(3, "timeout", known=False)], path)
     with rlbuffers.open(path) as buffer:
-        assert len(buffer.sampler(1)) == 2
-        assert len(buffer.sampler(1, n_step=2)) == 1
+        assert buffer.sampler(1).num_items == 2
+        assert buffer.sampler(1, n_step=2).num_items == 1
         with pytest.raises(UsageError, match="nothing to draw"):
             buffer.sampler(1, n_step=3)
 

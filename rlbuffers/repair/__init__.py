@@ -1,0 +1,1 @@
+"""Salvaging what is whole of a damaged or interrupted buffer."""

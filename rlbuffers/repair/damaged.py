@@ -1,0 +1,154 @@
+"""A buffer that may be damaged, opened as far as it can be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
+from rlbuffers.metadata import FORMAT_NAME, parse_metadata
+from rlbuffers.repair.salvaged_array import SalvagedArray
+from rlbuffers.schema import ArraySpec, BufferSpec, stored_arrays
+
+__all__ = ["DamagedBuffer", "StatedArray", "open_damaged", "stated_arrays"]
+
+_TRUST = "--trust-metadata (trust_metadata=True) takes them as they are: rows are checked by checksums of their own"
+
+
+@dataclass(frozen=True)
+class StatedArray:
+    """What the metadata say of an array.
+
+    Parameters
+    ----------
+    spec : ArraySpec
+        Name, dtype, shape of a row, and what a row is.
+    num_rows : int
+        Number of rows.
+    digest : str or None
+        Digest of the content.
+    """
+
+    spec: ArraySpec
+    num_rows: int
+    digest: str | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole array."""
+        return (self.num_rows, *self.spec.row_shape)
+
+
+@dataclass(frozen=True)
+class DamagedBuffer:
+    """Everything that is known of a buffer.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is.
+    metadata : mapping
+        Its facts.
+    spec : BufferSpec
+        Its columns.
+    stated : mapping of name to StatedArray
+        What each array should be.
+    arrays : mapping of name to SalvagedArray
+        The arrays as they are, unchecked.
+    problems : sequence of str
+        What is wrong beside the arrays.
+    is_interrupted : bool
+        Whether its writer never finished.
+    """
+
+    path: Path
+    metadata: Mapping[str, Any]
+    spec: BufferSpec
+    stated: Mapping[str, StatedArray]
+    arrays: Mapping[str, SalvagedArray]
+    problems: tuple[str, ...] = ()
+    is_interrupted: bool = False
+
+    def check(self, on_progress: Callable[[int, int], None]) -> None:
+        """Decode every chunk of every array; is told (bytes done, bytes in all)."""
+        total = sum(array.array.num_chunks * array.array.chunk_bytes for array in self.arrays.values())
+        done = 0
+
+        def count(size: int) -> None:
+            nonlocal done
+            done += size
+            on_progress(done, total)
+
+        for name, array in self.arrays.items():
+            array.check(self.stated[name].digest, count)
+
+
+def open_damaged(path: Path, *, trust_metadata: bool = False) -> DamagedBuffer:
+    """Open a finished buffer in spite of damage to anything but its metadata.
+
+    Raises
+    ------
+    BufferNotFoundError
+        If nothing is there.
+    CorruptDataError
+        If the metadata cannot be read, so that nothing tells what the bytes mean; says what can be done.
+    FormatError
+        If it is no buffer, or one of another version.
+    """
+    from rlbuffers.repair.hdf5_chunks import find_hdf5_arrays, read_hdf5_metadata
+    from rlbuffers.repair.zarr_chunks import find_zarr_arrays, read_zarr_metadata
+
+    if not path.exists():
+        raise BufferNotFoundError(f"{path}: there is no such file, and nothing that an interrupted writer left")
+    read, find = (read_zarr_metadata, find_zarr_arrays) if path.is_dir() else (read_hdf5_metadata, find_hdf5_arrays)
+    text = read(path)
+    try:
+        metadata, problems = parse_metadata(text, str(path)), []
+    except CorruptDataError as error:
+        if not trust_metadata:
+            raise CorruptDataError(f"{error}; {_TRUST}") from error
+        metadata, problems = _trusted(text, path), ["the metadata fail their checksum and were taken as they are"]
+    spec = BufferSpec.from_json(metadata.get("spec", {}))
+    stated = stated_arrays(metadata, spec, path)
+    return DamagedBuffer(path, metadata, spec, stated, find(path, stated, spec), tuple(problems))
+
+
+def _trusted(text: str, path: Path) -> dict[str, Any]:
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptDataError(
+            f"{path}: the metadata is not JSON ({error}); mend the text by hand, as far as it can be guessed, and try "
+            "again, or convert the source once more"
+        ) from error
+    if not isinstance(metadata, dict):
+        raise FormatError(f"{path}: the metadata does not say format {FORMAT_NAME!r}")
+    return metadata
+
+
+def stated_arrays(metadata: Mapping[str, Any], spec: BufferSpec, path: Path) -> dict[str, StatedArray]:
+    """Return what the metadata say of the arrays of a spec.
+
+    Raises
+    ------
+    CorruptDataError
+        If they say it of other arrays than those of the spec.
+    """
+    found = {}
+    for name, array in stored_arrays(spec).items():
+        try:
+            facts = metadata["arrays"][name]
+            shape = tuple(int(size) for size in facts["shape"])
+            fits = np.dtype(facts["dtype"]) == array.dtype and shape[1:] == array.row_shape and shape[0] >= 0
+            digest = str(facts["digest"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise CorruptDataError(f"{path}: the metadata do not describe array {name!r} ({error!r})") from error
+        if not fits:
+            raise CorruptDataError(f"{path}: the metadata contradict their spec: array {name!r}")
+        found[name] = StatedArray(array, shape[0], digest)
+    return found
