@@ -42,11 +42,13 @@ def load_behavior(policy: str, level: str, task: str, checkpoint: Path | None, *
     return load_policy(checkpoint, eps=eps, generator=generator, device=device, samples=True)
 
 
-def facts_of(behavior: LoadedPolicy, level: str, checkpoint: Path | None, *, eps: float, seed: int) -> dict[str, Any]:
-    """Return what a buffer's metadata say of a policy."""
+def facts_of(
+    behavior: LoadedPolicy, level: str | None, checkpoint: Path | None, *, eps: float, seed: int
+) -> dict[str, Any]:
+    """Return what a buffer's metadata say of a policy; the level of one that somebody else trained is not known."""
     return {
         "name": behavior.algorithm,
-        "level": level,
+        **({"level": level} if level else {}),
         "exploration": "epsilon-greedy, drawn anew at each step",
         "epsilon": eps,
         "trained_on": behavior.task,
