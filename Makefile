@@ -1,5 +1,6 @@
 # make demo   install what running needs and do the main job on the data in the repository
 # make test   install what testing needs, then lint, types and all tests
+# make test-slow   let every algorithm learn: minutes of training
 # make peers  an environment with the libraries that benchmarks and test-peers compare with
 # make test-peers   let these libraries read what is exported, and compare
 # make help   this list
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test lint types tests peers test-peers clean
+.PHONY: help demo test lint types tests test-slow peers test-peers clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -40,6 +41,10 @@ types: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	$(BIN)/pytest -n 2 -q
+
+# One worker a task: the data of its tests are made once.
+test-slow: $(VENV)/.dev
+	$(BIN)/pytest -n 2 --dist loadgroup -q -m slow
 
 peers: .venv-peers/.done
 .venv-peers/.done: benchmarks/peers/requirements.txt $(INPUTS)

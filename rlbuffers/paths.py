@@ -51,7 +51,9 @@ def located(path: str | Path) -> Path | Url:
     return Path(text.removeprefix("file://")) if text.startswith("file://") else Url(text)
 
 
-def generated_buffer_path(task: str, policy: str, eps: float, buffer_dir: Path = DEFAULT_BUFFER_DIR) -> Path:
+def generated_buffer_path(
+    task: str, policy: str, eps: float, level: str = "expert", buffer_dir: Path = DEFAULT_BUFFER_DIR
+) -> Path:
     """Where `rlbuffers generate` writes, and `rlbuffers train` looks, when no path is given.
 
     Parameters
@@ -62,7 +64,10 @@ def generated_buffer_path(task: str, policy: str, eps: float, buffer_dir: Path =
         Name of the behavior policy's algorithm.
     eps : float
         Probability of a random action.
+    level : str
+        How well the policy is trained; an expert that is disturbed goes by the disturbance.
     buffer_dir : Path
         The folder that holds all buffers; ``~`` is expanded.
     """
-    return buffer_dir.expanduser() / task / f"{policy}-eps{eps:g}.hdf5"
+    parts = [policy, *([level] if level != "expert" or eps == 0 else []), *([f"eps{eps:g}"] if eps else [])]
+    return buffer_dir.expanduser() / task / f"{'-'.join(parts)}.hdf5"

@@ -38,7 +38,7 @@ from rlbuffers_train.training_request import (
     run_logdir,
 )
 
-__all__ = ["POLICY", "LoadedPolicy", "load_policy", "train_online", "train_qrdqn"]
+__all__ = ["POLICY", "LoadedPolicy", "load_policy", "train_online", "train_qrdqn", "untrained_policy"]
 
 POLICY = "policy.pth"
 DEFAULT_TASKS = {"discrete": "CartPole-v1", "box": "Pendulum-v1"}
@@ -198,12 +198,12 @@ class LoadedPolicy(ExploringPolicy):
         Name of the algorithm that trained it.
     task : str or None
         What it was evaluated on.
-    checkpoint_sha256 : str
-        Hexadecimal hash of the file.
+    checkpoint_sha256 : str or None
+        Hexadecimal hash of the file; None for a policy that was never trained.
     """
 
     def __init__(
-        self, algorithm: Algorithm[Any], task: str | None, checkpoint_sha256: str, eps: float, samples: bool
+        self, algorithm: Algorithm[Any], task: str | None, checkpoint_sha256: str | None, eps: float, samples: bool
     ) -> None:
         super().__init__(
             algorithm.choose_by_array,
@@ -248,3 +248,25 @@ def load_policy(
     set_threads(checkpoint.problem)
     algorithm = build_algorithm(checkpoint, generator, torch_device)
     return LoadedPolicy(algorithm, checkpoint.task, file_sha256(path), eps, samples)
+
+
+def untrained_policy(
+    name: str, task: str, *, seed: int, eps: float, generator: np.random.Generator, device: str = "cpu"
+) -> LoadedPolicy:
+    """Return the policy that an algorithm begins its training with; a distribution is drawn from.
+
+    Parameters
+    ----------
+    name, task : str
+        Algorithm and environment.
+    seed : int
+        Of the weights.
+    eps, generator, device
+        See :func:`load_policy`.
+    """
+    problem = problem_of_task(task)
+    set_threads(problem)
+    request = TrainingRequest(name, task=task)
+    algorithm = make_algorithm(request, problem, seed, None, pick_device(device))
+    algorithm.policy.generator = generator
+    return LoadedPolicy(algorithm, None, None, eps, samples=True)

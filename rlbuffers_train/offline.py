@@ -14,11 +14,11 @@ from rlbuffers.loading.loader import Loader
 from rlbuffers.paths import generated_buffer_path
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.transforms import ClipRewards, ScaleRewards, Transform
-from rlbuffers_train.algorithms import find_entry, load_algorithm
+from rlbuffers_train.algorithms import entries_of, find_entry, load_algorithm
 from rlbuffers_train.batch import TransitionBatches
 from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import pick_device, set_threads
-from rlbuffers_train.evaluation_task import choose_evaluation_task
+from rlbuffers_train.evaluation_task import choose_evaluation_task, problem_of_task
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer, reward_scale_of
 from rlbuffers_train.reporting import Reporter, SilentReporter
@@ -36,10 +36,10 @@ from rlbuffers_train.training_request import (
     run_logdir,
 )
 
-__all__ = ["DEFAULT_TASK", "OfflineSettings", "train_offline"]
+__all__ = ["OfflineSettings", "train_offline"]
 
-DEFAULT_TASK = "CartPole-v1"
-_DEFAULT_EPS = 0.2
+# What `rlbuffers generate` writes where it is told nothing: policy, share of random actions and task.
+_DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, "Pendulum-v1")}
 # One thread reads a batch in less time than an update takes; more would take cores from the update.
 _WORKERS = 1
 _PREFETCH = 4
@@ -132,11 +132,15 @@ def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path:
         return request.buffer.expanduser()
     if resumed is not None:
         return Path(resumed.settings["buffer"])
-    task = request.task or DEFAULT_TASK
-    path = generated_buffer_path(task, "qrdqn", _DEFAULT_EPS)
+    kinds = [entry.actions for entry in entries_of(request.algorithm)]
+    if request.task is not None:
+        kinds = [kind for kind in kinds if kind == problem_of_task(request.task).actions.kind] or kinds
+    policy, eps, default_task = _DEFAULT_DATA[kinds[0]]
+    task = request.task or default_task
+    path = generated_buffer_path(task, policy, eps)
     if not path.exists():
-        command = f"rlbuffers generate --policy qrdqn --eps {_DEFAULT_EPS:g}"
-        command += f" --task {task}" if task != DEFAULT_TASK else ""
+        command = f"rlbuffers generate --policy {policy}" + (f" --eps {eps:g}" if eps else "")
+        command += f" --task {task}" if task != default_task else ""
         raise BufferNotFoundError(f"there is no buffer at {path}. Make it with: {command}; or name one with --buffer")
     return path
 

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlbuffers.paths import DEFAULT_BUFFER_DIR, DEFAULT_LOG_DIR
+from rlbuffers.paths import DEFAULT_BUFFER_DIR
+from rlbuffers_train.levels import LEVELS
+
+if TYPE_CHECKING:
+    from rlbuffers_train.expert import LoadedPolicy
 
 __all__ = ["generate"]
 
-# Streams of random numbers that belong to one seed: expert's training, its actions here, the environments.
-_ACTION_STREAM = 1
+_TASKS = {"qrdqn": "CartPole-v1", "sac": "Pendulum-v1"}
+_EPS = {"qrdqn": 0.2, "sac": 0.0}
 
 
 @click.command()
-@click.option("--policy", type=click.Choice(["qrdqn"]), default="qrdqn", show_default=True, help="What acts.")
-@click.option("--eps", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of random actions.")
-@click.option("--task", default="CartPole-v1", show_default=True, help="Environment id, e.g. PongNoFrameskip-v4.")
+@click.option("--policy", type=click.Choice(["qrdqn", "sac"]), default="qrdqn", show_default=True, help="What acts.")
+@click.option("--level", type=click.Choice(LEVELS), default="expert", show_default=True, help="How well it is trained.")
+@click.option("--eps", type=click.FloatRange(0, 1), help="Share of random actions.  [default: qrdqn 0.2; sac 0]")
+@click.option("--task", help="Environment id, e.g. PongNoFrameskip-v4.  [default: qrdqn CartPole-v1; sac Pendulum-v1]")
 @click.option("--buffer-size", type=click.IntRange(min=1), default=100_000, show_default=True, help="Transitions.")
+@click.option(
+    "--stop-at",
+    type=float,
+    help="Mean return at which training ends.  [default: the task's; for medium, a third of D4RL's expert]",
+)
 @click.option(
     "--resume-path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Checkpoint of the policy; without it an expert is trained first, and kept.",
+    help="Checkpoint of the policy; without it a policy is trained first, and kept.",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help=f"The buffer, .hdf5, .zarr or .zarr.zip.  [default: {DEFAULT_BUFFER_DIR}/TASK/POLICY-epsEPS.hdf5]",
+    help=f"The buffer: .hdf5, .zarr, .zarr.zip.  [default: {DEFAULT_BUFFER_DIR}/TASK/POLICY-LEVEL-epsEPS.hdf5]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--num-envs", type=click.IntRange(min=1), default=10, show_default=True, help="Played side by side.")
@@ -35,9 +46,11 @@ _ACTION_STREAM = 1
 @click.option("--overwrite", is_flag=True, help="Replace an existing buffer.")
 def generate(
     policy: str,
-    eps: float,
-    task: str,
+    level: str,
+    eps: float | None,
+    task: str | None,
     buffer_size: int,
+    stop_at: float | None,
     resume_path: Path | None,
     output: Path | None,
     seed: int,
@@ -45,40 +58,49 @@ def generate(
     device: str,
     overwrite: bool,
 ) -> None:
-    """Record transitions of an epsilon-greedy expert.
+    """Record transitions of a policy, trained to one of D4RL's levels.
 
-    Rewards are the environment's, unclipped, and games are played to their end.
+    Rewards are the environment's, unclipped, and games are played to their end. A policy that is a distribution
+    is drawn from. medium-replay is everything that was played until a policy was a medium one: its size is what
+    that took.
     """
-    import numpy as np
-
-    from rlbuffers.conversion import convert
     from rlbuffers.errors import BufferExistsError
     from rlbuffers.paths import generated_buffer_path
-    from rlbuffers.sources.policy_rollout import PolicyRolloutSource
     from rlbuffers.stores import format_of
+    from rlbuffers_cli.behaviors import facts_of, load_behavior, train_behavior
+    from rlbuffers_train.levels import medium_return
+
+    task = task or _TASKS[policy]
+    eps = _EPS[policy] if eps is None else eps
+    path = (output or generated_buffer_path(task, policy, eps, level)).expanduser()
+    format_of(path)
+    if path.exists() and not overwrite:  # before a policy is trained
+        raise BufferExistsError(f"{path}: exists already; pass --overwrite to replace it")
+    if level.startswith("medium") and stop_at is None and resume_path is None:
+        stop_at = medium_return(task)
+    if level == "medium-replay":
+        _record_training(path, policy, task, seed=seed, device=device, stop_at=stop_at, overwrite=overwrite)
+        return
+    checkpoint = resume_path
+    if checkpoint is None and level != "random":
+        checkpoint = train_behavior(policy, level, task, seed=seed, device=device, stop_at=stop_at)
+    behavior = load_behavior(policy, level, task, checkpoint, seed=seed, eps=eps, device=device)
+    facts = facts_of(behavior, level if resume_path is None else None, checkpoint, eps=eps, seed=seed)
+    _record(behavior, facts, path, task, buffer_size, num_envs=num_envs, seed=seed, overwrite=overwrite)
+
+
+def _record(
+    behavior: LoadedPolicy, facts: dict[str, Any], path: Path, task: str, size: int, *, overwrite: bool, **options: int
+) -> None:
+    """Let a policy play, and tell what was recorded."""
+    from rlbuffers.conversion import convert
+    from rlbuffers.sources.policy_rollout import PolicyRolloutSource
     from rlbuffers_cli.console import console, progress_bar, size_text, warn
     from rlbuffers_cli.conversions import told_of_interruptions
-    from rlbuffers_train import load_policy
 
-    path = (output or generated_buffer_path(task, policy, eps)).expanduser()
-    format_of(path)
-    if path.exists() and not overwrite:  # before an expert is trained
-        raise BufferExistsError(f"{path}: exists already; pass --overwrite to replace it")
-    checkpoint = resume_path or _train_expert(task, seed, device)
-    generator = np.random.default_rng([seed, _ACTION_STREAM])
-    behavior = load_policy(checkpoint, eps=eps, generator=generator, device=device)
-    facts = {
-        "name": behavior.algorithm,
-        "exploration": "epsilon-greedy, drawn anew at each step",
-        "epsilon": eps,
-        "trained_on": behavior.task,
-        "checkpoint": checkpoint.name,
-        "checkpoint_sha256": behavior.checkpoint_sha256,
-        "seed": [seed, _ACTION_STREAM],
-    }
-    source = PolicyRolloutSource(behavior, facts, task, size=buffer_size, num_envs=num_envs, seed=seed)
+    source = PolicyRolloutSource(behavior, facts, task, size=size, **options)
     with progress_bar() as progress, told_of_interruptions(path):
-        bar = progress.add_task(f"Playing {task}", total=buffer_size)
+        bar = progress.add_task(f"Playing {task}", total=size)
         report = convert(
             source,
             path,
@@ -101,22 +123,20 @@ def generate(
     )
 
 
-def _train_expert(task: str, seed: int, device: str) -> Path:
-    """Train the expert, or go on with one that an earlier call began; return its checkpoint."""
+def _record_training(path: Path, policy: str, task: str, *, overwrite: bool, **training: Any) -> None:
+    """Record a training from its beginning until the policy is a medium one."""
+    from rlbuffers.reader import open_buffer
+    from rlbuffers_cli.behaviors import train_behavior
     from rlbuffers_cli.console import console
-    from rlbuffers_train import LAST, POLICY, LiveTable, TrainingRequest, train_online
+    from rlbuffers_train.replay_recorder import ReplayRecorder
 
-    logdir = DEFAULT_LOG_DIR.expanduser() / task / "qrdqn" / f"expert-seed{seed}"
-    begun = logdir / LAST
-    request = TrainingRequest(
-        "qrdqn",
-        task=task,
-        logdir=logdir,
-        resume_path=begun if begun.exists() else None,
-        device=device,
-        settings={"seed": seed},
-    )
-    with LiveTable(console, f"Training a QRDQN expert in {task}") as table:
-        summary = train_online(request, table)
-    console.print(f"expert: return {summary.best}, kept in {logdir / POLICY}", soft_wrap=True)
-    return logdir / POLICY
+    facts = {
+        "name": policy,
+        "level": "medium-replay",
+        "seed": training["seed"],
+        "stop_at": training["stop_at"],
+    }
+    with ReplayRecorder(path, task, facts, overwrite=overwrite) as recorder:
+        train_behavior(policy, "medium-replay", task, recorder=recorder, **training)
+    with open_buffer(path) as buffer:
+        console.print(f"{path}: {len(buffer):,} transitions of {buffer.num_episodes:,} episodes", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 import rlbuffers_train
+from rlbuffers.errors import UsageError
 from rlbuffers_cli.main import cli
+from rlbuffers_train.algorithms import ALGORITHMS, entries_of
 
 
 def run(*arguments: str, home: Path | None = None) -> Result:
@@ -127,3 +130,30 @@ def test_every_public_name_is_there() -> None:
     assert dir(rlbuffers_train) == sorted(rlbuffers_train.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         getattr(rlbuffers_train, "nothing")  # noqa: B009
+
+
+def test_help_lists_every_algorithm_with_its_paper() -> None:
+    words = " ".join(run("--help").output.split())
+    for entry in ALGORITHMS:
+        assert f"{entry.summary} {entry.paper}" in words
+    with pytest.raises(UsageError, match="there is no algorithm 'td3'; did you mean 'td3-bc'"):
+        entries_of("td3")
+
+
+def test_help_of_an_algorithm_tells_what_it_declares() -> None:
+    words = " ".join(run("bcq", "--help").output.split())
+    assert "Actions that targets choose from. [default: 10] [x>=1]" in words
+    assert "[default: images 32; vectors 128; continuous actions 100]" in words
+    assert "--hidden-sizes N,N,..." in words
+    assert "--norm-obs 0|1" in words
+    assert "--buffer" not in run("sac", "--help").output
+
+
+@pytest.mark.parametrize("given", [[], ["1"], ["0"]])
+def test_a_switch_may_stand_alone(given: list[str], make_aim_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    words = ["il", "--buffer", str(make_aim_buffer()), "--logdir", str(tmp_path / "run"), "--hidden-sizes", "8,4"]
+    result = run(*words, "--epoch", "1", "--update-per-epoch", "2", "--eval-episodes", "0", "--norm-obs", *given)
+    assert result.exit_code == 0, result.output
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["hyperparameters"]
+    assert config["norm_obs"] == (given != ["0"])
+    assert config["hidden_sizes"] == [8, 4]

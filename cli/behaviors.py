@@ -1,0 +1,94 @@
+"""The policies that `rlbuffers generate` lets play, trained where they have to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlbuffers.paths import DEFAULT_LOG_DIR
+
+if TYPE_CHECKING:
+    from rlbuffers_train.expert import LoadedPolicy
+    from rlbuffers_train.replay_recorder import ReplayRecorder
+
+__all__ = ["ACTION_STREAM", "facts_of", "load_behavior", "train_behavior"]
+
+# Streams of random numbers that belong to one seed: expert's training, its actions here, the environments.
+ACTION_STREAM = 1
+
+
+def load_behavior(policy: str, level: str, task: str, checkpoint: Path | None, **options: Any) -> LoadedPolicy:
+    """Return the policy of a checkpoint, or an untrained one where there is none.
+
+    Parameters
+    ----------
+    policy, level, task : str
+        Algorithm, one of `rlbuffers_train.levels.LEVELS`, environment.
+    checkpoint : Path or None
+        What to load.
+    **options
+        ``seed``, ``eps`` and ``device``.
+    """
+    import numpy as np
+
+    from rlbuffers_train import load_policy
+    from rlbuffers_train.expert import untrained_policy
+
+    seed, eps, device = options["seed"], options["eps"], options["device"]
+    generator = np.random.default_rng([seed, ACTION_STREAM])
+    if checkpoint is None:
+        return untrained_policy(policy, task, seed=seed, eps=eps, generator=generator, device=device)
+    # D4RL's policies draw from their distributions; one without a distribution ignores it.
+    return load_policy(checkpoint, eps=eps, generator=generator, device=device, samples=True)
+
+
+def facts_of(
+    behavior: LoadedPolicy, level: str | None, checkpoint: Path | None, *, eps: float, seed: int
+) -> dict[str, Any]:
+    """Return what a buffer's metadata say of a policy; the level of one that somebody else trained is not known."""
+    return {
+        "name": behavior.algorithm,
+        **({"level": level} if level else {}),
+        "exploration": "epsilon-greedy, drawn anew at each step",
+        "epsilon": eps,
+        "trained_on": behavior.task,
+        "checkpoint": None if checkpoint is None else checkpoint.name,
+        "checkpoint_sha256": behavior.checkpoint_sha256,
+        "seed": [seed, ACTION_STREAM],
+    }
+
+
+def train_behavior(
+    policy: str,
+    level: str,
+    task: str,
+    *,
+    seed: int,
+    device: str,
+    stop_at: float | None,
+    recorder: ReplayRecorder | None = None,
+) -> Path:
+    """Train a policy, or go on with one that an earlier call began; return its checkpoint.
+
+    A training that is recorded begins anew, in a folder of its own: a buffer of a part of it would be none of it.
+    """
+    from rlbuffers_cli.console import console
+    from rlbuffers_train import LAST, POLICY, LiveTable, TrainingRequest, train_online
+    from rlbuffers_train.run import new_logdir
+
+    logdir = DEFAULT_LOG_DIR.expanduser() / task / policy / f"{level}-seed{seed}"
+    if recorder is not None:
+        logdir = new_logdir(task, policy, seed)
+    begun = logdir / LAST
+    request = TrainingRequest(
+        policy,
+        task=task,
+        logdir=logdir,
+        resume_path=begun if begun.exists() else None,
+        device=device,
+        settings={"seed": seed, "stop_at": stop_at},
+    )
+    with LiveTable(console, f"Training {policy} in {task}: {level}") as table:
+        summary = train_online(request, table, recorder)
+    console.print(f"{level}: return {summary.best}, kept in {logdir / POLICY}", soft_wrap=True)
+    return logdir / POLICY
