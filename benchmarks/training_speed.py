@@ -57,10 +57,10 @@ def data_of(buffer: Any, limit: int) -> dict[str, np.ndarray]:
 def ours(name: str, buffer: Any, settings: ComputeSettings) -> tuple[Callable[[int], float], int, Callable[[], None]]:
     """Return what makes a number of updates and returns the seconds, the batch size, and what ends it."""
     problem = problem_of_buffer(buffer)
-    set_threads(problem)
     algorithm_class = load_algorithm(name, problem.actions.kind)
     torch.manual_seed(0)
     algorithm = algorithm_class(problem, algorithm_class.presets[PRESET], np.random.default_rng(0), CPU)
+    set_threads(problem, algorithm.products)
     algorithm.compute_as(settings)
     sampler = buffer.sampler(
         algorithm.config.batch_size, 0, n_step=algorithm.n_step, gamma=algorithm.gamma, columns=algorithm.columns

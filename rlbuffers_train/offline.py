@@ -90,8 +90,8 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         task = None
         if settings.eval_episodes:
             task = choose_evaluation_task(asked, buffer, problem, reporter)
-        set_threads(problem)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
+        set_threads(problem, algorithm.products)
         algorithm.compute_as(settings)
         sampler = buffer.sampler(
             algorithm.config.batch_size,
