@@ -18,6 +18,7 @@ __all__ = ["Linear", "OutputLayer", "is_worth_it", "linear"]
 
 _LEAST_PRODUCTS = 1 << 20  # below, calling costs more than it saves
 _LEAST_WIDTH = 16
+_NARROW = 4
 
 
 def _find_operator() -> Any:
@@ -102,9 +103,12 @@ class _OneDNN(torch.autograd.Function):
 
 def _gradient_of(weight: torch.Tensor, gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
     """Return gradient^T inputs in the order in memory that the weight has."""
-    if weight.is_contiguous():
+    # The left factor is copied, transposed: the narrow one costs less.
+    narrow_inputs = inputs.shape[1] * _NARROW <= gradient.shape[1]
+    if weight.is_contiguous() and not narrow_inputs:
         return _product(gradient.t(), inputs.t())
-    return _product(inputs.t(), gradient.t()).t()
+    found = _product(inputs.t(), gradient.t()).t()
+    return found.contiguous() if weight.is_contiguous() else found
 
 
 class Linear(nn.Linear):
