@@ -32,6 +32,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.metadata
+import logging
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ MAX_NOOP_FRAMES = 30
 MAX_EPISODE_FRAMES = 108_000
 _BARE_NAME = re.compile(r"(NoFrameskip)?(-v\d+)?$")
 MAX_SEED = 2**30  # leaves room for seed + i below 2**31
+_logger = logging.getLogger(__name__)
 # gymnasium records none for Atari. Pong ends at 21 points; 20 is where published runs stop.
 _ATARI_REWARD_THRESHOLDS = {"PongNoFrameskip-v4": 20.0}
 
@@ -169,12 +171,30 @@ def atari_task(game: str) -> str | None:
 def _make_classic(task: str, num_envs: int) -> VectorEnv[Any, Any, Any]:
     gymnasium = require("gymnasium", extra="train", purpose=f"The task {task}")
     mode = gymnasium.vector.AutoresetMode.NEXT_STEP
+    is_mujoco = "gymnasium.envs.mujoco" in str(gymnasium.spec(task).entry_point)
     try:
+        if is_mujoco:
+            _pass_on_mujoco_warnings()
         return gymnasium.make_vec(  # type: ignore[no-any-return]
             task, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode}
         )
-    except gymnasium.error.DependencyNotInstalled as error:
-        raise MissingDependencyError(f"The task {task} needs another package. {error}") from error
+    except (gymnasium.error.DependencyNotInstalled, ModuleNotFoundError) as error:
+        remedy = "Install it with: pip install 'rlbuffers[mujoco]'" if is_mujoco else str(error)
+        raise MissingDependencyError(f"The task {task} needs another package. {remedy}") from error
+
+
+def _pass_on_mujoco_warnings() -> None:
+    """Log MuJoCo's warnings: it would append each to a file in the working directory.
+
+    Every environment made repeats what is deprecated in gymnasium's model files, which no user can change.
+    """
+    mujoco = importlib.import_module("mujoco")
+
+    def pass_on(message: str) -> None:
+        _logger.log(logging.DEBUG if "deprecated" in message else logging.WARNING, "MuJoCo: %s", message)
+
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(pass_on)
 
 
 def _make_atari(game: str, num_envs: int, training: bool) -> VectorEnv[Any, Any, Any]:
