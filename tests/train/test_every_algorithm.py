@@ -16,8 +16,9 @@ from nested import same
 from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms import ALGORITHMS, AlgorithmEntry, find_entry, load_algorithm
 from rlbuffers_train.checkpoint import load_checkpoint
-from rlbuffers_train.expert import load_policy, train_online
+from rlbuffers_train.expert import train_online
 from rlbuffers_train.interrupts import TrainingInterrupted
+from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.offline import train_offline
 from rlbuffers_train.problem import BoxActions, DiscreteActions, ProblemSpec
 from rlbuffers_train.reporting import Progress, SilentReporter
