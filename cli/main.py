@@ -8,6 +8,7 @@ from rlbuffers import __version__
 from rlbuffers.errors import RlbuffersError, UsageError
 from rlbuffers_cli.commands.bench import bench
 from rlbuffers_cli.commands.card import card
+from rlbuffers_cli.commands.compare import compare
 from rlbuffers_cli.commands.convert import convert
 from rlbuffers_cli.commands.diff import diff
 from rlbuffers_cli.commands.doctor import doctor
@@ -67,6 +68,7 @@ def cli() -> None:
 
 cli.add_command(bench)
 cli.add_command(card)
+cli.add_command(compare)
 cli.add_command(convert)
 cli.add_command(diff)
 cli.add_command(doctor)
