@@ -64,6 +64,11 @@ class StoredRows:
         """Rows of a chunk: rows ``i * chunk_rows`` to ``(i + 1) * chunk_rows`` are read together."""
         return self.array.chunk_rows
 
+    @property
+    def kept(self) -> Array | None:
+        """All rows, not to be written to, if they are in memory decoded."""
+        return self._kept
+
     def take(self, rows: Indices) -> Array:
         """Return the rows at non-negative indices of any order, repeats allowed, as a new array."""
         kept = self._kept_for(len(rows))
