@@ -1,6 +1,7 @@
 """The columns of a batch, out of the stored arrays: plain ones, stacks of frames, next observations.
 
-The rules by which the last two follow from what is stored are in docs/format.md.
+The rules by which the last two follow from what is stored are in docs/format.md. Where the frames of a stack
+are, follows too: the stored ``stack_index``, which `validate` holds against these rules, takes 40 bytes a row.
 """
 
 from __future__ import annotations
@@ -119,16 +120,25 @@ class BatchColumns:
     def _stacks(self, rows: Indices, names: Sequence[str]) -> dict[str, Array]:
         """Gather the frames of each transition once and show them as two overlapping stacks."""
         depth = self._spec.stack
-        firsts, length = self._first_frames(rows), depth + 1
-        if self._spec.layout == "episodes" and NEXT_OBSERVATIONS not in names:
-            length = depth
-        elif self._spec.layout == "episodes" and OBSERVATIONS not in names:
-            firsts, length = firsts + 1, depth
-        windows = self._arrays[FRAMES].runs(firsts, length)
+        windows = self._own_frames(rows) if self._spec.layout == "transitions" else self._episode_frames(rows, names)
         stacks = {OBSERVATIONS: windows[:, :depth], NEXT_OBSERVATIONS: windows[:, -depth:]}
         if NEXT_OBSERVATIONS in names and len(self._override_rows):
             stacks[NEXT_OBSERVATIONS] = self._with_overrides(rows, stacks[NEXT_OBSERVATIONS])
         return {name: stack for name, stack in stacks.items() if name in names}
+
+    def _own_frames(self, rows: Indices) -> Array:
+        """Return the frames of independent transitions, each of which has its own, as a rule in a chunk."""
+        frames, length = self._arrays[FRAMES], self._spec.stack + 1
+        return frames.chunks(rows) if frames.chunk_rows == length else frames.runs(rows * length, length)
+
+    def _episode_frames(self, rows: Indices, names: Sequence[str]) -> Array:
+        """Return those frames that the wanted stacks are made of."""
+        firsts, length = rows + self.episodes_at(rows) * self._spec.stack, self._spec.stack + 1
+        if NEXT_OBSERVATIONS not in names:
+            length -= 1
+        elif OBSERVATIONS not in names:
+            firsts, length = firsts + 1, length - 1
+        return self._arrays[FRAMES].runs(firsts, length)
 
     def _with_overrides(self, rows: Indices, stacks: Array) -> Array:
         places = np.searchsorted(self._override_rows, rows)
@@ -138,15 +148,6 @@ class BatchColumns:
             stacks = stacks.copy()
             stacks[hit] = self._arrays[OVERRIDE_OBSERVATIONS].take(places[hit])
         return stacks
-
-    def _first_frames(self, rows: Indices) -> Indices:
-        """Return the oldest frame of each row's stack: ``stack_index[:, 0]``, by the rules of docs/format.md.
-
-        The stored index, which `validate` holds against these rules, takes 40 bytes a row and is not needed.
-        """
-        if self._spec.layout == "transitions":
-            return rows * (self._spec.stack + 1)
-        return rows + self.episodes_at(rows) * self._spec.stack
 
     def _next_observations(self, name: str, rows: Indices) -> Array:
         observation = OBSERVATIONS + name.removeprefix(NEXT_OBSERVATIONS)
