@@ -11,6 +11,7 @@ from rlbuffers_cli.commands.card import card
 from rlbuffers_cli.commands.convert import convert
 from rlbuffers_cli.commands.diff import diff
 from rlbuffers_cli.commands.doctor import doctor
+from rlbuffers_cli.commands.evaluate import evaluate
 from rlbuffers_cli.commands.export import export
 from rlbuffers_cli.commands.filter import filter_command
 from rlbuffers_cli.commands.formats import formats
@@ -69,6 +70,7 @@ cli.add_command(card)
 cli.add_command(convert)
 cli.add_command(diff)
 cli.add_command(doctor)
+cli.add_command(evaluate)
 cli.add_command(export)
 cli.add_command(filter_command)
 cli.add_command(formats)

@@ -84,8 +84,8 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
     with ExitStack() as stack:
         buffer = stack.enter_context(open_buffer(_find_buffer(request, resumed)))
         asked = request.task or (None if resumed is None else resumed.task)
-        recorded = (buffer.metadata.get("environment") or {}).get("id")
-        problem = problem_of_buffer(buffer, asked or recorded) if resumed is None else resumed.problem
+        environment = buffer.metadata.get("environment") or {}
+        problem = problem_of_buffer(buffer, asked or environment.get("id")) if resumed is None else resumed.problem
         settings = _settle(request, buffer, problem, resumed)
         task = None
         if settings.eval_episodes:
@@ -116,6 +116,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             eval_episodes=settings.eval_episodes,
             settings=settings.to_json(),
             buffer_fingerprint=buffer.fingerprint,
+            environment=environment,
             step_name=stepper.step_name,
             best_name=BEST,
             resumed=resumed,

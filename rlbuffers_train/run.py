@@ -121,6 +121,8 @@ class TrainingRun:
         The trainer's settings, JSON types; kept in checkpoints and `config.json`.
     buffer_fingerprint : str or None
         Of the data; None for online training.
+    environment : mapping
+        What the data say of their environment; empty for online training.
     step_name : str
         What a step is, such as ``updates``.
     best_name : str
@@ -145,6 +147,7 @@ class TrainingRun:
         eval_episodes: int,
         settings: Mapping[str, Any],
         buffer_fingerprint: str | None,
+        environment: Mapping[str, Any],
         step_name: str,
         best_name: str,
         resumed: Checkpoint | None,
@@ -159,6 +162,7 @@ class TrainingRun:
         self._eval_episodes = eval_episodes
         self._settings = dict(settings)
         self._buffer_fingerprint = buffer_fingerprint
+        self._environment = dict(environment)
         self.history = [] if resumed is None else [EpochRecord.from_json(record) for record in resumed.history]
         # Of the file rather than the history: a run that goes on in another folder has no best file there.
         self._best: EpochRecord | None = None
@@ -209,6 +213,7 @@ class TrainingRun:
             streams=streams,
             algorithm_state=self.algorithm.state_dict(),
             torch_random_state=torch.get_rng_state(),
+            environment=self._environment,
         )
         save_checkpoint(path, checkpoint)
         return path

@@ -19,6 +19,7 @@ _GATHERING = ("all", "dev")
 _MODULES = {
     "dm-reverb": "reverb",
     "opencv-python-headless": "cv2",
+    "pygame-ce": "pygame",
     "pillow": "PIL",
 }
 

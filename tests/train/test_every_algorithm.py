@@ -21,8 +21,9 @@ from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.checkpoint import load_checkpoint
 from rlbuffers_train.devices import ComputeSettings
-from rlbuffers_train.expert import load_policy, train_online
+from rlbuffers_train.expert import train_online
 from rlbuffers_train.interrupts import TrainingInterrupted
+from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.offline import train_offline
 from rlbuffers_train.problem import BoxActions, DiscreteActions, ObservationStatistics, ProblemSpec
 from rlbuffers_train.reporting import Progress, SilentReporter

@@ -84,7 +84,6 @@ def train(
     return train_offline(request)
 
 
-@pytest.mark.xdist_group("cartpole")
 @pytest.mark.parametrize("name", ["il", "bcq", "cql", "crr"])
 def test_cartpole_from_a_disturbed_expert(name: str, cartpole: Path, tmp_path: Path) -> None:
     summary = train(name, cartpole, tmp_path / "run", 1500, {})
@@ -92,7 +91,6 @@ def test_cartpole_from_a_disturbed_expert(name: str, cartpole: Path, tmp_path: P
     assert summary.best.mean >= 450
 
 
-@pytest.mark.xdist_group("pendulum")
 @pytest.mark.parametrize(
     ("name", "updates", "hyperparameters", "at_least"),
     [

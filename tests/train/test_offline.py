@@ -21,8 +21,8 @@ from rlbuffers import BufferSpec, ColumnSpec
 from rlbuffers.errors import CorruptDataError, MissingDependencyError, UsageError
 from rlbuffers_train import evaluation_task
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
-from rlbuffers_train.expert import load_policy
 from rlbuffers_train.interrupts import TrainingInterrupted
+from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.offline import train_offline
 from rlbuffers_train.reporting import EpochRecord, Progress, SilentReporter
 from rlbuffers_train.run import RunSummary
