@@ -51,14 +51,14 @@ def compress_images(images: Array, image_bytes: int) -> bytes | None:
 
     Parameters
     ----------
-    images : uint8, C-ordered, any shape
+    images : C-ordered array of bytes, any shape
         Images, one after the other.
     image_bytes : int
         Size of an image.
     """
     size = images.nbytes
     chunk, table, out = _memory.of_size(size)
-    chunk[:size] = images.reshape(-1)
+    chunk[:size] = images.reshape(-1).view(np.uint8)
     period = min(image_bytes, image_deflate_kernel.MAX_DISTANCE)
     block_bytes = image_deflate_kernel.deflate_images(chunk, size, period, table, out)
     if block_bytes * _MIN_RATIO > size:
