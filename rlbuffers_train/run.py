@@ -16,7 +16,7 @@ each epoch, and the score reported for it comes from fresh episodes with other s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,10 +34,11 @@ from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from rlbuffers_train.evaluation import EvaluationResult, evaluate
 from rlbuffers_train.learning_curve import draw_learning_curve
+from rlbuffers_train.reference_scores import ReferenceScores, find_reference_scores
 from rlbuffers_train.reporting import EpochRecord, Reporter
 from rlbuffers_train.seeds import Stream, generator_of
 
-__all__ = ["BEST", "LAST", "RunSummary", "TrainingRun", "new_logdir"]
+__all__ = ["BEST", "LAST", "RunSummary", "TrainingRun", "new_logdir", "seeds_logdir"]
 
 BEST = "best.pth"
 LAST = "last.pth"
@@ -64,6 +65,8 @@ class RunSummary:
         Time of training and evaluation.
     time_shares : str
         Where the time of this process went.
+    scores : ReferenceScores or None
+        What returns are measured by; None where nobody published any, and without evaluation.
     """
 
     logdir: Path
@@ -72,6 +75,7 @@ class RunSummary:
     best: EvaluationResult | None
     seconds: float
     time_shares: str
+    scores: ReferenceScores | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the results as JSON types, as they are kept in `summary.json`."""
@@ -80,26 +84,45 @@ class RunSummary:
             "best": None if self.best is None else self.best.to_json(),
             "best_epoch": self.best_epoch,
             "seconds": self.seconds,
+            "normalized": {"last": self.normalized(self.last), "best": self.normalized(self.best)},
         }
+
+    def normalized(self, result: EvaluationResult | None) -> float | None:
+        """Return the normalized score of a result, where there are reference scores."""
+        return None if result is None or self.scores is None else self.scores.normalize(result.mean)
 
     def lines(self) -> list[str]:
         """Return the summary as lines of text."""
         lines = []
         if self.last is not None:
-            lines.append(f"last epoch: return {self.last}")
+            lines.append(f"last epoch: return {self.last}{self._worded(self.last)}")
         if self.best is not None:
-            lines.append(f"best epoch ({self.best_epoch}): return {self.best}, fresh episodes with other seeds")
+            told = f"{self.best}{self._worded(self.best)}"
+            lines.append(f"best epoch ({self.best_epoch}): return {told}, fresh episodes with other seeds")
         if self.last is None:
             lines.append("not evaluated")
         lines.append(f"time: {self.seconds / 60:.1f} minutes ({self.time_shares})")
         lines.append(f"files: {self.logdir}")
         return lines
 
+    def _worded(self, result: EvaluationResult) -> str:
+        score = self.normalized(result)
+        return "" if score is None else f", normalized {score:.1f}"
+
 
 def new_logdir(task: str, algorithm: str, seed: int) -> Path:
     """Return a folder name for a new run that tells task, algorithm, seed and time."""
+    return _logdir(task, algorithm, f"seed{seed}")
+
+
+def seeds_logdir(task: str, algorithm: str, seeds: Sequence[int]) -> Path:
+    """Return a folder name for new runs of several seeds."""
+    return _logdir(task, algorithm, "seeds" + "-".join(map(str, seeds)))
+
+
+def _logdir(task: str, algorithm: str, name: str) -> Path:
     moment = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return DEFAULT_LOG_DIR.expanduser() / task / algorithm / f"seed{seed}-{moment}"
+    return DEFAULT_LOG_DIR.expanduser() / task / algorithm / f"{name}-{moment}"
 
 
 class TrainingRun:
@@ -261,6 +284,7 @@ class TrainingRun:
             best=judged,
             seconds=seconds,
             time_shares=time_shares,
+            scores=None if self.task is None else find_reference_scores(self.task, self._environment),
         )
         write_bytes_atomically(self.logdir / SUMMARY, (json.dumps(summary.to_json(), indent=2) + "\n").encode())
         return summary

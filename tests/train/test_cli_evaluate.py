@@ -46,7 +46,7 @@ def trained(buffer: Path, logdir: Path, name: str = "bcq", **options: Any) -> Pa
 
 
 def test_tells_what_a_policy_is_worth(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
-    logdir = trained(make_signal_buffer(), tmp_path / "run")
+    logdir = trained(make_signal_buffer(), tmp_path / "run", settings={"epoch": 1})
     result = run(str(logdir), "--episodes", "7", "--seed", "3")
     assert result.exit_code == 0, result.output
     words = " ".join(result.output.split())

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from rlbuffers.errors import UsageError
 from rlbuffers.optional import require
-from rlbuffers_cli.commands.train.options import Defaults, options_of
+from rlbuffers_cli.commands.train.options import Defaults, WholeNumbers, options_of
 from rlbuffers_train.algorithms import AlgorithmEntry, entries_of, load_algorithm
 
 __all__ = ["algorithm_command"]
@@ -65,6 +66,8 @@ def _general_options(is_online: bool, presets: list[str]) -> list[click.Paramete
         click.Option(["--device"], default="auto", show_default=True, help="auto, cpu, cuda, ..."),
         click.Option(["--logdir"], type=_PATH, help="Folder of the run; new by default."),
         click.Option(["--resume-path"], type=_PATH, help="Checkpoint (last.pth) of a run to go on with."),
+        click.Option(["--seeds"], type=WholeNumbers(), help="Several runs, such as 0,1,2; the same command goes on."),
+        click.Option(["--parallel"], type=click.IntRange(min=1), help="Runs at a time with --seeds.  [default: 1]"),
     ]
     if presets:
         others.append(
@@ -125,6 +128,14 @@ def _run(name: str, given: dict[str, Any], hyperparameters: list[str], settings:
     )
     trainer = train_online if is_online else train_offline
     try:
+        if given["seeds"] is not None:
+            _check_seeds(given)
+            from rlbuffers_cli.commands.train.several import run_seeds
+
+            run_seeds(trainer, request, given["seeds"], given["parallel"] or 1)
+            return
+        if given["parallel"] is not None:
+            raise UsageError("--parallel is for several runs; name their --seeds, such as 0,1,2")
         with LiveTable(console, f"Training {name}") as table:
             summary = trainer(request, table)
     except TrainingInterrupted as interruption:
@@ -132,3 +143,10 @@ def _run(name: str, given: dict[str, Any], hyperparameters: list[str], settings:
         raise click.exceptions.Exit(_EXIT_INTERRUPTED) from None
     for line in summary.lines():
         console.print(line, soft_wrap=True)
+
+
+def _check_seeds(given: dict[str, Any]) -> None:
+    if given["seed"] is not None:
+        raise UsageError("--seed is of one run and --seeds of several; give one of them")
+    if min(given["seeds"]) < 0:
+        raise UsageError(f"--seeds: expected at least 0, got {min(given['seeds'])}")
