@@ -1,13 +1,28 @@
-"""Which device to compute on, and with how many threads."""
+"""Which device to compute on, with how many threads, and how exactly."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 
 from rlbuffers.errors import UsageError
 from rlbuffers_train.problem import ProblemSpec
+from rlbuffers_train.settings import Settings, setting
 
-__all__ = ["pick_device", "set_threads"]
+__all__ = ["ComputeSettings", "pick_device", "set_threads"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeSettings(Settings):
+    """How updates are computed: what they are does not change.
+
+    In bfloat16 the hidden layers compute with 8 bits of each number; weights, outputs, losses and the optimizer stay
+    float32. Compiling needs a C++ compiler and a minute at first, and joins small operations.
+    """
+
+    precision: str = setting("float32", "What hidden layers compute in.", choices=("float32", "bfloat16"))
+    compile: bool = setting(False, "Whether losses are compiled by torch.compile (0 or 1).")
 
 
 def pick_device(name: str) -> torch.device:

@@ -41,7 +41,7 @@ __all__ = ["POLICY", "train_online", "train_qrdqn"]
 
 POLICY = "policy.pth"
 DEFAULT_TASKS = {"discrete": "CartPole-v1", "box": "Pendulum-v1"}
-_MAY_CHANGE = ("epoch", "eval_episodes", "stop_at")
+_MAY_CHANGE = ("epoch", "eval_episodes", "stop_at", "precision", "compile")
 
 
 def train_qrdqn(
@@ -94,6 +94,7 @@ def train_online(
     settings = _settle(request, problem, task, resumed)
     set_threads(problem)
     algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
+    algorithm.compute_as(settings)
     stepper = _make_stepper(algorithm, task, settings, resumed, recorder)
     run = TrainingRun(
         run_logdir(request, task, settings.seed),

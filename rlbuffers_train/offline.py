@@ -17,14 +17,14 @@ from rlbuffers.transforms import ClipRewards, ScaleRewards, Transform
 from rlbuffers_train.algorithms import entries_of, find_entry, load_algorithm
 from rlbuffers_train.batch import TransitionBatches
 from rlbuffers_train.checkpoint import Checkpoint
-from rlbuffers_train.devices import pick_device, set_threads
+from rlbuffers_train.devices import ComputeSettings, pick_device, set_threads
 from rlbuffers_train.evaluation_task import choose_evaluation_task, problem_of_task
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer, reward_scale_of
 from rlbuffers_train.reporting import Reporter, SilentReporter
 from rlbuffers_train.run import BEST, RunSummary, TrainingRun
 from rlbuffers_train.seeds import Stream, generator_of
-from rlbuffers_train.settings import Settings, setting, with_changes
+from rlbuffers_train.settings import setting, with_changes
 from rlbuffers_train.steppers import OfflineStepper
 from rlbuffers_train.trainer import Trainer
 from rlbuffers_train.training_request import (
@@ -43,11 +43,12 @@ _DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, 
 # One thread reads a batch in less time than an update takes; more would take cores from the update.
 _WORKERS = 1
 _PREFETCH = 4
+_MAY_CHANGE = ("epoch", "eval_episodes", "buffer", "precision", "compile")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfflineSettings(Settings):
-    """Settings of the trainer, as checkpoints keep them. `epoch` and `eval_episodes` may change when resuming."""
+class OfflineSettings(ComputeSettings):
+    """Settings of the trainer, as checkpoints keep them. Some may change when resuming."""
 
     buffer: str = setting(about="Path of the data.")
     seed: int = setting(0, "Seed of everything random.", at_least=0)
@@ -91,6 +92,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             task = choose_evaluation_task(asked, buffer, problem, reporter)
         set_threads(problem)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
+        algorithm.compute_as(settings)
         sampler = buffer.sampler(
             algorithm.config.batch_size,
             generator_of(settings.seed, Stream.SAMPLER),
@@ -159,7 +161,7 @@ def _settle(
             f"{request.resume_path} was trained on other data: their fingerprint is "
             f"{str(resumed.buffer_fingerprint)[:12]}, that of {buffer.path} is {buffer.fingerprint[:12]}"
         )
-    may_change: dict[str, Any] = {name: asked[name] for name in ("epoch", "eval_episodes", "buffer") if name in asked}
+    may_change: dict[str, Any] = {name: asked[name] for name in _MAY_CHANGE if name in asked}
     refuse_changes({name: value for name, value in asked.items() if name not in may_change}, resumed.settings)
     return with_changes(OfflineSettings.from_json(resumed.settings), may_change)
 

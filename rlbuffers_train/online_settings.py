@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlbuffers.environments import reward_threshold
+from rlbuffers_train.devices import ComputeSettings
 from rlbuffers_train.problem import BoxActions, ProblemSpec
-from rlbuffers_train.settings import Settings, setting
+from rlbuffers_train.settings import setting
 
 __all__ = ["OnlineSettings", "recommended_settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnlineSettings(Settings):
+class OnlineSettings(ComputeSettings):
     """Settings of the trainer, as checkpoints keep them; the defaults are for Atari.
 
     The probability of a random action falls linearly from `eps_start` to `eps_end` over `eps_decay_steps`, and is

@@ -61,14 +61,16 @@ class Settings:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Build settings from :meth:`to_json`'s result.
+        """Build settings from :meth:`to_json`'s result; what an older release did not have yet takes its default.
 
         Raises
         ------
         FormatError
-            If names are missing or unknown.
+            If names are unknown, or missing and without a default.
         """
-        if set(values) != {field.name for field in fields(cls)}:
+        known = {field.name for field in fields(cls)}
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if not needed <= set(values) <= known:
             raise FormatError(f"expected the settings of {cls.__name__}, got {sorted(values)}")
         # JSON has lists where settings have tuples.
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -115,6 +115,7 @@ class ChunkTable:
         self._offsets = np.zeros(num_chunks, np.int64)
         self._sizes = np.zeros(num_chunks, np.int32)
         self._is_loaded = np.zeros(-(-num_chunks // self.chunks_per_piece), np.bool_)
+        self._num_loaded = 0
 
     def places(self, chunks: Int64) -> ChunkPlaces:
         """Return where chunks are; what was not known of them is loaded.
@@ -124,12 +125,13 @@ class ChunkTable:
         CorruptDataError
             If a piece of the table is damaged, or a chunk in it is missing or lies outside its file.
         """
-        pieces = chunks // self.chunks_per_piece
-        if not self._is_loaded[pieces].all():
-            for piece in np.unique(pieces[~self._is_loaded[pieces]]).tolist():
-                self._load(piece)
-        numbers = pieces if self._files_are_pieces else np.zeros_like(pieces)
-        return ChunkPlaces(self.files, numbers, self._offsets[chunks], self._sizes[chunks])
+        if self._num_loaded < len(self._is_loaded) or self._files_are_pieces:
+            pieces = chunks // self.chunks_per_piece
+            if not self._is_loaded[pieces].all():
+                for piece in np.unique(pieces[~self._is_loaded[pieces]]).tolist():
+                    self._load(piece)
+        numbers = pieces if self._files_are_pieces else np.zeros(len(chunks), np.int64)
+        return ChunkPlaces(self.files, numbers, self._offsets.take(chunks), self._sizes.take(chunks))
 
     def in_memory(self) -> ChunkTable:
         """Return a table of the same chunks whose files are in memory."""
@@ -160,3 +162,4 @@ class ChunkTable:
         self._offsets[start:stop] = offsets
         self._sizes[start:stop] = sizes
         self._is_loaded[piece] = True
+        self._num_loaded = int(self._is_loaded.sum())

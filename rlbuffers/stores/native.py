@@ -27,7 +27,14 @@ import numpy as np
 
 from rlbuffers.stores.codecs import Codec, ZlibCodec, ZstdCodec
 
-__all__ = ["DECODER_VARIABLE", "NativeDecoder", "decoder_names", "native_decoder", "set_decode_threads"]
+__all__ = [
+    "DECODER_VARIABLE",
+    "NativeDecoder",
+    "decode_alone",
+    "decoder_names",
+    "native_decoder",
+    "set_decode_threads",
+]
 
 DECODER_VARIABLE = "RLBUFFERS_DECODER"
 # In Python these take some 20 ms; loading the compiled loop takes half a second.
@@ -87,7 +94,8 @@ class NativeDecoder:
         int
             -1, or the number of the first chunk that cannot be read or is not whole.
         """
-        parts = min(_threads.count, max(len(target) // _MIN_PART_BYTES, 1), max(len(sizes), 1))
+        count = 1 if getattr(_threads.local, "is_alone", False) else _threads.count
+        parts = min(count, max(len(target) // _MIN_PART_BYTES, 1), max(len(sizes), 1))
         if parts == 1:
             return self._decode_part(files, positions, sizes, target, chunk_bytes, item_bytes)
         bounds = [len(sizes) * part // parts for part in range(parts + 1)]
@@ -120,6 +128,7 @@ class _Threads:
 
     def __init__(self) -> None:
         self.count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.local = threading.local()
         self._pool: ThreadPoolExecutor | None = None
 
     @property
@@ -140,10 +149,15 @@ _num_decoded = 0
 def set_decode_threads(count: int) -> None:
     """Set how many threads share the decoding of one large batch; by default one for each core.
 
-    Loaders whose workers decode whole batches at the same time set 1. The result is the same with any number.
+    The result is the same with any number.
     """
     _threads.count = max(count, 1)
     _threads.forget()
+
+
+def decode_alone() -> None:
+    """Let the calling thread decode by itself from now on, because others decode at the same time."""
+    _threads.local.is_alone = True
 
 
 def native_decoder(codec: Codec, num_chunks: int) -> NativeDecoder | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from rlbuffers.schema import TERMINALS
@@ -24,6 +26,8 @@ class Transitions:
     rows : Rows
         Where to read.
     """
+
+    is_rowwise: ClassVar[bool] = True
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -24,6 +25,7 @@ from torch import nn
 
 from rlbuffers.errors import UsageError
 from rlbuffers_train.batch import COLUMNS, TransitionBatch, observation_tensor
+from rlbuffers_train.devices import ComputeSettings
 from rlbuffers_train.noise import Noise
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.problem import ObservationStatistics, ProblemSpec
@@ -79,6 +81,8 @@ class Algorithm(ABC, Generic[ConfigT]):
     config_class: ClassVar[type[AlgorithmConfig]]
     # The columns of a buffer that `learn` needs.
     columns: ClassVar[tuple[str, ...]] = COLUMNS
+    # The methods that `torch.compile` may compile: functions of tensors alone.
+    compiled: ClassVar[tuple[str, ...]] = ()
     # Hyperparameters of other published code by name, such as Tianshou's.
     presets: ClassVar[Mapping[str, AlgorithmConfig]] = {}
 
@@ -89,6 +93,7 @@ class Algorithm(ABC, Generic[ConfigT]):
         self.config = config
         self.device = device
         self.num_updates = 0
+        self._is_reduced = False
         self._standardize = _Standardizer(problem, device) if config.norm_obs else None
         self.build()
         self.noise = Noise(device)
@@ -150,12 +155,28 @@ class Algorithm(ABC, Generic[ConfigT]):
                 observations=self._standardize(batch.observations),
                 next_observations=self._standardize(batch.next_observations),
             )
-        return self.learn(batch)
+        with self._reduced_precision():
+            return self.learn(batch)
+
+    def compute_as(self, settings: ComputeSettings) -> None:
+        """Compute updates and choices as `settings` say from here on; at first in float32, not compiled."""
+        self._is_reduced = settings.precision == "bfloat16"
+        if settings.compile:
+            for name in self.compiled:
+                setattr(self, name, torch.compile(getattr(self, name)))
+
+    def _reduced_precision(self) -> AbstractContextManager[Any]:
+        """Let hidden layers compute in bfloat16 where that is asked for."""
+        if not self._is_reduced:
+            return nullcontext()
+        # Rounded weights must not be kept: an update of one network follows that of another.
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
     @torch.no_grad()
     def choose_by_array(self, observations: Array, generator: np.random.Generator, *, samples: bool) -> Array:
         """Return `choose`'s actions for NumPy observations (num_envs, *obs), as an array."""
-        actions: Array = self.choose(self.to_inputs(observations), generator, samples=samples).cpu().numpy()
+        with self._reduced_precision():
+            actions: Array = self.choose(self.to_inputs(observations), generator, samples=samples).cpu().numpy()
         return actions
 
     def to_inputs(self, observations: Array) -> torch.Tensor:

@@ -73,6 +73,7 @@ class ContinuousBCQ(ContinuousAlgorithm[ContinuousBCQConfig]):
 
     name = "bcq"
     config_class = ContinuousBCQConfig
+    compiled: ClassVar = ("vae_loss", "critic_loss", "actor_loss")
     presets: ClassVar = {
         "tianshou": ContinuousBCQConfig(
             batch_size=256, hidden_sizes=(256, 256), vae_hidden_sizes=(512, 512), perturbs_targets=False

@@ -69,6 +69,7 @@ class ContinuousCQL(SAC):
     name = "cql"
     config: ContinuousCQLConfig
     config_class = ContinuousCQLConfig
+    compiled: ClassVar = ("errors_and_gaps", "actor_loss")
     presets: ClassVar = {
         "tianshou": ContinuousCQLConfig(
             hidden_sizes=(256, 256),

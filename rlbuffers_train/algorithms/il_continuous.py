@@ -35,6 +35,7 @@ class ContinuousIL(ContinuousAlgorithm[ContinuousILConfig]):
 
     name = "il"
     config_class = ContinuousILConfig
+    compiled: ClassVar = ("loss",)
     presets: ClassVar = {"tianshou": ContinuousILConfig(actor_lr=1e-4)}
 
     def build(self) -> None:
@@ -44,9 +45,13 @@ class ContinuousIL(ContinuousAlgorithm[ContinuousILConfig]):
 
     def learn(self, batch: TransitionBatch) -> Metrics:
         """Descend equation (1)."""
-        loss = F.mse_loss(self.actor(batch.observations), batch.actions)  # Eq. 1
+        loss = self.loss(batch)
         descend(self.actor_optimizer, loss)
         return {"loss": loss.detach()}
+
+    def loss(self, batch: TransitionBatch) -> torch.Tensor:
+        """Return equation (1)."""
+        return F.mse_loss(self.actor(batch.observations), batch.actions)  # Eq. 1
 
     def act(self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool) -> torch.Tensor:
         """Return pi(s)."""

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -61,6 +61,7 @@ class IQL(ContinuousAlgorithm[IQLConfig]):
 
     name = "iql"
     config_class = IQLConfig
+    compiled: ClassVar = ("actor_loss", "critic_loss")
 
     @classmethod
     def recommended_training(cls, problem: ProblemSpec) -> dict[str, Any]:

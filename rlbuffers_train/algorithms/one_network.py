@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ TargetConfigT = TypeVar("TargetConfigT", bound=TargetNetworkConfig)
 
 class OneNetworkAlgorithm(Algorithm[ConfigT], Generic[ConfigT]):
     """A subclass wires its network, derives its loss from a batch and scores actions."""
+
+    compiled: ClassVar = ("loss",)
 
     def build(self) -> None:
         """Make networks, target networks and optimizers."""

@@ -52,6 +52,7 @@ class SAC(ContinuousAlgorithm[SACConfig]):
 
     name = "sac"
     config_class: ClassVar[type[SACConfig]] = SACConfig
+    compiled: ClassVar = ("critic_loss", "actor_loss")
 
     def build(self) -> None:
         """Make networks, target networks and optimizers."""
@@ -84,9 +85,7 @@ class SAC(ContinuousAlgorithm[SACConfig]):
 
     def update_actor(self, batch: TransitionBatch) -> Metrics:
         """Descend equations (3) and (4)."""
-        actions, log_probs = self.actor.sample(batch.observations, self.noise.normal(*batch.actions.shape))
-        values = self.critics(batch.observations, actions).amin(dim=0)
-        actor_loss = (self.alpha().detach() * log_probs - values).mean()  # Eq. 3
+        actor_loss, log_probs = self.actor_loss(batch)
         descend(self.actor_optimizer, actor_loss)
         log_probs = log_probs.detach()
         if self.config.alpha_lr > 0:
@@ -96,6 +95,12 @@ class SAC(ContinuousAlgorithm[SACConfig]):
             "alpha": self.alpha().detach(),
             "entropy": -log_probs.mean(),
         }
+
+    def actor_loss(self, batch: TransitionBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return equation (3), and log pi(a|s), float32 (B,)."""
+        actions, log_probs = self.actor.sample(batch.observations, self.noise.normal(*batch.actions.shape))
+        values = self.critics(batch.observations, actions).amin(dim=0)
+        return (self.alpha().detach() * log_probs - values).mean(), log_probs  # Eq. 3
 
     def act(self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool) -> torch.Tensor:
         """Return draws from pi, or its mode."""

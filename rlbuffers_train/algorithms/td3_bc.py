@@ -60,6 +60,7 @@ class TD3BC(ContinuousAlgorithm[TD3BCConfig]):
 
     name = "td3-bc"
     config_class = TD3BCConfig
+    compiled: ClassVar = ("critic_loss", "actor_loss")
     presets: ClassVar = {"tianshou": TD3BCConfig(n_step=3, clips_target_actions=False)}
 
     def build(self) -> None:

@@ -119,6 +119,17 @@ class _EnsembleLinear(nn.Module):
         return torch.baddbmm(self.bias, inputs, self.weight)
 
 
+class _EnsembleOutput(_EnsembleLinear):
+    """Computes in float32 whatever the layers before it do: values keep their digits."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map (N, B, inputs) to float32 (N, B, outputs)."""
+        if not torch.is_autocast_enabled(inputs.device.type):
+            return super().forward(inputs)
+        with torch.autocast(inputs.device.type, enabled=False):
+            return super().forward(inputs.float())
+
+
 class CriticEnsemble(nn.Module):
     """N independent networks for the value of an observation and an action.
 
@@ -151,7 +162,7 @@ class CriticEnsemble(nn.Module):
         )
         # The scale and shift of a norm are a row for each member.
         self.norms = nn.ModuleList(_EnsembleNorm(num_members, size) for size in hidden_sizes if layer_norm)
-        self.last = _EnsembleLinear(num_members, sizes[-1], 1)
+        self.last = _EnsembleOutput(num_members, sizes[-1], 1)
 
     def forward(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Map (B, F) and (B, D) to values, float32 (N, B)."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from rlbuffers_train.problem import ProblemSpec
 
-__all__ = ["FlatFeatures", "PixelFeatures", "make_features", "mlp"]
+__all__ = ["FlatFeatures", "OutputLayer", "PixelFeatures", "make_features", "mlp"]
 
 # (filters, kernel size, stride) of Mnih et al. 2015, "Human-level control through deep RL".
 _NATURE_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
@@ -37,11 +37,17 @@ class PixelFeatures(nn.Module):
             channels = filters
             height, width = ((size - kernel) // stride + 1 for size in (height, width))
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        # Four frames do not fill a vector unit, so that with the frames innermost the first layer is twice as fast.
+        self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.num_features = channels * height * width
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Map uint8 (B, frames, height, width) to float32 (B, num_features)."""
-        features: torch.Tensor = self.convolutions(observations.float() / 255.0)
+        device = observations.device.type
+        # Whole numbers to 255 are exact in bfloat16 too.
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        pixels = observations.to(dtype).contiguous(memory_format=torch.channels_last)
+        features: torch.Tensor = self.convolutions(pixels.div_(255.0))
         return features
 
 
@@ -57,13 +63,24 @@ class FlatFeatures(nn.Module):
         return observations.flatten(start_dim=1)
 
 
+class OutputLayer(nn.Linear):
+    """A linear layer that computes in float32 whatever the layers before it do: values keep their digits."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map (..., inputs) to float32 (..., outputs)."""
+        if not torch.is_autocast_enabled(inputs.device.type):
+            return super().forward(inputs)
+        with torch.autocast(inputs.device.type, enabled=False):
+            return super().forward(inputs.float())
+
+
 def mlp(num_inputs: int, hidden_sizes: Sequence[int], num_outputs: int) -> nn.Sequential:
     """Return linear layers with a ReLU after each but the last."""
     sizes = [num_inputs, *hidden_sizes]
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(sizes[-1], num_outputs))
+    return nn.Sequential(*layers, OutputLayer(sizes[-1], num_outputs))
 
 
 def make_features(problem: ProblemSpec) -> PixelFeatures | FlatFeatures:

@@ -11,17 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from batches import ACTIONS, ELEMENTS, INPUTS, box_batch, discrete_batch
 from nested import same
+from torch import nn
 
 from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms import ALGORITHMS, AlgorithmEntry, find_entry, load_algorithm
+from rlbuffers_train.algorithms.base import Algorithm
+from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.checkpoint import load_checkpoint
+from rlbuffers_train.devices import ComputeSettings
 from rlbuffers_train.expert import train_online
 from rlbuffers_train.interrupts import TrainingInterrupted
 from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.offline import train_offline
-from rlbuffers_train.problem import BoxActions, DiscreteActions, ProblemSpec
+from rlbuffers_train.problem import BoxActions, DiscreteActions, ObservationStatistics, ProblemSpec
 from rlbuffers_train.reporting import Progress, SilentReporter
+from rlbuffers_train.settings import with_changes
 from rlbuffers_train.training_request import TrainingRequest
 
 OFFLINE = [entry for entry in ALGORITHMS if entry.data == "buffer"]
@@ -185,3 +191,55 @@ def test_tianshous_values_are_a_preset(buffers: dict[str, Path], tmp_path: Path)
     assert config == {**load_algorithm("cql", "box").presets["tianshou"].to_json(), "hidden_sizes": [8]}
     with pytest.raises(UsageError, match="il has no preset 'corl' for such actions; there are: tianshou"):
         train_offline(TrainingRequest("il", buffer=buffers["box"], logdir=tmp_path / "other", preset="corl"))
+
+
+def small(entry: AlgorithmEntry, settings: ComputeSettings) -> Algorithm[Any]:
+    """Return an algorithm of little layers that computes as asked."""
+    actions = (
+        DiscreteActions(ACTIONS) if entry.actions == "discrete" else BoxActions((-1.0,) * ELEMENTS, (1.0,) * ELEMENTS)
+    )
+    problem = ProblemSpec((INPUTS,), "float32", actions, ObservationStatistics((0.0,) * INPUTS, (1.0,) * INPUTS))
+    algorithm_class = load_algorithm(entry.name, entry.actions)
+    torch.manual_seed(0)
+    config = with_changes(algorithm_class.recommended(problem), {"hidden_sizes": (16,)})
+    algorithm = algorithm_class(problem, config, np.random.default_rng(0), torch.device("cpu"))
+    algorithm.compute_as(settings)
+    return algorithm
+
+
+def small_batch(entry: AlgorithmEntry) -> TransitionBatch:
+    batch = (discrete_batch if entry.actions == "discrete" else box_batch)(0)
+    return TransitionBatch(*(value.float() if value.is_floating_point() else value for value in batch))
+
+
+def weights_of(algorithm: Algorithm[Any]) -> torch.Tensor:
+    """Return all weights, target networks' too, in one row."""
+    networks = [part for part in vars(algorithm).values() if isinstance(part, nn.Module)]
+    return torch.cat([weights.detach().flatten() for network in networks for weights in network.parameters()])
+
+
+def updated(entry: AlgorithmEntry, settings: ComputeSettings) -> tuple[dict[str, float], torch.Tensor]:
+    """Return the metrics of the third of three updates, and the weights afterwards."""
+    algorithm, batch = small(entry, settings), small_batch(entry)
+    for _ in range(3):
+        metrics = algorithm.update(batch)
+    assert all(value.dtype == torch.float32 for value in metrics.values())
+    return {name: value.item() for name, value in metrics.items()}, weights_of(algorithm)
+
+
+@pytest.mark.parametrize("entry", ALGORITHMS, ids=identity)
+def test_bfloat16_rounds_hidden_layers_and_nothing_else(entry: AlgorithmEntry) -> None:
+    expected, exact = updated(entry, ComputeSettings())
+    found, rounded = updated(entry, ComputeSettings(precision="bfloat16"))
+    assert found == pytest.approx(expected, rel=0.05, abs=0.02)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(exact, rounded)
+
+
+@pytest.mark.slow  # compiling takes up to a minute each
+@pytest.mark.parametrize("entry", ALGORITHMS, ids=identity)
+def test_compiling_changes_no_update(entry: AlgorithmEntry) -> None:
+    expected, plain = updated(entry, ComputeSettings())
+    found, compiled = updated(entry, ComputeSettings(compile=True))
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-6)
