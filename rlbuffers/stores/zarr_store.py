@@ -32,7 +32,7 @@ __all__ = ["ZarrReader", "ZarrWriter", "ZarrZipReader", "ZarrZipWriter"]
 
 _ATTRIBUTE = "rlbuffers"
 # Frames come in chunks of a few hundred bytes; other arrays in chunks of tens of kilobytes.
-_FRAME_CHUNKS_PER_SHARD = 8192
+_FRAME_CHUNKS_PER_SHARD = 32768
 _CHUNKS_PER_SHARD = 64
 _MAX_CHUNKS_PER_SHARD = 1 << 20
 _INDEX_ENTRY_BYTES = 16
