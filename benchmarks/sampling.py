@@ -110,12 +110,13 @@ def main() -> None:
     parser.add_argument("--peer-python", default=".venv-peers/bin/python")
     parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated; all by default")
     parser.add_argument("--transitions", type=int, default=10_000, help="at most so many in each peer (frames)")
-    parser.add_argument("--batches", type=int, default=200, help="in each round")
+    parser.add_argument("--batches", type=int, help="in each round; by default 200 of frames, 2,000 of vectors")
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
     with rlbuffers.open(args.buffers[0]) as buffer:
         is_frames = bool(buffer.spec.stack)
     batch_size = 32 if is_frames else 256
+    args.batches = args.batches or (200 if is_frames else 2000)
     runs: dict[str, Callable[[int], float]] = {}
     for path in args.buffers:
         # Columns are kept in RAM in any case, so of vectors there is nothing to read from the file.

@@ -18,7 +18,7 @@ from rlbuffers.cache_plan import Place
 from rlbuffers.recycling import RecycledArrays
 from rlbuffers.stores.base import StoredArray, StoreReader
 from rlbuffers.stores.chunk_table import ChunkTable
-from rlbuffers.stores.decoding import decode_chunks
+from rlbuffers.stores.decoding import ChunkDecoder
 
 __all__ = ["StoredRows"]
 
@@ -50,6 +50,7 @@ class StoredRows:
         self.array: StoredArray = store.arrays[name]
         self.place = place
         self._store = store
+        self._decoder = ChunkDecoder(self.array)
         self._table: ChunkTable | None = None
         self._kept: Array | None = store.decoded_rows(name)
         self._memory = RecycledArrays()
@@ -142,7 +143,7 @@ class StoredRows:
         return out
 
     def _decode_into(self, chunks: Indices, out: Array) -> None:
-        decode_chunks(self.array, self.table, chunks, out.reshape(-1).view(np.uint8))
+        self._decoder.decode(self.table, chunks, out.reshape(-1).view(np.uint8))
 
     def _kept_for(self, num_chunks: int) -> Array | None:
         """Return all rows if they are in memory, or now get there because about `num_chunks` more are wanted."""

@@ -85,38 +85,65 @@ class NativeDecoder:
         self._local = threading.local()
 
     def decode(
-        self, files: Array, positions: Array, sizes: Array, target: Array, chunk_bytes: int, item_bytes: int
+        self,
+        files: Array,
+        positions: Array,
+        sizes: Array,
+        target: Array,
+        chunk_bytes: int,
+        item_bytes: int,
+        *,
+        largest: int,
     ) -> int:
         """Decode chunks into `target`; see `native_kernel.decode_chunks`.
+
+        Parameters
+        ----------
+        largest : int
+            No size is above it.
 
         Returns
         -------
         int
             -1, or the number of the first chunk that cannot be read or is not whole.
         """
-        count = 1 if getattr(_threads.local, "is_alone", False) else _threads.count
-        parts = min(count, max(len(target) // _MIN_PART_BYTES, 1), max(len(sizes), 1))
-        if parts == 1:
-            return self._decode_part(files, positions, sizes, target, chunk_bytes, item_bytes)
-        bounds = [len(sizes) * part // parts for part in range(parts + 1)]
-        pieces = [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
 
         def work(piece: slice) -> int:
             part = target[piece.start * chunk_bytes : piece.stop * chunk_bytes]
-            bad = self._decode_part(files[piece], positions[piece], sizes[piece], part, chunk_bytes, item_bytes)
-            return bad if bad < 0 else piece.start + bad
+            found = self._decode_part(
+                files[piece], positions[piece], sizes[piece], part, chunk_bytes, item_bytes, largest
+            )
+            return found if found < 0 else piece.start + found
 
+        parts = self._num_parts(len(target), len(sizes))
+        if parts == 1:
+            return self._decode_part(files, positions, sizes, target, chunk_bytes, item_bytes, largest)
+        bounds = [len(sizes) * part // parts for part in range(parts + 1)]
+        pieces = [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
         others = [_threads.pool.submit(work, piece) for piece in pieces[1:]]
         results = [work(pieces[0]), *(other.result() for other in others)]
         return next((bad for bad in results if bad >= 0), -1)
 
+    @staticmethod
+    def _num_parts(num_bytes: int, num_chunks: int) -> int:
+        if num_bytes < 2 * _MIN_PART_BYTES or getattr(_threads.local, "is_alone", False):
+            return 1
+        return max(min(_threads.count, num_bytes // _MIN_PART_BYTES, num_chunks), 1)
+
     def _decode_part(
-        self, files: Array, positions: Array, sizes: Array, target: Array, chunk_bytes: int, item_bytes: int
+        self,
+        files: Array,
+        positions: Array,
+        sizes: Array,
+        target: Array,
+        chunk_bytes: int,
+        item_bytes: int,
+        largest: int,
     ) -> int:
         context: _Context | None = getattr(self._local, "context", None)
         if context is None:
             context = self._local.context = _Context(self._library)
-        scratch = context.scratch_of(chunk_bytes + (int(sizes.max()) if len(sizes) else 0))
+        scratch = context.scratch_of(chunk_bytes + largest)
         return self._decode(
             self._kind, self._functions, context.address, files, positions, sizes, scratch, target, chunk_bytes,
             item_bytes,
