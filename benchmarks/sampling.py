@@ -69,8 +69,7 @@ def compressed_budget(path: Path) -> int:
 class Peer:
     """Another library in a process of its own environment."""
 
-    def __init__(self, python: str, name: str, data: Path, batch_size: int) -> None:
-        script, variant, _ = PEERS[name]
+    def __init__(self, python: str, script: str, variant: str, data: Path, batch_size: int) -> None:
         command = [
             python,
             "-W",
@@ -129,10 +128,11 @@ def main() -> None:
         np.savez(data, **data_of(args.buffers[0], args.transitions if is_frames else 200_000))
         peers = [name for name in args.peers.split(",") if name]
         for name in peers:
-            peer = Peer(args.peer_python, name, data, batch_size)
+            script, variant, title = PEERS[name]
+            peer = Peer(args.peer_python, script, variant, data, batch_size)
             stack.callback(peer.close)
             if peer.is_ready():
-                runs[PEERS[name][2]] = peer
+                runs[title] = peer
             else:
                 print(f"{name} does not work here and is left out", flush=True)
         speeds: dict[str, list[float]] = {name: [] for name in runs}

@@ -36,13 +36,13 @@ from rlbuffers_train.training_request import (
     run_logdir,
 )
 
-__all__ = ["OfflineSettings", "train_offline"]
+__all__ = ["PREFETCH", "WORKERS", "OfflineSettings", "train_offline"]
 
 # What `rlbuffers generate` writes where it is told nothing: policy, share of random actions and task.
 _DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, "Pendulum-v1")}
 # One thread reads a batch in less time than an update takes; more would take cores from the update.
-_WORKERS = 1
-_PREFETCH = 4
+WORKERS = 1
+PREFETCH = 4
 _MAY_CHANGE = ("epoch", "eval_episodes", "buffer", "precision", "compile")
 
 
@@ -102,7 +102,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             transforms=_reward_transforms(settings, buffer),
         )
         to_batch = TransitionBatches(algorithm.gamma, device)
-        loader = stack.enter_context(Loader(sampler, to_batch, prefetch=_PREFETCH, workers=_WORKERS))
+        loader = stack.enter_context(Loader(sampler, to_batch, prefetch=PREFETCH, workers=WORKERS))
         stepper = OfflineStepper(algorithm, loader)
         if resumed is not None:
             stepper.resume(resumed.step, resumed.streams)

@@ -39,7 +39,7 @@ from rlbuffers_train.algorithms.continuous import (
     frozen_copy,
 )
 from rlbuffers_train.batch import TransitionBatch
-from rlbuffers_train.networks.continuous import CriticEnsemble
+from rlbuffers_train.networks.critics import CriticEnsemble
 from rlbuffers_train.networks.features import mlp
 from rlbuffers_train.networks.vae import ConditionalVAE
 from rlbuffers_train.settings import setting
@@ -140,7 +140,7 @@ class ContinuousBCQ(ContinuousAlgorithm[ContinuousBCQConfig]):
                 batch.observations, self.noise.normal(len(batch.observations), self.vae.num_latent)
             )
         actions = self._perturb(self.perturbation, batch.observations, generated)
-        values: torch.Tensor = self.critics(batch.observations, actions)[0]
+        values = self.critics.judge(batch.observations, actions, 1)[0]
         return -values.mean()  # Eq. 6
 
     def _generate(self, observations: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
@@ -161,5 +161,5 @@ class ContinuousBCQ(ContinuousAlgorithm[ContinuousBCQConfig]):
         noise = generator.standard_normal((len(repeated), self.vae.num_latent), np.float32)
         generated = self._generate(repeated, torch.from_numpy(noise).to(self.device))
         actions = self._perturb(self.perturbation, repeated, generated)
-        best = self.critics(repeated, actions)[0].view(-1, count).argmax(dim=1)
+        best = self.critics.judge(repeated, actions, 1)[0].view(-1, count).argmax(dim=1)
         return actions.view(-1, count, self.num_elements)[torch.arange(len(observations), device=self.device), best]

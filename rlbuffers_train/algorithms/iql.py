@@ -37,7 +37,8 @@ from rlbuffers_train.algorithms.continuous import (
     frozen_copy,
 )
 from rlbuffers_train.batch import TransitionBatch
-from rlbuffers_train.networks.continuous import CriticEnsemble, GaussianActor, ValueNetwork
+from rlbuffers_train.networks.continuous import GaussianActor, ValueNetwork
+from rlbuffers_train.networks.critics import CriticEnsemble
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.settings import setting
 from rlbuffers_train.targets import expectile_loss, soft_update, td_target

@@ -32,7 +32,8 @@ from rlbuffers_train.algorithms.continuous import (
     frozen_copy,
 )
 from rlbuffers_train.batch import TransitionBatch
-from rlbuffers_train.networks.continuous import CriticEnsemble, Scalar, TanhGaussianActor
+from rlbuffers_train.networks.continuous import Scalar, TanhGaussianActor
+from rlbuffers_train.networks.critics import CriticEnsemble
 from rlbuffers_train.settings import setting
 from rlbuffers_train.targets import soft_update, td_target
 
@@ -99,7 +100,7 @@ class SAC(ContinuousAlgorithm[SACConfig]):
     def actor_loss(self, batch: TransitionBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return equation (3), and log pi(a|s), float32 (B,)."""
         actions, log_probs = self.actor.sample(batch.observations, self.noise.normal(*batch.actions.shape))
-        values = self.critics(batch.observations, actions).amin(dim=0)
+        values = self.critics.judge(batch.observations, actions).amin(dim=0)
         return (self.alpha().detach() * log_probs - values).mean(), log_probs  # Eq. 3
 
     def act(self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool) -> torch.Tensor:

@@ -36,7 +36,8 @@ from rlbuffers_train.algorithms.continuous import (
     frozen_copy,
 )
 from rlbuffers_train.batch import TransitionBatch
-from rlbuffers_train.networks.continuous import CriticEnsemble, DeterministicActor
+from rlbuffers_train.networks.continuous import DeterministicActor
+from rlbuffers_train.networks.critics import CriticEnsemble
 from rlbuffers_train.settings import setting
 from rlbuffers_train.targets import soft_update, td_target
 
@@ -104,7 +105,7 @@ class TD3BC(ContinuousAlgorithm[TD3BCConfig]):
     def actor_loss(self, batch: TransitionBatch) -> torch.Tensor:
         """Return equation (5)."""
         actions = self.actor(batch.observations)
-        values: torch.Tensor = self.critics(batch.observations, actions)[0]
+        values = self.critics.judge(batch.observations, actions, 1)[0]
         weight = self.config.alpha / values.detach().abs().mean()  # Eq. 4
         return -weight * values.mean() + F.mse_loss(actions, batch.actions)  # Eq. 5
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from rlbuffers_train.networks.linear import Linear, OutputLayer
 from rlbuffers_train.problem import ProblemSpec
 
-__all__ = ["FlatFeatures", "OutputLayer", "PixelFeatures", "make_features", "mlp"]
+__all__ = ["FlatFeatures", "PixelFeatures", "make_features", "mlp"]
 
 # (filters, kernel size, stride) of Mnih et al. 2015, "Human-level control through deep RL".
 _NATURE_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
@@ -63,23 +64,12 @@ class FlatFeatures(nn.Module):
         return observations.flatten(start_dim=1)
 
 
-class OutputLayer(nn.Linear):
-    """A linear layer that computes in float32 whatever the layers before it do: values keep their digits."""
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map (..., inputs) to float32 (..., outputs)."""
-        if not torch.is_autocast_enabled(inputs.device.type):
-            return super().forward(inputs)
-        with torch.autocast(inputs.device.type, enabled=False):
-            return super().forward(inputs.float())
-
-
 def mlp(num_inputs: int, hidden_sizes: Sequence[int], num_outputs: int) -> nn.Sequential:
     """Return linear layers with a ReLU after each but the last."""
     sizes = [num_inputs, *hidden_sizes]
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        layers += [Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers, OutputLayer(sizes[-1], num_outputs))
 
 
