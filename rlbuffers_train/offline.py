@@ -83,6 +83,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
     resumed = load_resumed(request, device, online=False)
     with ExitStack() as stack:
         buffer = stack.enter_context(open_buffer(_find_buffer(request, resumed)))
+        _refuse_other_data(request, buffer)
         asked = request.task or (None if resumed is None else resumed.task)
         environment = buffer.metadata.get("environment") or {}
         problem = problem_of_buffer(buffer, asked or environment.get("id")) if resumed is None else resumed.problem
@@ -146,6 +147,15 @@ def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path:
         command += f" --task {task}" if task != default_task else ""
         raise BufferNotFoundError(f"there is no buffer at {path}. Make it with: {command}; or name one with --buffer")
     return path
+
+
+def _refuse_other_data(request: TrainingRequest, buffer: Buffer) -> None:
+    asked = request.buffer_fingerprint
+    if asked is not None and asked != buffer.fingerprint:
+        raise UsageError(
+            f"{buffer.path} holds other data than are meant: their fingerprint is {buffer.fingerprint[:12]}, expected "
+            f"{asked[:12]}. To train on them all the same, name them with --buffer"
+        )
 
 
 def _settle(

@@ -2,7 +2,8 @@
 
 ::
 
-    config.json          what was asked for: hyperparameters, settings, data, versions
+    config.yaml          what `rlbuffers train --config` trains again: all values, data, versions
+    config.json          the same for programs, with the paper, observations and actions
     last.pth             the newest state; training goes on from here
     best.pth             the state of the best epoch so far; policy.pth where it was trained online
     learning_curve.png   return and loss over the run
@@ -28,6 +29,7 @@ from torch.utils.tensorboard import SummaryWriter
 from rlbuffers.atomic import write_bytes_atomically
 from rlbuffers.errors import UsageError
 from rlbuffers.metadata import written_by
+from rlbuffers.optional import require
 from rlbuffers.paths import DEFAULT_LOG_DIR
 from rlbuffers_train.algorithms import find_entry
 from rlbuffers_train.algorithms.base import Algorithm
@@ -42,7 +44,8 @@ __all__ = ["BEST", "LAST", "RunSummary", "TrainingRun", "new_logdir", "seeds_log
 
 BEST = "best.pth"
 LAST = "last.pth"
-CONFIG = "config.json"
+CONFIG = "config.yaml"
+_CONFIG_OF_PROGRAMS = "config.json"
 LEARNING_CURVE = "learning_curve.png"
 SUMMARY = "summary.json"
 
@@ -125,6 +128,15 @@ def _logdir(task: str, algorithm: str, name: str) -> Path:
     return DEFAULT_LOG_DIR.expanduser() / task / algorithm / f"{name}-{moment}"
 
 
+def render_config(facts: Mapping[str, Any]) -> bytes:
+    """Return a configuration as YAML, for `rlbuffers_train.run_config.read_config`."""
+    yaml = require("yaml", extra="train", purpose="Training")
+    # Through JSON, which turns tuples into the lists that YAML has.
+    body = yaml.safe_dump(json.loads(json.dumps(facts)), sort_keys=False, allow_unicode=True, width=100)
+    head = "# `rlbuffers train --config THIS_FILE` trains this again; options beside it change single values.\n"
+    return (head + str(body)).encode()
+
+
 class TrainingRun:
     """Evaluates, records and saves; knows nothing of where batches come from.
 
@@ -141,7 +153,7 @@ class TrainingRun:
     eval_episodes : int
         Number of episodes of each evaluation.
     settings : mapping
-        The trainer's settings, JSON types; kept in checkpoints and `config.json`.
+        The trainer's settings, JSON types; kept in checkpoints and `config.yaml`.
     buffer_fingerprint : str or None
         Of the data; None for online training.
     environment : mapping
@@ -202,19 +214,24 @@ class TrainingRun:
         self._writer = SummaryWriter(str(logdir), purge_step=first_step + 1)
 
     def _write_config(self) -> None:
-        document = {
+        facts = {
             "algorithm": self.algorithm.name,
-            "paper": find_entry(self.algorithm.name, self.algorithm.problem.actions.kind).paper,
-            "hyperparameters": self.algorithm.config.to_json(),
-            "settings": self._settings,
             "task": self.task,
-            "problem": self.algorithm.problem.to_json(),
+            "buffer": self._settings.get("buffer"),
             "buffer_fingerprint": self._buffer_fingerprint,
             "device": str(self.algorithm.device),
-            "threads": torch.get_num_threads(),
-            "written_by": written_by(),
+            "hyperparameters": self.algorithm.config.to_json(),
+            "settings": {name: value for name, value in self._settings.items() if name != "buffer"},
+            "written_by": {**written_by(), "threads": torch.get_num_threads()},
         }
-        write_bytes_atomically(self.logdir / CONFIG, (json.dumps(document, indent=2) + "\n").encode())
+        write_bytes_atomically(self.logdir / CONFIG, render_config(facts))
+        more = {
+            "settings": self._settings,
+            "paper": find_entry(self.algorithm.name, self.algorithm.problem.actions.kind).paper,
+            "problem": self.algorithm.problem.to_json(),
+        }
+        content = json.dumps({**facts, **more}, indent=2) + "\n"
+        write_bytes_atomically(self.logdir / _CONFIG_OF_PROGRAMS, content.encode())
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Add values to the curves of TensorBoard."""

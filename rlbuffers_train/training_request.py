@@ -45,6 +45,8 @@ class TrainingRequest:
         Fields of the algorithm's config that differ.
     settings : mapping
         Fields of the trainer's settings.
+    buffer_fingerprint : str, optional
+        Of the data that are meant; others are refused.
     """
 
     algorithm: str
@@ -56,6 +58,7 @@ class TrainingRequest:
     preset: str | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    buffer_fingerprint: str | None = None
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ _MODULES = {
     "dm-reverb": "reverb",
     "opencv-python-headless": "cv2",
     "pygame-ce": "pygame",
+    "pyyaml": "yaml",
     "pillow": "PIL",
 }
 

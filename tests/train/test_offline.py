@@ -85,7 +85,15 @@ def test_bcq_learns_from_random_behavior(make_signal_buffer: Callable[..., Path]
 def test_a_run_leaves_its_files(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
     summary = train_offline(request(make_signal_buffer(), tmp_path / "run"))
     names = {path.name.split(".out.")[0] for path in summary.logdir.iterdir()}
-    assert names == {"config.json", "last.pth", "best.pth", "learning_curve.png", "summary.json", "events"}
+    assert names == {
+        "config.yaml",
+        "config.json",
+        "last.pth",
+        "best.pth",
+        "learning_curve.png",
+        "summary.json",
+        "events",
+    }
     assert (summary.logdir / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((summary.logdir / "summary.json").read_text()) == summary.to_json()
     config = json.loads((summary.logdir / "config.json").read_text())
