@@ -22,7 +22,8 @@ _LEAST_WIDTH = 16
 
 def _find_operator() -> Any:
     """Return oneDNN's linear layer, or None where this build of torch or this processor has no use for it."""
-    fast = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    fast = has_onednn and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return getattr(torch.ops.mkldnn, "_linear_pointwise", None) if fast else None
 
 
