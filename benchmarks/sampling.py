@@ -33,6 +33,7 @@ PEERS = {
     "d3rlpy": ("d3rlpy_sampling.py", "", "d3rlpy ReplayBuffer in RAM"),
 }
 NAMES = ("observations", "next_observations", "actions", "rewards")
+ENDS = ("terminals", "timeouts")  # which the peers hold too
 
 
 def data_of(path: Path, limit: int) -> dict[str, np.ndarray]:
@@ -45,9 +46,11 @@ def data_of(path: Path, limit: int) -> dict[str, np.ndarray]:
         return {name: np.concatenate([block[name] for block in blocks]) for name in NAMES}
 
 
-def ours(path: Path, cache: str, batch_size: int) -> Callable[[int], float]:
+def ours(path: Path, cache: str | int, batch_size: int) -> Callable[[int], float]:
     """Return a function that samples a number of batches and returns the seconds."""
-    sampler = rlbuffers.open(path, cache=cache).sampler(batch_size, seed=0)
+    buffer = rlbuffers.open(path, cache=cache)
+    columns = [*NAMES, *(name for name in ENDS if name in buffer.spec.columns)]
+    sampler = buffer.sampler(batch_size, seed=0, columns=columns)
 
     def run(batches: int) -> float:
         started = time.perf_counter()
