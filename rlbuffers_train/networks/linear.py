@@ -22,8 +22,8 @@ _LEAST_WIDTH = 16
 
 def _find_operator() -> Any:
     """Return oneDNN's linear layer, or None where this build of torch or this processor has no use for it."""
-    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    fast = has_onednn and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    fast = there and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return getattr(torch.ops.mkldnn, "_linear_pointwise", None) if fast else None
 
 
