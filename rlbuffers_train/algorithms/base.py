@@ -181,8 +181,11 @@ class Algorithm(ABC, Generic[ConfigT]):
 
     def to_inputs(self, observations: Array) -> torch.Tensor:
         """Return NumPy observations (num_envs, *obs) on the device, standardized if the config asks for it."""
-        tensor = observation_tensor(observations, self.device)
-        return tensor if self._standardize is None else self._standardize(tensor)
+        return self.prepare(observation_tensor(observations, self.device))
+
+    def prepare(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return observations (B, *obs) as networks take them, standardized if the config asks for it."""
+        return observations if self._standardize is None else self._standardize(observations)
 
     def _parts(self) -> dict[str, Any]:
         return {
