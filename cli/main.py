@@ -14,6 +14,7 @@ from rlbuffers_cli.commands.diff import diff
 from rlbuffers_cli.commands.doctor import doctor
 from rlbuffers_cli.commands.evaluate import evaluate
 from rlbuffers_cli.commands.export import export
+from rlbuffers_cli.commands.export_policy import export_policy
 from rlbuffers_cli.commands.filter import filter_command
 from rlbuffers_cli.commands.formats import formats
 from rlbuffers_cli.commands.generate import generate
@@ -74,6 +75,7 @@ cli.add_command(diff)
 cli.add_command(doctor)
 cli.add_command(evaluate)
 cli.add_command(export)
+cli.add_command(export_policy)
 cli.add_command(filter_command)
 cli.add_command(formats)
 cli.add_command(generate)

@@ -76,6 +76,8 @@ def _picture(groups: Sequence[RunGroup]) -> bytes:
         panel.set_title(f"{task}" + (" (bands: lowest to highest seed)" if several else ""))
         panel.set_xlabel(" or ".join(dict.fromkeys(step_name_of(group.runs[0].checkpoint) for group in members)))
         panel.set_ylabel("mean return of an evaluation")
+        panel.xaxis.set_major_formatter("{x:,.0f}")
+        panel.yaxis.set_major_formatter("{x:,.5g}")
         panel.grid(color="0.9")
         panel.legend(fontsize="small", framealpha=0.9, ncols=1 + len(members) // _MAX_LEGEND_ROWS)
     stream = io.BytesIO()

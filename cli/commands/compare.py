@@ -75,7 +75,7 @@ def _table(groups: Sequence[RunGroup]) -> tuple[list[str], list[list[Any]]]:
 def _worded(group: RunGroup, name: str) -> str:
     interval = group.interval(name)
     if interval is None:
-        return "not finished" if name == "best" and group.interval("last") else ""
+        return "unfinished" if name == "best" and group.interval("last") else ""
     missing = f" ({interval.num_runs} seeds)" if interval.num_runs < len(group.runs) else ""
     return (str(interval) if interval.half_width is not None else f"{interval.mean:.1f}") + missing
 

@@ -30,6 +30,7 @@ _COMMANDS = {
     "atari": ["Atari games in train and generate"],
     "mujoco": ["HalfCheetah, Hopper, Walker2d, ... in train and generate"],
     "video": ["evaluate --video"],
+    "onnx": ["export-policy -o policy.onnx"],
 }
 
 

@@ -87,9 +87,9 @@ class ContinuousAlgorithm(Algorithm[ConfigT], Generic[ConfigT]):
         )
         return super().update(scaled)
 
-    def to_inputs(self, observations: np.ndarray[Any, Any]) -> torch.Tensor:
-        """Return NumPy observations (num_envs, *obs) as float32 (num_envs, F), standardized if so configured."""
-        return super().to_inputs(observations).flatten(start_dim=1)
+    def prepare(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return observations (B, *obs) as (B, F), standardized if so configured."""
+        return super().prepare(observations).flatten(start_dim=1)
 
     def choose(self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool) -> torch.Tensor:
         """Return `act`'s actions in the task's units, float32 (B, D)."""

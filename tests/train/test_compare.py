@@ -121,7 +121,7 @@ def test_curves_are_drawn_and_listed(runs: tuple[Path, list[RunSummary]]) -> Non
 def test_a_run_that_goes_on_has_no_best_score_yet(runs: tuple[Path, list[RunSummary]]) -> None:
     folder, _ = runs
     (folder / "b" / "seed0" / "summary.json").unlink()
-    assert "not finished" in compare(folder / "b").output
+    assert "unfinished" in compare(folder / "b").output
     (folder / "a" / "seed0" / "summary.json").unlink()
     assert "(1 seeds)" in compare(folder / "a").output
 
