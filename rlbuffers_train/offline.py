@@ -99,6 +99,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             generator_of(settings.seed, Stream.SAMPLER),
             n_step=algorithm.n_step,
             gamma=algorithm.gamma,
+            next_actions=algorithm.needs_next_actions,
             columns=algorithm.columns,
             transforms=_reward_transforms(settings, buffer),
         )

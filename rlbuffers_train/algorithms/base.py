@@ -81,6 +81,8 @@ class Algorithm(ABC, Generic[ConfigT]):
     config_class: ClassVar[type[AlgorithmConfig]]
     # The columns of a buffer that `learn` needs.
     columns: ClassVar[tuple[str, ...]] = COLUMNS
+    # Whether `learn` needs the actions that followed, too.
+    needs_next_actions: ClassVar[bool] = False
     # The methods that `torch.compile` may compile: functions of tensors alone.
     compiled: ClassVar[tuple[str, ...]] = ()
     # Hyperparameters of other published code by name, such as Tianshou's.
