@@ -160,6 +160,12 @@ class Algorithm(ABC, Generic[ConfigT]):
         with self._reduced_precision():
             return self.learn(batch)
 
+    @property
+    def products(self) -> int:
+        """Multiplications in the widest layer for a batch, about; 0 without hidden layers."""
+        width = max(getattr(self.config, "hidden_sizes", (0,)))
+        return int(self.config.batch_size * width * width)
+
     def compute_as(self, settings: ComputeSettings) -> None:
         """Compute updates and choices as `settings` say from here on; at first in float32, not compiled."""
         self._is_reduced = settings.precision == "bfloat16"
