@@ -42,9 +42,9 @@ types: $(VENV)/.dev
 tests: $(VENV)/.dev
 	$(BIN)/pytest -n 2 -q
 
-# One worker a task: the data of its tests are made once.
+# One worker: several would each make the data, which takes as long as the trainings.
 test-slow: $(VENV)/.dev
-	$(BIN)/pytest -n 2 --dist loadgroup -q -m slow
+	$(BIN)/pytest -q -m slow
 
 peers: .venv-peers/.done
 .venv-peers/.done: benchmarks/peers/requirements.txt $(INPUTS)

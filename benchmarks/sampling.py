@@ -33,6 +33,7 @@ PEERS = {
     "d3rlpy": ("d3rlpy_sampling.py", "", "d3rlpy ReplayBuffer in RAM"),
 }
 NAMES = ("observations", "next_observations", "actions", "rewards")
+ENDS = ("terminals", "timeouts")  # which the peers hold too
 
 
 def data_of(path: Path, limit: int) -> dict[str, np.ndarray]:
@@ -45,9 +46,11 @@ def data_of(path: Path, limit: int) -> dict[str, np.ndarray]:
         return {name: np.concatenate([block[name] for block in blocks]) for name in NAMES}
 
 
-def ours(path: Path, cache: str, batch_size: int) -> Callable[[int], float]:
+def ours(path: Path, cache: str | int, batch_size: int) -> Callable[[int], float]:
     """Return a function that samples a number of batches and returns the seconds."""
-    sampler = rlbuffers.open(path, cache=cache).sampler(batch_size, seed=0)
+    buffer = rlbuffers.open(path, cache=cache)
+    columns = [*NAMES, *(name for name in ENDS if name in buffer.spec.columns)]
+    sampler = buffer.sampler(batch_size, seed=0, columns=columns)
 
     def run(batches: int) -> float:
         started = time.perf_counter()
@@ -56,6 +59,14 @@ def ours(path: Path, cache: str, batch_size: int) -> Callable[[int], float]:
         return time.perf_counter() - started
 
     return run
+
+
+def compressed_budget(path: Path) -> int:
+    """Return a budget that holds the frames as they are stored, and all else decoded."""
+    with rlbuffers.open(path, cache=0) as buffer:
+        arrays = [rows.array for rows in buffer.arrays.values()]
+        rest = sum(array.nbytes for array in arrays if array.name not in ("frames", "stack_index"))
+        return rest + buffer.store_disk_bytes
 
 
 class Peer:
@@ -101,17 +112,19 @@ def main() -> None:
     parser.add_argument("--peer-python", default=".venv-peers/bin/python")
     parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated; all by default")
     parser.add_argument("--transitions", type=int, default=10_000, help="at most so many in each peer (frames)")
-    parser.add_argument("--batches", type=int, default=200, help="in each round")
+    parser.add_argument("--batches", type=int, help="in each round; by default 200 of frames, 2,000 of vectors")
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
     with rlbuffers.open(args.buffers[0]) as buffer:
         is_frames = bool(buffer.spec.stack)
     batch_size = 32 if is_frames else 256
+    args.batches = args.batches or (200 if is_frames else 2000)
     runs: dict[str, Callable[[int], float]] = {}
     for path in args.buffers:
         # Columns are kept in RAM in any case, so of vectors there is nothing to read from the file.
         if is_frames:
             runs[f"{path.name}, frames from the file"] = ours(path, "4MB", batch_size)
+            runs[f"{path.name}, frames compressed in RAM"] = ours(path, compressed_budget(path), batch_size)
         runs[f"{path.name}, decoded cache"] = ours(path, "16GB", batch_size)
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
         data = Path(scratch) / "data.npz"

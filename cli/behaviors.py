@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rlbuffers.paths import DEFAULT_LOG_DIR
 
 if TYPE_CHECKING:
-    from rlbuffers_train.expert import LoadedPolicy
+    from rlbuffers_train.loaded_policy import LoadedPolicy
     from rlbuffers_train.replay_recorder import ReplayRecorder
 
 __all__ = ["ACTION_STREAM", "facts_of", "load_behavior", "train_behavior"]
@@ -32,7 +32,7 @@ def load_behavior(policy: str, level: str, task: str, checkpoint: Path | None, *
     import numpy as np
 
     from rlbuffers_train import load_policy
-    from rlbuffers_train.expert import untrained_policy
+    from rlbuffers_train.loaded_policy import untrained_policy
 
     seed, eps, device = options["seed"], options["eps"], options["device"]
     generator = np.random.default_rng([seed, ACTION_STREAM])

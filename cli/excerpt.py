@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from rich.text import Text
 
+from rlbuffers.action_names import action_names
 from rlbuffers.errors import OutOfRangeError, UnsupportedError
 from rlbuffers.reader import Buffer
 from rlbuffers.row_ranges import rows_of_text
@@ -139,14 +140,25 @@ class Excerpt:
         names = [name for name in self.captioned if name in self._buffer.spec.batch_names]
         rows, labels, ends = self.read(indices, names), self.labels(indices), self._last_steps(indices)
         is_stack = bool(self._buffer.spec.stack) and is_observation(self.picture_column)
+        actions = self._action_names
         made = []
         for index in range(len(indices)):
             pictures = as_pictures(rows[self.picture_column][index], is_stack=is_stack)
             row = {name: values[index] for name, values in rows.items()}
             label = {name: int(numbers[index]) for name, numbers in labels.items()}
-            captions = _captions(label, row, is_last=bool(ends[index]))
+            captions = _captions(label, row, actions, is_last=bool(ends[index]))
             made.append(Thumbnail(pictures if stack else pictures[-1:], captions))
         return made
+
+    @property
+    def _action_names(self) -> dict[int, str]:
+        """The names of discrete actions, as far as they are known, by number."""
+        column = self._buffer.spec.columns[ACTIONS]
+        space = column.space or {}
+        if space.get("type") != "discrete" or column.shape:
+            return {}
+        names = action_names(self._buffer.metadata.get("environment") or {}, int(space["n"]))
+        return dict(enumerate(names or (), int(space.get("start", 0))))
 
     def _last_steps(self, indices: Array) -> Array:
         """Tell which rows are the last of an episode."""
@@ -158,11 +170,15 @@ class Excerpt:
         return last
 
 
-def _captions(labels: dict[str, int], row: dict[str, Array], *, is_last: bool) -> list[Text]:
+def _captions(
+    labels: dict[str, int], row: dict[str, Array], actions: Mapping[int, str], *, is_last: bool
+) -> list[Text]:
     place = f"row {labels['row']}"
     if "episode" in labels:
         place += f", ep {labels['episode']} step {labels['step']}"
     action = cell_text(np.asarray(row[ACTIONS]), _CAPTION_WIDTH - len("action "))
+    if actions:
+        action += f" ({actions.get(int(row[ACTIONS]), '?')})"
     reward = cell_text(np.asarray(row[REWARDS]), _CAPTION_WIDTH)
     ended = Text()
     if row.get(TERMINALS):
@@ -171,4 +187,7 @@ def _captions(labels: dict[str, int], row: dict[str, Array], *, is_last: bool) -
         ended.append("TIMEOUT ", "bold yellow")
     if is_last and not ended:
         ended.append("LAST OF EPISODE", "bold")
-    return [Text(place, "cyan"), Text(f"action {action}  reward {reward}"), ended]
+    played = (
+        [Text(f"action {action}"), Text(f"reward {reward}")] if actions else [Text(f"action {action}  reward {reward}")]
+    )
+    return [Text(place, "cyan"), *played, ended]

@@ -8,10 +8,13 @@ from rlbuffers import __version__
 from rlbuffers.errors import RlbuffersError, UsageError
 from rlbuffers_cli.commands.bench import bench
 from rlbuffers_cli.commands.card import card
+from rlbuffers_cli.commands.compare import compare
 from rlbuffers_cli.commands.convert import convert
 from rlbuffers_cli.commands.diff import diff
 from rlbuffers_cli.commands.doctor import doctor
+from rlbuffers_cli.commands.evaluate import evaluate
 from rlbuffers_cli.commands.export import export
+from rlbuffers_cli.commands.export_policy import export_policy
 from rlbuffers_cli.commands.filter import filter_command
 from rlbuffers_cli.commands.formats import formats
 from rlbuffers_cli.commands.generate import generate
@@ -66,10 +69,13 @@ def cli() -> None:
 
 cli.add_command(bench)
 cli.add_command(card)
+cli.add_command(compare)
 cli.add_command(convert)
 cli.add_command(diff)
 cli.add_command(doctor)
+cli.add_command(evaluate)
 cli.add_command(export)
+cli.add_command(export_policy)
 cli.add_command(filter_command)
 cli.add_command(formats)
 cli.add_command(generate)

@@ -32,6 +32,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.metadata
+import logging
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ from rlbuffers.optional import require
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
 
-__all__ = ["MAX_SEED", "atari_task", "environment_facts", "make_vector_env", "reward_threshold"]
+__all__ = ["ATARI_SUFFIX", "MAX_SEED", "atari_task", "environment_facts", "make_vector_env", "reward_threshold"]
 
 ATARI_SUFFIX = "NoFrameskip-v4"
 FRAME_SKIP = 4
@@ -54,11 +55,14 @@ MAX_NOOP_FRAMES = 30
 MAX_EPISODE_FRAMES = 108_000
 _BARE_NAME = re.compile(r"(NoFrameskip)?(-v\d+)?$")
 MAX_SEED = 2**30  # leaves room for seed + i below 2**31
+_logger = logging.getLogger(__name__)
 # gymnasium records none for Atari. Pong ends at 21 points; 20 is where published runs stop.
 _ATARI_REWARD_THRESHOLDS = {"PongNoFrameskip-v4": 20.0}
 
 
-def make_vector_env(task: str, num_envs: int, seed: int, *, training: bool) -> VectorEnv[Any, Any, Any]:
+def make_vector_env(
+    task: str, num_envs: int, seed: int, *, training: bool, renders: bool = False
+) -> VectorEnv[Any, Any, Any]:
     """Make `num_envs` copies of an environment that step together and reset themselves.
 
     Parameters
@@ -73,6 +77,8 @@ def make_vector_env(task: str, num_envs: int, seed: int, *, training: bool) -> V
     training : bool
         Whether Atari rewards are clipped to [-1, 1] and a lost life is reported as ``terminated``.
         Otherwise rewards are the game's and an episode is a full game. Other tasks do not differ.
+    renders : bool, default False
+        Whether ``render()`` gives pictures, RGB. Atari tasks have none: their observations are pictures.
 
     Returns
     -------
@@ -89,7 +95,7 @@ def make_vector_env(task: str, num_envs: int, seed: int, *, training: bool) -> V
     if num_envs < 1:
         raise UsageError(f"num_envs={num_envs}: at least one environment is needed")
     game = _rom_of_task(task)
-    envs = _make_classic(task, num_envs) if game is None else _make_atari(game, num_envs, training)
+    envs = _make_classic(task, num_envs, renders) if game is None else _make_atari(game, num_envs, training)
     bounded_seed = seed % MAX_SEED
     envs.reset(seed=bounded_seed)
     envs.action_space.seed(bounded_seed)
@@ -166,15 +172,40 @@ def atari_task(game: str) -> str | None:
     return task if task in _atari_roms() else None
 
 
-def _make_classic(task: str, num_envs: int) -> VectorEnv[Any, Any, Any]:
+def _make_classic(task: str, num_envs: int, renders: bool) -> VectorEnv[Any, Any, Any]:
     gymnasium = require("gymnasium", extra="train", purpose=f"The task {task}")
     mode = gymnasium.vector.AutoresetMode.NEXT_STEP
+    is_mujoco = "gymnasium.envs.mujoco" in str(gymnasium.spec(task).entry_point)
+    drawing = {"render_mode": "rgb_array"} if renders else {}
+    if renders and is_mujoco:
+        drawing["camera_name"] = "track"  # others see a runner leave the picture
     try:
+        if is_mujoco:
+            _pass_on_mujoco_warnings()
         return gymnasium.make_vec(  # type: ignore[no-any-return]
-            task, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode}
+            task,
+            num_envs,
+            vectorization_mode="sync",
+            vector_kwargs={"autoreset_mode": mode},
+            **drawing,
         )
-    except gymnasium.error.DependencyNotInstalled as error:
-        raise MissingDependencyError(f"The task {task} needs another package. {error}") from error
+    except (gymnasium.error.DependencyNotInstalled, ModuleNotFoundError) as error:
+        remedy = "Install it with: pip install 'rlbuffers[mujoco]'" if is_mujoco else str(error)
+        raise MissingDependencyError(f"The task {task} needs another package. {remedy}") from error
+
+
+def _pass_on_mujoco_warnings() -> None:
+    """Log MuJoCo's warnings: it would append each to a file in the working directory.
+
+    Every environment made repeats what is deprecated in gymnasium's model files, which no user can change.
+    """
+    mujoco = importlib.import_module("mujoco")
+
+    def pass_on(message: str) -> None:
+        _logger.log(logging.DEBUG if "deprecated" in message else logging.WARNING, "MuJoCo: %s", message)
+
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(pass_on)
 
 
 def _make_atari(game: str, num_envs: int, training: bool) -> VectorEnv[Any, Any, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from rlbuffers.batch_columns import BatchColumns
 from rlbuffers.cache_plan import ArrayPlan, plan_cache
 from rlbuffers.errors import CorruptDataError, FormatError, OutOfRangeError, SpecError, UnsupportedError, UsageError
 from rlbuffers.metadata import parse_metadata
@@ -19,17 +20,12 @@ from rlbuffers.optional import require
 from rlbuffers.paths import located
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
-    EPISODE_LENGTHS,
     EPISODE_STARTS,
     EXTRAS_GROUP,
-    FRAMES,
     NEXT_OBSERVATIONS,
     OBSERVATIONS,
-    OVERRIDE_OBSERVATIONS,
-    OVERRIDE_ROWS,
     TERMINALS,
     BufferSpec,
-    final_name,
     stored_arrays,
 )
 from rlbuffers.sizes import parse_bytes
@@ -46,7 +42,6 @@ __all__ = ["DEFAULT_CACHE_BYTES", "Buffer", "open_buffer"]
 Array = np.ndarray[Any, Any]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 DEFAULT_CACHE_BYTES = 1 << 30
-_MAX_TABLED_ROWS = 1 << 23  # at four bytes each
 
 
 class Buffer:
@@ -92,6 +87,7 @@ class Buffer:
             self._store.arrays.values(), self._store.stored_bytes, self._cache_bytes
         )
         self._rows = {name: StoredRows(self._store, name, planned.place) for name, planned in self.plan.items()}
+        self._columns = BatchColumns(self.spec, self._rows, len(self))
 
     def _check_arrays(self) -> None:
         """Hold the store's arrays against the metadata and the spec."""
@@ -173,24 +169,41 @@ class Buffer:
         CorruptDataError
             If a chunk that is needed is damaged.
         """
-        return self._rows_at(self._checked_indices(indices), self._batch_names if columns is None else list(columns))
-
-    def _rows_at(self, wanted: Indices, names: Sequence[str]) -> dict[str, Array]:
-        batch: dict[str, Array] = {}
+        names = self.spec.batch_names if columns is None else list(columns)
         for name in names:
-            if name in batch:
-                continue
-            if self.spec.stack and name in (OBSERVATIONS, NEXT_OBSERVATIONS):
-                batch.update(self._stacks(wanted, names))
-            elif name in self._rows and name in self.spec.columns:
-                batch[name] = self._rows[name].take(wanted)
-            else:
-                batch[name] = self._next_observations(name, wanted)
-        return {name: batch[name] for name in names}
+            self.spec.batch_column(name)
+        return self._columns.take(self._checked_indices(indices), names)
 
-    def _checked_indices(self, indices: Sequence[int] | Array) -> Indices:
+    def take(self, rows: Indices, columns: Sequence[str]) -> dict[str, Array]:
+        """Return columns at rows without checking either: :meth:`rows` for samplers, which draw what exists.
+
+        Parameters
+        ----------
+        rows : int64, shape (B,)
+            Not negative and less than the number of transitions; other values read memory at random.
+        columns : sequence of str
+            Columns of batches, see ``spec.batch_names``.
+
+        Returns
+        -------
+        dict of name to array, shape (B, *row)
+
+        Raises
+        ------
+        UsageError
+            If the buffer is closed.
+        CorruptDataError
+            If a chunk that is needed is damaged.
+        """
+        self._require_open()
+        return self._columns.take(rows, columns)
+
+    def _require_open(self) -> None:
         if not self._rows:
             raise UsageError(f"{self.path}: the buffer is closed")
+
+    def _checked_indices(self, indices: Sequence[int] | Array) -> Indices:
+        self._require_open()
         wanted = np.asarray(indices)
         if wanted.size == 0:
             wanted = wanted.astype(np.int64)
@@ -202,55 +215,6 @@ class Buffer:
             raise OutOfRangeError(f"{self.path}: there is no row {wrong}; the buffer has {len(self):,}")
         return np.where(wanted < 0, wanted + len(self), wanted)
 
-    def _stacks(self, rows: Indices, names: Sequence[str]) -> dict[str, Array]:
-        """Gather the frames of each transition once and show them as two overlapping stacks."""
-        depth = self.spec.stack
-        firsts, length = self._first_frames(rows), depth + 1
-        if self.spec.layout == "episodes" and NEXT_OBSERVATIONS not in names:
-            length = depth
-        elif self.spec.layout == "episodes" and OBSERVATIONS not in names:
-            firsts, length = firsts + 1, depth
-        windows = self._rows[FRAMES].runs(firsts, length)
-        stacks = {OBSERVATIONS: windows[:, :depth], NEXT_OBSERVATIONS: windows[:, -depth:]}
-        if NEXT_OBSERVATIONS in names and len(self._override_rows):
-            stacks[NEXT_OBSERVATIONS] = self._with_overrides(rows, stacks[NEXT_OBSERVATIONS])
-        return {name: stack for name, stack in stacks.items() if name in names}
-
-    def _with_overrides(self, rows: Indices, stacks: Array) -> Array:
-        places = np.searchsorted(self._override_rows, rows)
-        hit = places < len(self._override_rows)
-        hit[hit] = self._override_rows[places[hit]] == rows[hit]
-        if hit.any():
-            stacks = stacks.copy()
-            stacks[hit] = self._rows[OVERRIDE_OBSERVATIONS].take(places[hit])
-        return stacks
-
-    def _first_frames(self, rows: Indices) -> Indices:
-        """Return the oldest frame of each row's stack: ``stack_index[:, 0]``, by the rules of docs/format.md.
-
-        The stored index, which `validate` holds against these rules, takes 40 bytes a row and is not needed.
-        """
-        if self.spec.layout == "transitions":
-            return rows * (self.spec.stack + 1)
-        return rows + self._episodes_at(rows) * self.spec.stack
-
-    @cached_property
-    def _batch_names(self) -> list[str]:
-        return self.spec.batch_names
-
-    @cached_property
-    def _override_rows(self) -> Indices:
-        rows = self._rows.get(OVERRIDE_ROWS)
-        return np.empty(0, np.int64) if rows is None else rows.all()
-
-    @cached_property
-    def _episode_starts(self) -> Indices:
-        return self._rows[EPISODE_STARTS].all()
-
-    @cached_property
-    def _episode_lengths(self) -> Indices:
-        return self._rows[EPISODE_LENGTHS].all()
-
     @cached_property
     def rows_without_next(self) -> Indices:
         """Rows whose next observation the source did not hold, ascending, int64.
@@ -261,7 +225,7 @@ class Buffer:
         if self.spec.layout != "episodes":
             return np.empty(0, np.int64)
         unknown = ~self._rows[EPISODE_FINAL_KNOWN].all()
-        rows: Indices = (self._episode_starts + self._episode_lengths - 1)[unknown]
+        rows: Indices = (self._columns.episode_starts + self._columns.episode_lengths - 1)[unknown]
         return rows
 
     @cached_property
@@ -293,18 +257,6 @@ class Buffer:
             raise SpecError(f"there is no extra {name!r}; the buffer has {', '.join(self.spec.extras) or 'none'}")
         return self._rows[f"{EXTRAS_GROUP}/{name}"].all()
 
-    def _next_observations(self, name: str, rows: Indices) -> Array:
-        if name not in self._batch_names:
-            self.spec.batch_column(name)  # says which columns there are
-        observation = OBSERVATIONS + name.removeprefix(NEXT_OBSERVATIONS)
-        episodes = self._episodes_at(rows)
-        at_end = self._episodes_at(np.minimum(rows + 1, len(self) - 1)) != episodes
-        at_end |= rows == len(self) - 1
-        following = self._rows[observation].take(np.where(at_end, rows, rows + 1))
-        if at_end.any():
-            following[at_end] = self._rows[final_name(observation)].take(episodes[at_end])
-        return following
-
     def episode_of(self, rows: Sequence[int] | Array) -> Indices:
         """Return the number of the episode that holds each row, int64, shape (B,).
 
@@ -314,17 +266,7 @@ class Buffer:
             In the ``transitions`` layout, whose rows are not stored in time order.
         """
         self._require_episodes("episode_of")
-        return self._episodes_at(self._checked_indices(rows))
-
-    def _episodes_at(self, rows: Indices) -> Indices:
-        if len(self) > _MAX_TABLED_ROWS:
-            return np.searchsorted(self._episode_starts, rows, side="right") - 1
-        return self._episode_numbers[rows].astype(np.int64)
-
-    @cached_property
-    def _episode_numbers(self) -> np.ndarray[Any, np.dtype[np.int32]]:
-        """The episode of every row: looked up ten times as fast as found among the starts."""
-        return np.repeat(np.arange(self.num_episodes, dtype=np.int32), self._episode_lengths)
+        return self._columns.episodes_at(self._checked_indices(rows))
 
     def _require_episodes(self, what: str) -> None:
         if self.spec.layout != "episodes":
@@ -351,7 +293,7 @@ class Buffer:
         index = operator.index(number)
         if not -count <= index < count:
             raise OutOfRangeError(f"{self.path}: there is no episode {index}; the buffer has {count}")
-        start, length = int(self._episode_starts[index]), int(self._episode_lengths[index])
+        start, length = int(self._columns.episode_starts[index]), int(self._columns.episode_lengths[index])
         found = self[start : start + length]
         known = self._rows[EPISODE_FINAL_KNOWN].all()[index]
         for name in self.spec.observation_names:
@@ -425,6 +367,7 @@ class Buffer:
     def close(self) -> None:
         """Let go of the file; arrays that were returned stay valid."""
         self._rows = {}
+        self._columns = BatchColumns(self.spec, {}, 0)
         self._store.close()
 
     def __enter__(self) -> Buffer:

@@ -30,11 +30,11 @@ class RecycledArrays:
 
     Parameters
     ----------
-    max_buffers : int, default 4
+    max_buffers : int, default 8
         Dropped memory kept for reuse, in numbers of arrays.
     """
 
-    def __init__(self, max_buffers: int = 4) -> None:
+    def __init__(self, max_buffers: int = 8) -> None:
         self._buffers: list[np.ndarray[Any, Any]] = []
         self._max_buffers = max_buffers
         self._lock = threading.Lock()

@@ -26,7 +26,8 @@ class StorageOptions:
     Parameters
     ----------
     level : int, optional
-        Compression: 0 to 3 in HDF5, 1 to 22 in Zarr. Higher is smaller and slower to write.
+        Compression: 0 to 3 in HDF5, 1 to 22 in Zarr. Higher is smaller and slower to write. The defaults for
+        images are others, which decode faster.
     chunk_rows : int, optional
         Rows of one chunk of every array but the frames: a power of two below 256, or a multiple of 256.
     frames_per_chunk : int, optional
@@ -84,4 +85,6 @@ class StorageOptions:
         low, high, name = _LEVELS[type(codec)]
         if not low <= self.level <= high:
             raise UsageError(f"level {self.level}: expected {low} to {high} ({name})")
+        if isinstance(codec, ZlibCodec):
+            codec = dataclasses.replace(codec, image_bytes=0)
         return dataclasses.replace(codec, level=self.level)

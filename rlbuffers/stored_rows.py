@@ -7,6 +7,7 @@ reading all of it, so that a look at a few rows of a large buffer does not wait 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,7 @@ from rlbuffers.cache_plan import Place
 from rlbuffers.recycling import RecycledArrays
 from rlbuffers.stores.base import StoredArray, StoreReader
 from rlbuffers.stores.chunk_table import ChunkTable
-from rlbuffers.stores.decoding import decode_chunks
+from rlbuffers.stores.decoding import ChunkDecoder
 
 __all__ = ["StoredRows"]
 
@@ -49,6 +50,7 @@ class StoredRows:
         self.array: StoredArray = store.arrays[name]
         self.place = place
         self._store = store
+        self._decoder = ChunkDecoder(self.array)
         self._table: ChunkTable | None = None
         self._kept: Array | None = store.decoded_rows(name)
         self._memory = RecycledArrays()
@@ -64,6 +66,11 @@ class StoredRows:
         """Rows of a chunk: rows ``i * chunk_rows`` to ``(i + 1) * chunk_rows`` are read together."""
         return self.array.chunk_rows
 
+    @property
+    def kept(self) -> Array | None:
+        """All rows, not to be written to, if they are in memory decoded."""
+        return self._kept
+
     def take(self, rows: Indices) -> Array:
         """Return the rows at non-negative indices of any order, repeats allowed, as a new array."""
         kept = self._kept_for(len(rows))
@@ -78,18 +85,20 @@ class StoredRows:
     def runs(self, firsts: Indices, length: int) -> Array:
         """Return runs of rows, shape (B, length, *row): run i begins at row ``firsts[i]``. A new array."""
         shape = (len(firsts), length, *self.array.shape[1:])
-        if length == self.array.chunk_rows and self._kept_for(len(firsts)) is None:
-            numbers, offsets = np.divmod(firsts, length)
-            if not offsets.any():
-                return self.decode(numbers).reshape(shape)
         return self.take((firsts[:, None] + np.arange(length)).ravel()).reshape(shape)
 
+    def chunks(self, numbers: Indices) -> Array:
+        """Return whole chunks, shape (B, chunk_rows, *row), repeats allowed. A new array."""
+        shape = (-1, self.array.chunk_rows, *self.array.shape[1:])
+        kept = self._kept_for(len(numbers)) if len(self) % self.array.chunk_rows == 0 else None
+        return self.decode(numbers).reshape(shape) if kept is None else self._taken(kept.reshape(shape), numbers)
+
     def _taken(self, kept: Array, rows: Indices) -> Array:
-        size = self.array.row_bytes * len(rows)
-        if size < _MIN_RECYCLED_BYTES:
+        shape = (len(rows), *kept.shape[1:])
+        if self.array.dtype.itemsize * math.prod(shape) < _MIN_RECYCLED_BYTES:
             wanted: Array = kept.take(rows, axis=0)
             return wanted
-        out = self._memory.empty((len(rows), *self.array.shape[1:]), self.array.dtype)
+        out = self._memory.empty(shape, self.array.dtype)
         return np.take(kept, rows, axis=0, out=out, mode="clip")  # any other mode works in a copy of `out`
 
     def slice(self, start: int, stop: int) -> Array:
@@ -134,7 +143,7 @@ class StoredRows:
         return out
 
     def _decode_into(self, chunks: Indices, out: Array) -> None:
-        decode_chunks(self.array, self.table, chunks, out.reshape(-1).view(np.uint8))
+        self._decoder.decode(self.table, chunks, out.reshape(-1).view(np.uint8))
 
     def _kept_for(self, num_chunks: int) -> Array | None:
         """Return all rows if they are in memory, or now get there because about `num_chunks` more are wanted."""

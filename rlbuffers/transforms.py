@@ -16,6 +16,7 @@ import numpy as np
 
 from rlbuffers.errors import UsageError
 from rlbuffers.schema import OBSERVATIONS, REWARDS, next_name
+from rlbuffers.standardization import NORM_EPSILON, Standardization
 
 if TYPE_CHECKING:
     from rlbuffers.reader import Buffer
@@ -77,13 +78,14 @@ class NormalizeObservations:
         Added to the standard deviation, as published code of TD3+BC and CQL does.
     """
 
-    def __init__(self, mean: Mapping[str, Any], std: Mapping[str, Any], epsilon: float = 1e-3) -> None:
-        self.mean = {name: np.asarray(values, np.float32) for name, values in mean.items()}
-        self.std = {name: np.asarray(std[name], np.float32) for name in mean}
-        self.epsilon = epsilon
+    def __init__(self, mean: Mapping[str, Any], std: Mapping[str, Any], epsilon: float = NORM_EPSILON) -> None:
+        self._of = {
+            name: Standardization(np.asarray(values, np.float64), np.asarray(std[name], np.float64), epsilon)
+            for name, values in mean.items()
+        }
 
     @classmethod
-    def of(cls, buffer: Buffer, epsilon: float = 1e-3) -> NormalizeObservations:
+    def of(cls, buffer: Buffer, epsilon: float = NORM_EPSILON) -> NormalizeObservations:
         """Take mean and standard deviation from the statistics that the buffer stores.
 
         Raises
@@ -104,11 +106,10 @@ class NormalizeObservations:
     def __call__(self, batch: Batch) -> Batch:
         """Return the columns changed."""
         changed = dict(batch)
-        for observation in self.mean:
+        for observation, standardization in self._of.items():
             for name in (observation, next_name(observation)):
                 if name in batch:
-                    divisor = self.std[observation] + np.float32(self.epsilon)
-                    changed[name] = (batch[name].astype(np.float32) - self.mean[observation]) / divisor
+                    changed[name] = standardization.apply(batch[name], np.float32)
         return changed
 
 

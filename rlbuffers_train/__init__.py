@@ -20,9 +20,10 @@ from rlbuffers.optional import require
 if TYPE_CHECKING:
     from rlbuffers_train.algorithms import ALGORITHMS
     from rlbuffers_train.evaluation import evaluate
-    from rlbuffers_train.expert import POLICY, LoadedPolicy, load_policy, train_online, train_qrdqn
+    from rlbuffers_train.expert import POLICY, train_online, train_qrdqn
     from rlbuffers_train.interrupts import TrainingInterrupted
     from rlbuffers_train.live_table import LiveTable
+    from rlbuffers_train.loaded_policy import LoadedPolicy, load_policy
     from rlbuffers_train.offline import train_offline
     from rlbuffers_train.run import BEST, LAST, RunSummary
     from rlbuffers_train.training_request import TrainingRequest
@@ -50,12 +51,12 @@ _HOMES = {
     "LAST": "run",
     "POLICY": "expert",
     "LiveTable": "live_table",
-    "LoadedPolicy": "expert",
+    "LoadedPolicy": "loaded_policy",
     "RunSummary": "run",
     "TrainingInterrupted": "interrupts",
     "TrainingRequest": "training_request",
     "evaluate": "evaluation",
-    "load_policy": "expert",
+    "load_policy": "loaded_policy",
     "train_offline": "offline",
     "train_online": "expert",
     "train_qrdqn": "expert",

@@ -12,7 +12,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ class Checkpoint:
         Weights, target weights, optimizers, noise.
     torch_random_state : uint8 tensor
         State of torch's generator.
+    environment : mapping
+        What the metadata of the data say of their environment, such as its ``id``; empty for online training.
     """
 
     algorithm: str
@@ -72,6 +74,7 @@ class Checkpoint:
     streams: Mapping[str, Any]
     algorithm_state: Mapping[str, Any]
     torch_random_state: torch.Tensor
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
 
 _TENSOR_FIELDS = ("algorithm_state", "torch_random_state")

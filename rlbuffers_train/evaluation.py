@@ -12,8 +12,9 @@ import numpy as np
 from rlbuffers.environments import make_vector_env
 from rlbuffers_train.policy import Policy
 
-__all__ = ["EvaluationResult", "evaluate"]
+__all__ = ["EvaluationResult", "PlayedEpisodes", "evaluate", "play_episodes"]
 
+Array = np.ndarray[Any, Any]
 _MAX_ENVS = 10
 
 
@@ -53,6 +54,28 @@ class EvaluationResult:
         return cls(**values)
 
 
+@dataclass(frozen=True)
+class PlayedEpisodes:
+    """What whole episodes came to.
+
+    Parameters
+    ----------
+    returns : float64, shape (E,)
+        Undiscounted, of unclipped rewards.
+    lengths : int64, shape (E,)
+        Steps.
+    """
+
+    returns: Array
+    lengths: Array
+
+    def summarize(self) -> EvaluationResult:
+        """Return mean and standard deviation."""
+        return EvaluationResult(
+            float(self.returns.mean()), float(self.returns.std()), len(self.returns), float(self.lengths.mean())
+        )
+
+
 def evaluate(
     policy: Policy,
     task: str,
@@ -60,10 +83,23 @@ def evaluate(
     generator: np.random.Generator,
     on_step: Callable[[], None] = lambda: None,
 ) -> EvaluationResult:
+    """Play full episodes with unclipped rewards, and sum up; see :func:`play_episodes`."""
+    return play_episodes(policy, task, num_episodes, generator, on_step).summarize()
+
+
+def play_episodes(
+    policy: Policy,
+    task: str,
+    num_episodes: int,
+    generator: np.random.Generator,
+    on_step: Callable[[], None] = lambda: None,
+    *,
+    num_envs: int = _MAX_ENVS,
+    on_episode: Callable[[int], None] = lambda count: None,
+) -> PlayedEpisodes:
     """Play full episodes with unclipped rewards.
 
-    Up to 10 environments play side by side. How many episodes each of them plays is fixed before:
-    taking the first to finish would favour short episodes.
+    How many episodes each environment plays is fixed before: taking the first to finish would favour short ones.
 
     Parameters
     ----------
@@ -77,8 +113,12 @@ def evaluate(
         Seeds the environments and the policy's fork.
     on_step : callable
         Called after each step of all environments; may raise to break off.
+    num_envs : int
+        How many environments play side by side at most.
+    on_episode : callable
+        Is told how many episodes are over, each time that one is.
     """
-    num_envs = min(num_episodes, _MAX_ENVS)
+    num_envs = min(num_episodes, num_envs)
     quotas = num_episodes // num_envs + (np.arange(num_envs) < num_episodes % num_envs)
     envs = make_vector_env(task, num_envs, int(generator.integers(2**30)), training=False)
     acting = policy.fork(generator)
@@ -99,8 +139,9 @@ def evaluate(
                     returns.append(float(running_returns[env]))
                     lengths.append(int(running_lengths[env]))
                     quotas[env] -= 1
+                    on_episode(len(returns))
                 running_returns[env], running_lengths[env] = 0.0, 0
             on_step()
     finally:
         envs.close()
-    return EvaluationResult(float(np.mean(returns)), float(np.std(returns)), num_episodes, float(np.mean(lengths)))
+    return PlayedEpisodes(np.array(returns), np.array(lengths))

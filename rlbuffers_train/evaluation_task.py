@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rlbuffers.environments import atari_task, environment_facts
 from rlbuffers.errors import MissingDependencyError, UsageError
 from rlbuffers.reader import Buffer
 from rlbuffers_train.problem import ProblemSpec, actions_of_space
 from rlbuffers_train.reporting import Reporter
 
-__all__ = ["choose_evaluation_task", "problem_of_task", "require_fitting_task"]
+__all__ = ["choose_evaluation_task", "environment_warnings", "known_task", "misfit", "problem_of_task"]
 
 
 def choose_evaluation_task(asked: str | None, buffer: Buffer, problem: ProblemSpec, reporter: Reporter) -> str | None:
@@ -18,26 +21,44 @@ def choose_evaluation_task(asked: str | None, buffer: Buffer, problem: ProblemSp
     if asked is None and recorded is None:
         raise UsageError(f"{buffer.path} does not name its environment; pass --task, or --eval-episodes 0")
     try:
-        task = _known_task(str(asked or recorded))
-        require_fitting_task(task, problem)
-        # Names of games are only looked up where the names differ: that needs ale-py.
-        is_other = recorded is not None and task != recorded and task != atari_task(recorded)
+        task = known_task(str(asked or recorded))
+        if not problem_of_task(task).fits(problem):
+            raise UsageError(f"{misfit(task, problem)}. Name the right --task, or pass --eval-episodes 0")
+        warnings = environment_warnings(environment, task)
     except MissingDependencyError as error:
         reporter.note(f"training without evaluation: {error}")
         return None
-    if is_other:
-        reporter.note(f"warning: the data come from {recorded}, evaluation is in {task}")
-    preprocessing = environment.get("preprocessing") or {}
-    sticky = environment.get("sticky_action_probability", preprocessing.get("sticky_action_probability")) or 0.0
-    if sticky > 0:
-        reporter.note(
-            f"warning: the data were recorded with sticky actions (probability {sticky}), "
-            f"{task} has none; scores are not those of the recorded task"
-        )
+    for warning in warnings:
+        reporter.note(f"warning: {warning}")
     return task
 
 
-def _known_task(name: str) -> str:
+def environment_warnings(environment: Mapping[str, Any], task: str) -> list[str]:
+    """Say in how far scores in a task are not those of the environment that data come from.
+
+    Parameters
+    ----------
+    environment : mapping
+        What the data's metadata say of it.
+    task : str
+        Where a policy is evaluated.
+    """
+    warnings = []
+    recorded = environment.get("id")
+    # Names of games are only looked up where the names differ: that needs ale-py.
+    if recorded is not None and task != recorded and task != atari_task(recorded):
+        warnings.append(f"the data come from {recorded}, evaluation is in {task}")
+    preprocessing = environment.get("preprocessing") or {}
+    sticky = environment.get("sticky_action_probability", preprocessing.get("sticky_action_probability")) or 0.0
+    if sticky > 0:
+        warnings.append(
+            f"the data were recorded with sticky actions (probability {sticky}), "
+            f"{task} has none; scores are not those of the recorded task"
+        )
+    return warnings
+
+
+def known_task(name: str) -> str:
     """Return `name`, or the Atari task that is meant by a bare name of a game."""
     try:
         problem_of_task(name)
@@ -65,16 +86,6 @@ def problem_of_task(task: str) -> ProblemSpec:
     return ProblemSpec(tuple(observations["shape"]), observations["dtype"], actions)
 
 
-def require_fitting_task(task: str, problem: ProblemSpec) -> None:
-    """Refuse a task whose observations or actions are not those of the data.
-
-    Raises
-    ------
-    UsageError
-        If shapes or the number of actions differ, or one has vectors for actions and the other has not.
-    """
-    found = problem_of_task(task)
-    if not found.fits(problem):
-        raise UsageError(
-            f"{task} has {found}, the data have {problem}. Name the right --task, or pass --eval-episodes 0"
-        )
+def misfit(task: str, problem: ProblemSpec) -> str:
+    """Word that a task has other observations or actions than the data."""
+    return f"{task} has {problem_of_task(task)}, the data have {problem}"

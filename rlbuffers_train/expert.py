@@ -1,4 +1,4 @@
-"""The expert whose rollouts become data: training QR-DQN online, and loading a trained policy."""
+"""The expert whose rollouts become data: training in the environment itself."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from rlbuffers.schema import BufferSpec, ColumnSpec
 from rlbuffers_train.algorithms import entries_of, find_entry
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import make_batch
-from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, file_sha256, load_checkpoint
+from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import pick_device, set_threads
 from rlbuffers_train.evaluation_task import problem_of_task
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
-from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.problem import BoxActions, ProblemSpec
 from rlbuffers_train.replay_recorder import ReplayRecorder
 from rlbuffers_train.reporting import Reporter, SilentReporter
@@ -38,7 +37,7 @@ from rlbuffers_train.training_request import (
     run_logdir,
 )
 
-__all__ = ["POLICY", "LoadedPolicy", "load_policy", "train_online", "train_qrdqn", "untrained_policy"]
+__all__ = ["POLICY", "train_online", "train_qrdqn"]
 
 POLICY = "policy.pth"
 DEFAULT_TASKS = {"discrete": "CartPole-v1", "box": "Pendulum-v1"}
@@ -58,7 +57,7 @@ def train_qrdqn(
     Returns
     -------
     Path
-        Checkpoint of the policy, for :func:`load_policy`.
+        Checkpoint of the policy, for `rlbuffers_train.load_policy`.
     """
     request = TrainingRequest("qrdqn", task=task, logdir=logdir, device=device, settings={"seed": seed})
     return train_online(request, reporter).logdir / POLICY
@@ -106,6 +105,7 @@ def train_online(
         eval_episodes=settings.eval_episodes,
         settings=settings.to_json(),
         buffer_fingerprint=None,
+        environment={},
         step_name=stepper.step_name,
         best_name=POLICY,
         resumed=resumed,
@@ -188,86 +188,3 @@ def _replay_spec(problem: ProblemSpec) -> BufferSpec:
         ],
         stack=shape[0] if problem.is_pixels else 0,
     )
-
-
-class LoadedPolicy(ExploringPolicy):
-    """The policy of a checkpoint, with what a buffer's metadata say about it.
-
-    Attributes
-    ----------
-    algorithm : str
-        Name of the algorithm that trained it.
-    task : str or None
-        What it was evaluated on.
-    checkpoint_sha256 : str or None
-        Hexadecimal hash of the file; None for a policy that was never trained.
-    """
-
-    def __init__(
-        self, algorithm: Algorithm[Any], task: str | None, checkpoint_sha256: str | None, eps: float, samples: bool
-    ) -> None:
-        super().__init__(
-            algorithm.choose_by_array,
-            algorithm.problem.actions,
-            algorithm.policy.generator,
-            eps_training=eps,
-            eps_inference=eps,
-            samples_inference=samples or algorithm.samples_inference,
-        )
-        self.algorithm = algorithm.name
-        self.task = task
-        self.checkpoint_sha256 = checkpoint_sha256
-
-
-def load_policy(
-    path: Path, *, eps: float, generator: np.random.Generator, device: str = "cpu", samples: bool = False
-) -> LoadedPolicy:
-    """Load the policy of a checkpoint of any algorithm.
-
-    Parameters
-    ----------
-    path : Path
-        ``policy.pth``, ``best.pth`` or ``last.pth`` of a run.
-    eps : float
-        Probability of a random action, in [0, 1].
-    generator : numpy.random.Generator
-        The policy's only source of randomness.
-    device : str
-        Where the networks compute.
-    samples : bool
-        Whether a policy that is a distribution is drawn from; by default it acts on the mode.
-
-    Raises
-    ------
-    BufferNotFoundError, FormatError, CorruptDataError
-        If the file is missing, something else, or damaged.
-    """
-    if not 0 <= eps <= 1:
-        raise UsageError(f"eps must lie in [0, 1], got {eps}")
-    torch_device = pick_device(device)
-    checkpoint = load_checkpoint(path, torch_device)
-    set_threads(checkpoint.problem)
-    algorithm = build_algorithm(checkpoint, generator, torch_device)
-    return LoadedPolicy(algorithm, checkpoint.task, file_sha256(path), eps, samples)
-
-
-def untrained_policy(
-    name: str, task: str, *, seed: int, eps: float, generator: np.random.Generator, device: str = "cpu"
-) -> LoadedPolicy:
-    """Return the policy that an algorithm begins its training with; a distribution is drawn from.
-
-    Parameters
-    ----------
-    name, task : str
-        Algorithm and environment.
-    seed : int
-        Of the weights.
-    eps, generator, device
-        See :func:`load_policy`.
-    """
-    problem = problem_of_task(task)
-    set_threads(problem)
-    request = TrainingRequest(name, task=task)
-    algorithm = make_algorithm(request, problem, seed, None, pick_device(device))
-    algorithm.policy.generator = generator
-    return LoadedPolicy(algorithm, None, None, eps, samples=True)

@@ -85,9 +85,10 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
     resumed = load_resumed(request, device, online=False)
     with ExitStack() as stack:
         buffer = stack.enter_context(open_buffer(_find_buffer(request, resumed)))
+        _refuse_other_data(request, buffer)
         asked = request.task or (None if resumed is None else resumed.task)
-        recorded = (buffer.metadata.get("environment") or {}).get("id")
-        problem = problem_of_buffer(buffer, asked or recorded) if resumed is None else resumed.problem
+        environment = buffer.metadata.get("environment") or {}
+        problem = problem_of_buffer(buffer, asked or environment.get("id")) if resumed is None else resumed.problem
         settings = _settle(request, buffer, problem, resumed)
         task = None
         if settings.eval_episodes:
@@ -100,6 +101,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             generator_of(settings.seed, Stream.SAMPLER),
             n_step=algorithm.n_step,
             gamma=algorithm.gamma,
+            next_actions=algorithm.needs_next_actions,
             columns=algorithm.columns,
             transforms=_reward_transforms(settings, buffer),
         )
@@ -117,6 +119,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             eval_episodes=settings.eval_episodes,
             settings=settings.to_json(),
             buffer_fingerprint=buffer.fingerprint,
+            environment=environment,
             step_name=stepper.step_name,
             best_name=BEST,
             resumed=resumed,
@@ -154,6 +157,15 @@ def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path:
         command += f" --task {task}" if task != default_task else ""
         raise BufferNotFoundError(f"there is no buffer at {path}. Make it with: {command}; or name one with --buffer")
     return path
+
+
+def _refuse_other_data(request: TrainingRequest, buffer: Buffer) -> None:
+    asked = request.buffer_fingerprint
+    if asked is not None and asked != buffer.fingerprint:
+        raise UsageError(
+            f"{buffer.path} holds other data than are meant: their fingerprint is {buffer.fingerprint[:12]}, expected "
+            f"{asked[:12]}. To train on them all the same, name them with --buffer"
+        )
 
 
 def _settle(

@@ -2,7 +2,8 @@
 
 ::
 
-    config.json          what was asked for: hyperparameters, settings, data, versions
+    config.yaml          what `rlbuffers train --config` trains again: all values, data, versions
+    config.json          the same for programs, with the paper, observations and actions
     last.pth             the newest state; training goes on from here
     best.pth             the state of the best epoch so far; policy.pth where it was trained online
     learning_curve.png   return and loss over the run
@@ -16,7 +17,7 @@ each epoch, and the score reported for it comes from fresh episodes with other s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,20 +29,23 @@ from torch.utils.tensorboard import SummaryWriter
 from rlbuffers.atomic import write_bytes_atomically
 from rlbuffers.errors import UsageError
 from rlbuffers.metadata import written_by
+from rlbuffers.optional import require
 from rlbuffers.paths import DEFAULT_LOG_DIR
 from rlbuffers_train.algorithms import find_entry
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from rlbuffers_train.evaluation import EvaluationResult, evaluate
 from rlbuffers_train.learning_curve import draw_learning_curve
+from rlbuffers_train.reference_scores import ReferenceScores, find_reference_scores
 from rlbuffers_train.reporting import EpochRecord, Reporter
 from rlbuffers_train.seeds import Stream, generator_of
 
-__all__ = ["BEST", "LAST", "RunSummary", "TrainingRun", "new_logdir"]
+__all__ = ["BEST", "LAST", "RunSummary", "TrainingRun", "new_logdir", "seeds_logdir"]
 
 BEST = "best.pth"
 LAST = "last.pth"
-CONFIG = "config.json"
+CONFIG = "config.yaml"
+_CONFIG_OF_PROGRAMS = "config.json"
 LEARNING_CURVE = "learning_curve.png"
 SUMMARY = "summary.json"
 
@@ -64,6 +68,8 @@ class RunSummary:
         Time of training and evaluation.
     time_shares : str
         Where the time of this process went.
+    scores : ReferenceScores or None
+        What returns are measured by; None where nobody published any, and without evaluation.
     """
 
     logdir: Path
@@ -72,6 +78,7 @@ class RunSummary:
     best: EvaluationResult | None
     seconds: float
     time_shares: str
+    scores: ReferenceScores | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the results as JSON types, as they are kept in `summary.json`."""
@@ -80,26 +87,54 @@ class RunSummary:
             "best": None if self.best is None else self.best.to_json(),
             "best_epoch": self.best_epoch,
             "seconds": self.seconds,
+            "normalized": {"last": self.normalized(self.last), "best": self.normalized(self.best)},
         }
+
+    def normalized(self, result: EvaluationResult | None) -> float | None:
+        """Return the normalized score of a result, where there are reference scores."""
+        return None if result is None or self.scores is None else self.scores.normalize(result.mean)
 
     def lines(self) -> list[str]:
         """Return the summary as lines of text."""
         lines = []
         if self.last is not None:
-            lines.append(f"last epoch: return {self.last}")
+            lines.append(f"last epoch: return {self.last}{self._worded(self.last)}")
         if self.best is not None:
-            lines.append(f"best epoch ({self.best_epoch}): return {self.best}, fresh episodes with other seeds")
+            told = f"{self.best}{self._worded(self.best)}"
+            lines.append(f"best epoch ({self.best_epoch}): return {told}, fresh episodes with other seeds")
         if self.last is None:
             lines.append("not evaluated")
         lines.append(f"time: {self.seconds / 60:.1f} minutes ({self.time_shares})")
         lines.append(f"files: {self.logdir}")
         return lines
 
+    def _worded(self, result: EvaluationResult) -> str:
+        score = self.normalized(result)
+        return "" if score is None else f", normalized {score:.1f}"
+
 
 def new_logdir(task: str, algorithm: str, seed: int) -> Path:
     """Return a folder name for a new run that tells task, algorithm, seed and time."""
+    return _logdir(task, algorithm, f"seed{seed}")
+
+
+def seeds_logdir(task: str, algorithm: str, seeds: Sequence[int]) -> Path:
+    """Return a folder name for new runs of several seeds."""
+    return _logdir(task, algorithm, "seeds" + "-".join(map(str, seeds)))
+
+
+def _logdir(task: str, algorithm: str, name: str) -> Path:
     moment = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return DEFAULT_LOG_DIR.expanduser() / task / algorithm / f"seed{seed}-{moment}"
+    return DEFAULT_LOG_DIR.expanduser() / task / algorithm / f"{name}-{moment}"
+
+
+def render_config(facts: Mapping[str, Any]) -> bytes:
+    """Return a configuration as YAML, for `rlbuffers_train.run_config.read_config`."""
+    yaml = require("yaml", extra="train", purpose="Training")
+    # Through JSON, which turns tuples into the lists that YAML has.
+    body = yaml.safe_dump(json.loads(json.dumps(facts)), sort_keys=False, allow_unicode=True, width=100)
+    head = "# `rlbuffers train --config THIS_FILE` trains this again; options beside it change single values.\n"
+    return (head + str(body)).encode()
 
 
 class TrainingRun:
@@ -118,9 +153,11 @@ class TrainingRun:
     eval_episodes : int
         Number of episodes of each evaluation.
     settings : mapping
-        The trainer's settings, JSON types; kept in checkpoints and `config.json`.
+        The trainer's settings, JSON types; kept in checkpoints and `config.yaml`.
     buffer_fingerprint : str or None
         Of the data; None for online training.
+    environment : mapping
+        What the data say of their environment; empty for online training.
     step_name : str
         What a step is, such as ``updates``.
     best_name : str
@@ -145,6 +182,7 @@ class TrainingRun:
         eval_episodes: int,
         settings: Mapping[str, Any],
         buffer_fingerprint: str | None,
+        environment: Mapping[str, Any],
         step_name: str,
         best_name: str,
         resumed: Checkpoint | None,
@@ -159,6 +197,7 @@ class TrainingRun:
         self._eval_episodes = eval_episodes
         self._settings = dict(settings)
         self._buffer_fingerprint = buffer_fingerprint
+        self._environment = dict(environment)
         self.history = [] if resumed is None else [EpochRecord.from_json(record) for record in resumed.history]
         # Of the file rather than the history: a run that goes on in another folder has no best file there.
         self._best: EpochRecord | None = None
@@ -175,19 +214,24 @@ class TrainingRun:
         self._writer = SummaryWriter(str(logdir), purge_step=first_step + 1)
 
     def _write_config(self) -> None:
-        document = {
+        facts = {
             "algorithm": self.algorithm.name,
-            "paper": find_entry(self.algorithm.name, self.algorithm.problem.actions.kind).paper,
-            "hyperparameters": self.algorithm.config.to_json(),
-            "settings": self._settings,
             "task": self.task,
-            "problem": self.algorithm.problem.to_json(),
+            "buffer": self._settings.get("buffer"),
             "buffer_fingerprint": self._buffer_fingerprint,
             "device": str(self.algorithm.device),
-            "threads": torch.get_num_threads(),
-            "written_by": written_by(),
+            "hyperparameters": self.algorithm.config.to_json(),
+            "settings": {name: value for name, value in self._settings.items() if name != "buffer"},
+            "written_by": {**written_by(), "threads": torch.get_num_threads()},
         }
-        write_bytes_atomically(self.logdir / CONFIG, (json.dumps(document, indent=2) + "\n").encode())
+        write_bytes_atomically(self.logdir / CONFIG, render_config(facts))
+        more = {
+            "settings": self._settings,
+            "paper": find_entry(self.algorithm.name, self.algorithm.problem.actions.kind).paper,
+            "problem": self.algorithm.problem.to_json(),
+        }
+        content = json.dumps({**facts, **more}, indent=2) + "\n"
+        write_bytes_atomically(self.logdir / _CONFIG_OF_PROGRAMS, content.encode())
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Add values to the curves of TensorBoard."""
@@ -209,6 +253,7 @@ class TrainingRun:
             streams=streams,
             algorithm_state=self.algorithm.state_dict(),
             torch_random_state=torch.get_rng_state(),
+            environment=self._environment,
         )
         save_checkpoint(path, checkpoint)
         return path
@@ -256,6 +301,7 @@ class TrainingRun:
             best=judged,
             seconds=seconds,
             time_shares=time_shares,
+            scores=None if self.task is None else find_reference_scores(self.task, self._environment),
         )
         write_bytes_atomically(self.logdir / SUMMARY, (json.dumps(summary.to_json(), indent=2) + "\n").encode())
         return summary

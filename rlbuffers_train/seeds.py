@@ -19,6 +19,8 @@ class Stream(IntEnum):
     ENVIRONMENT = 4
     REPLAY = 5
     CONFIRMATION = 6
+    LATER_EVALUATION = 7
+    VIDEO = 8
 
 
 def generator_of(seed: int, stream: Stream, number: int = 0) -> np.random.Generator:

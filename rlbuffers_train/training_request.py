@@ -45,6 +45,8 @@ class TrainingRequest:
         Fields of the algorithm's config that differ.
     settings : mapping
         Fields of the trainer's settings.
+    buffer_fingerprint : str, optional
+        Of the data that are meant; others are refused.
     """
 
     algorithm: str
@@ -56,6 +58,7 @@ class TrainingRequest:
     preset: str | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    buffer_fingerprint: str | None = None
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,12 +113,13 @@ def make_algorithm(
 ) -> Algorithm[Any]:
     """Return the algorithm of the checkpoint, or a new one with the hyperparameters asked for."""
     generator = generator_of(seed, Stream.POLICY)
-    if resumed is not None:
-        if request.preset is not None:
-            raise UsageError("--preset is for new runs; the run to be resumed keeps its hyperparameters")
-        refuse_changes(request.hyperparameters, resumed.config)
-        return build_algorithm(resumed, generator, device)
     algorithm_class = load_algorithm(request.algorithm, problem.actions.kind)
+    if resumed is not None:
+        asked = given(request.hyperparameters)
+        if request.preset is not None:
+            asked = {**_starting_config(algorithm_class, problem, request.preset).to_json(), **asked}
+        refuse_changes(given(asked), resumed.config)
+        return build_algorithm(resumed, generator, device)
     config = with_changes(_starting_config(algorithm_class, problem, request.preset), given(request.hyperparameters))
     torch.manual_seed(seed)
     return algorithm_class(problem, config, generator, device)

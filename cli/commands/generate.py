@@ -11,7 +11,7 @@ from rlbuffers.paths import DEFAULT_BUFFER_DIR
 from rlbuffers_train.levels import LEVELS
 
 if TYPE_CHECKING:
-    from rlbuffers_train.expert import LoadedPolicy
+    from rlbuffers_train.loaded_policy import LoadedPolicy
 
 __all__ = ["generate"]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from rlbuffers.schema import STACK_INDEX
 
 if TYPE_CHECKING:
     from rlbuffers.reader import Buffer
@@ -16,9 +19,10 @@ __all__ = ["info"]
 
 @click.command()
 @click.argument("buffer", metavar="BUFFER")
+@click.option("--cache", default="1GiB", show_default=True, help="Memory to plan for, such as 500MB or 2GB.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def info(buffer: str, as_json: bool) -> None:
-    """Show BUFFER's columns, counts, statistics, sizes and origin.
+def info(buffer: str, cache: str, as_json: bool) -> None:
+    """Show BUFFER's columns, counts, statistics, sizes and origin, and what a cache would hold of it.
 
     Reads the metadata only; `rlbuffers validate` reads the data.
     """
@@ -26,15 +30,16 @@ def info(buffer: str, as_json: bool) -> None:
     from rlbuffers.footprint import footprint
     from rlbuffers_cli.console import print_json
 
-    with rlbuffers.open(buffer) as opened:
+    with rlbuffers.open(buffer, cache=cache) as opened:
         if as_json:
             sizes = footprint(opened)
-            print_json({"path": str(opened.path), **opened.metadata, "sizes": sizes.to_json()})
+            plan = {name: dataclasses.asdict(planned) for name, planned in opened.plan.items()}
+            print_json({"path": str(opened.path), **opened.metadata, "sizes": sizes.to_json(), "plan": plan})
         else:
-            _print_page(opened)
+            _print_page(opened, cache)
 
 
-def _print_page(buffer: Buffer) -> None:
+def _print_page(buffer: Buffer, cache: str) -> None:
     from rlbuffers.footprint import footprint
     from rlbuffers_cli.console import console, facts_table, rows_table, size_text, warn
 
@@ -71,6 +76,8 @@ def _print_page(buffer: Buffer) -> None:
         "RAM with every stack stored apart": size_text(sizes.stacked_bytes),
     }
     console.print(facts_table("Sizes", shown))
+    console.print()
+    console.print(facts_table(f"In a cache of {cache}", _plan(buffer)))
     if metadata.get("scalars"):
         console.print()
         scalars = {name: scalar["value"] for name, scalar in metadata["scalars"].items()}
@@ -98,6 +105,21 @@ def _origin(buffer: Buffer, name: str) -> str:
     stored = name in buffer.arrays or (buffer.spec.stack and name in buffer.spec.columns)
     described = json.dumps({key: value for key, value in space.items() if key in ("type", "n")}) if space else ""
     return described if stored else f"{described} derived from the next step".strip()
+
+
+def _plan(buffer: Buffer) -> dict[str, str]:
+    """Say what is kept decoded, what compressed, and what is read from the file each time."""
+    from rlbuffers_cli.console import size_text
+
+    shown = {}
+    for place, described in (("decoded", "decoded"), ("compressed", "compressed"), ("file", "read each time")):
+        chosen = {name: planned for name, planned in buffer.plan.items() if planned.place == place}
+        if place == "file":
+            chosen.pop(STACK_INDEX, None)  # known without reading it
+        if chosen:
+            size = sum(planned.resident_bytes for planned in chosen.values())
+            shown[described] = ", ".join(chosen) + (f": {size_text(size)}" if size else "")
+    return shown
 
 
 def _statistics(statistics: Mapping[str, Any]) -> dict[str, str]:

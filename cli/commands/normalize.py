@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rlbuffers.standardization import NORM_EPSILON
 from rlbuffers_cli.editing import json_option, overwrite_option, print_reports, progress
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["normalize"]
 @click.argument("buffer", metavar="BUFFER")
 @click.option("--stats", is_flag=True, help="Show the statistics, after checking them against the data.")
 @click.option("-o", "--output", metavar="NEW", type=click.Path(path_type=Path), help="The new buffer.")
-@click.option("--epsilon", type=float, default=1e-3, show_default=True, help="Added to the standard deviation.")
+@click.option("--epsilon", type=float, default=NORM_EPSILON, show_default=True, help="Added to the standard deviation.")
 @overwrite_option
 @json_option
 @click.pass_context

@@ -13,7 +13,9 @@ __all__ = ["repack"]
 
 @click.command()
 @click.argument("buffer", metavar="BUFFER")
-@click.option("--level", type=int, help="Compression: 0 to 3 for .hdf5, 1 to 22 for .zarr.  [default: 1]")
+@click.option(
+    "--level", type=int, help="Compression: 0 to 3 for .hdf5, 1 to 22 for .zarr.  [default: 1; images: others]"
+)
 @click.option("--chunk-rows", type=int, help="Rows a chunk of all but frames: 1, 2, 4 ... 128 or a multiple of 256.")
 @click.option("--frames-per-chunk", type=int, help="Frames a chunk, in buffers of episodes.  [default: 12]")
 @result_options

@@ -6,21 +6,17 @@ position that is read is checked against the end of the enclosing message first.
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
-import numba
 import numpy as np
+
+from rlbuffers.compiled import jit
 
 __all__ = ["MALFORMED", "MISSING", "TWICE", "WRONG_COUNT", "WRONG_KIND", "parse"]
 
 MALFORMED, WRONG_KIND, WRONG_COUNT, MISSING, TWICE = -1, -2, -3, -4, -5
 _UNKNOWN = 1
 
-_jit: Any = functools.partial(numba.njit, cache=True, nogil=True)
 
-
-@_jit
+@jit
 def _varint(data, position, stop):
     """Return (value, next position); the position is -1 if the number does not end in time."""
     value = np.uint64(0)
@@ -35,7 +31,7 @@ def _varint(data, position, stop):
     return value, -1
 
 
-@_jit
+@jit
 def _field(data, position, stop):
     """Return (number, wire type, start, end of the payload); end is -1 if malformed."""
     tag, position = _varint(data, position, stop)
@@ -56,7 +52,7 @@ def _field(data, position, stop):
     return number, wire, position, position + width
 
 
-@_jit
+@jit
 def _little32(data, position):
     return (
         np.int64(data[position])
@@ -66,7 +62,7 @@ def _little32(data, position):
     )
 
 
-@_jit
+@jit
 def _read_list(data, start, stop, kind, count, first, second):
     """Fill `first` (values, or offsets) and `second` (lengths); return the number of values or an error."""
     found = 0
@@ -111,7 +107,7 @@ def _read_list(data, start, stop, kind, count, first, second):
     return found
 
 
-@_jit
+@jit
 def _known_key(data, start, stop, keys, key_stops):
     begin = 0
     for index in range(len(key_stops)):
@@ -128,7 +124,7 @@ def _known_key(data, start, stop, keys, key_stops):
     return -1
 
 
-@_jit
+@jit
 def _read_entry(data, start, stop, keys, key_stops, kinds, counts, slots, first, second, seen):
     """Read one map entry; return (status, feature index, number of values found)."""
     key_start = key_stop = value_start = value_stop = 0
@@ -163,7 +159,7 @@ def _read_entry(data, start, stop, keys, key_stops, kinds, counts, slots, first,
     return 0, index, found
 
 
-@_jit
+@jit
 def parse(data, starts, stops, keys, key_stops, kinds, counts, slots, first, second, unknown):
     """Parse all records; return (record, status, feature index, found) of the first problem."""
     for record in range(len(starts)):

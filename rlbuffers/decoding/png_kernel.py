@@ -5,22 +5,19 @@ Importing this module imports numba; the machine code is cached on disk after it
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
-import numba
 import numpy as np
+
+from rlbuffers.compiled import jit
 
 __all__ = ["BAD_CHUNKS", "BAD_HEADER", "BAD_SIGNATURE", "SPLIT", "find_image_data", "same_bytes", "unfilter"]
 
 BAD_SIGNATURE, BAD_HEADER, BAD_CHUNKS, SPLIT = -1, -2, -3, 1
 
-_jit: Any = functools.partial(numba.njit, cache=True, nogil=True)
 _SIGNATURE = np.array([0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A], np.uint8)
 _IHDR, _IDAT, _IEND = 0x49484452, 0x49444154, 0x49454E44
 
 
-@_jit
+@jit
 def _big32(data, position):
     return (
         np.int64(data[position]) << 24
@@ -30,7 +27,7 @@ def _big32(data, position):
     )
 
 
-@_jit
+@jit
 def _find_one(data, start, stop, height, width):
     """Return (status, start, stop of the one IDAT chunk's data) of one PNG."""
     if stop - start < 57:  # signature, IHDR, an empty IDAT and IEND
@@ -64,7 +61,7 @@ def _find_one(data, start, stop, height, width):
     return BAD_CHUNKS, 0, 0
 
 
-@_jit
+@jit
 def find_image_data(data, offsets, lengths, height, width, begins, ends, status):
     """Fill `begins`, `ends` and `status` with where each PNG's compressed image data lie."""
     for index in range(len(offsets)):
@@ -72,7 +69,7 @@ def find_image_data(data, offsets, lengths, height, width, begins, ends, status)
         status[index], begins[index], ends[index] = _find_one(data, offsets[index], stop, height, width)
 
 
-@_jit
+@jit
 def same_bytes(data, first, second, lengths, same):
     """Fill `same`: whether the `lengths[i]` bytes at `first[i]` equal those at `second[i]`."""
     for index in range(len(first)):
@@ -83,7 +80,7 @@ def same_bytes(data, first, second, lengths, same):
                 break
 
 
-@_jit
+@jit
 def unfilter(lines, images):
     """Undo the row filters of 8-bit gray PNGs (PNG specification, section 9).
 
@@ -130,7 +127,7 @@ def unfilter(lines, images):
     return -1
 
 
-@_jit
+@jit
 def _unfilter_paeth(lines, images, image, row, width):
     left, corner = np.int32(0), np.int32(0)
     for column in range(width):

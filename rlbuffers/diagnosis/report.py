@@ -28,6 +28,9 @@ _TORCH = (
 _COMMANDS = {
     "train": ["train", "generate", "Buffer.to_torch_dataset()"],
     "atari": ["Atari games in train and generate"],
+    "mujoco": ["HalfCheetah, Hopper, Walker2d, ... in train and generate"],
+    "video": ["evaluate --video"],
+    "onnx": ["export-policy -o policy.onnx"],
 }
 
 

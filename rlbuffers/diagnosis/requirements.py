@@ -19,6 +19,8 @@ _GATHERING = ("all", "dev")
 _MODULES = {
     "dm-reverb": "reverb",
     "opencv-python-headless": "cv2",
+    "pygame-ce": "pygame",
+    "pyyaml": "yaml",
     "pillow": "PIL",
 }
 

@@ -19,13 +19,14 @@ from rlbuffers.reader import Buffer
 from rlbuffers.schema import BufferSpec, ColumnSpec, next_name
 from rlbuffers.sources.base import Rows
 from rlbuffers.sources.buffer_selection import BufferSelection
+from rlbuffers.standardization import NORM_EPSILON
 from rlbuffers.summary import ColumnSummary
 
 __all__ = ["DEFAULT_EPSILON", "StatisticsReport", "check_statistics", "normalize"]
 
 Array = np.ndarray[Any, Any]
 # What TD3+BC and its followers add to the standard deviation.
-DEFAULT_EPSILON = 1e-3
+DEFAULT_EPSILON = NORM_EPSILON
 _TOLERANCE = 1e-6
 _BLOCK_BYTES = 16 << 20
 

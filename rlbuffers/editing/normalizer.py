@@ -10,6 +10,7 @@ import numpy as np
 
 from rlbuffers.errors import UnsupportedError
 from rlbuffers.reader import Buffer
+from rlbuffers.standardization import Standardization
 
 __all__ = ["Normalizer"]
 
@@ -69,14 +70,16 @@ class Normalizer:
 
         Computed in double precision and rounded once, as in the buffer.
         """
-        values = (np.asarray(observations, np.float64) - self.mean[column]) / (self.std[column] + self.epsilon)
-        return values.astype(self.result_dtype(column))
+        return self._of_column(column).apply(observations, self.result_dtype(column))
 
     def undo(self, normalized: Array, column: str = "observations") -> Array:
         """Return observations as they were before, up to rounding, in their old dtype."""
-        values = np.asarray(normalized, np.float64) * (self.std[column] + self.epsilon) + self.mean[column]
+        values = self._of_column(column).undo(normalized)
         dtype = np.dtype(self.dtype[column])
         return (values if dtype.kind == "f" else np.rint(values)).astype(dtype)
+
+    def _of_column(self, column: str) -> Standardization:
+        return Standardization(self.mean[column], self.std[column], self.epsilon)
 
     def result_dtype(self, column: str) -> np.dtype[Any]:
         """Tell the dtype of normalized observations."""

@@ -11,16 +11,17 @@ import os
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from rlbuffers.errors import UsageError
+from rlbuffers.errors import RlbuffersError, UsageError
 from rlbuffers.samplers.base import BatchSampler
 from rlbuffers.samplers.draws import Drawn
+from rlbuffers.stores.native import decode_alone
 from rlbuffers.windows.base import Batch
 
 __all__ = ["BatchConverter", "Loader", "NumpyBatches"]
@@ -51,13 +52,41 @@ class NumpyBatches:
 
 
 @dataclass
+class _Failed:
+    error: RlbuffersError
+
+
+@dataclass
+class _Group(Generic[T]):
+    """Batches that are read by one call."""
+
+    drawn: list[Drawn] = field(default_factory=list)
+    future: Future[list[T | _Failed]] | None = None
+
+
+@dataclass
 class _Pending(Generic[T]):
-    drawn: Drawn
-    future: Future[T]
+    """A batch that was drawn: the one at `index` of a group."""
+
+    group: _Group[T]
+    index: int
+
+    @property
+    def drawn(self) -> Drawn:
+        return self.group.drawn[self.index]
 
 
-def _read(sampler: BatchSampler, converter: BatchConverter[T], drawn: Drawn) -> T:
-    return converter.prepare(sampler.read(drawn))
+def _read(sampler: BatchSampler, converter: BatchConverter[T], drawn: Sequence[Drawn]) -> list[T | _Failed]:
+    try:
+        return [converter.prepare(batch) for batch in sampler.read_together(drawn)]
+    except RlbuffersError:
+        outcomes: list[T | _Failed] = []
+        for one in drawn:  # the others shall not fail with one of them
+            try:
+                outcomes.append(converter.prepare(sampler.read(one)))
+            except RlbuffersError as error:
+                outcomes.append(_Failed(error))
+        return outcomes
 
 
 class Loader(Generic[T]):
@@ -74,7 +103,8 @@ class Loader(Generic[T]):
     converter : BatchConverter
         What is handed out.
     prefetch : int
-        Number of batches read ahead, at least 1; each takes its memory.
+        Number of batches drawn ahead, at least 1; each takes its memory. With many of them, a thread reads
+        several in one call, which costs less.
     workers : int
         Number of threads; 0 reads in the consumer's thread when a batch is asked for.
 
@@ -100,6 +130,8 @@ class Loader(Generic[T]):
         self._converter = converter
         self._prefetch = prefetch
         self._workers = workers
+        # While one group is handed out, each thread reads another one.
+        self._group_size = max(prefetch // (workers + 1), 1)
         self._pending: deque[_Pending[T]] = deque()
         self._executor: ThreadPoolExecutor | None = None
         self._shut_down: weakref.finalize[[], Loader[T]] | None = None
@@ -157,34 +189,54 @@ class Loader(Generic[T]):
 
     def _read_here(self) -> tuple[Drawn, T]:
         drawn = self._sampler.draw()
-        return drawn, _read(self._sampler, self._converter, drawn)
+        return drawn, self._converter.prepare(self._sampler.read(drawn))
 
     def _take_oldest(self) -> tuple[Drawn, T]:
         executor = self._running_executor()
         # At every call as many batches have been drawn beyond those delivered: what `update_priorities` changes
         # shows after the same number of batches, however fast anything runs.
         while len(self._pending) <= self._prefetch:
-            drawn = self._sampler.draw()
-            self._pending.append(_Pending(drawn, executor.submit(_read, self._sampler, self._converter, drawn)))
+            self._draw_into_group(executor)
         oldest = self._pending[0]
+        future = oldest.group.future or self._submit(executor, oldest.group)
         try:
-            prepared = oldest.future.result()
+            prepared = future.result()[oldest.index]
         except Exception:
             self._pending.popleft()
             raise
         self._pending.popleft()  # not before: Ctrl-C while waiting loses no batch
+        if isinstance(prepared, _Failed):
+            raise prepared.error
         return oldest.drawn, prepared
+
+    def _draw_into_group(self, executor: ThreadPoolExecutor) -> None:
+        group = self._pending[-1].group if self._pending else None
+        if group is None or group.future is not None:
+            group = _Group()
+        group.drawn.append(self._sampler.draw())
+        self._pending.append(_Pending(group, len(group.drawn) - 1))
+        if len(group.drawn) == self._group_size:
+            self._submit(executor, group)
+
+    def _submit(self, executor: ThreadPoolExecutor, group: _Group[T]) -> Future[list[T | _Failed]]:
+        group.future = executor.submit(_read, self._sampler, self._converter, group.drawn)
+        return group.future
 
     def _running_executor(self) -> ThreadPoolExecutor:
         if self._executor is not None and self._process == os.getpid():
             return self._executor
         if self._shut_down is not None:
             self._shut_down.detach()  # threads of the parent process
-        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="rlbuffers-loader")
+        executor = ThreadPoolExecutor(
+            self._workers,
+            thread_name_prefix="rlbuffers-loader",
+            initializer=decode_alone if self._workers > 1 else None,
+        )
         self._executor, self._process = executor, os.getpid()
         self._shut_down = weakref.finalize(self, partial(executor.shutdown, wait=True, cancel_futures=True))
-        for pending in self._pending:
-            pending.future = executor.submit(_read, self._sampler, self._converter, pending.drawn)
+        submitted = [pending.group for pending in self._pending if pending.group.future is not None]
+        for group in {id(group): group for group in submitted}.values():
+            self._submit(executor, group)
         return executor
 
     def state_dict(self) -> dict[str, Any]:
@@ -201,7 +253,8 @@ class Loader(Generic[T]):
         """
         self._sampler.load_state_dict(state)
         for pending in self._pending:
-            pending.future.cancel()
+            if pending.group.future is not None:
+                pending.group.future.cancel()
         self._pending.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:

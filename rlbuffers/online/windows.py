@@ -88,6 +88,8 @@ class RingSteps:
         If a column does not exist.
     """
 
+    is_rowwise: ClassVar[bool] = True
+
     def __init__(
         self, ring: RingBuffer, n_step: int, gamma: float, columns: Sequence[str], transforms: Sequence[Transform]
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlbuffers.errors import UsageError
@@ -58,6 +58,10 @@ class BatchSampler(ABC):
         CorruptDataError
             If a chunk that is needed is damaged.
         """
+
+    def read_together(self, drawn: Sequence[Drawn]) -> list[Batch]:
+        """Return several batches, the same as :meth:`read` gives one by one; in fewer calls where that is possible."""
+        return [self.read(one) for one in drawn]
 
     @abstractmethod
     def _draw(self) -> Drawn:

@@ -166,19 +166,19 @@ class CachedBlocks:
     def _is_stacked(self, name: str) -> bool:
         return bool(self._buffer.spec.stack) and name in (OBSERVATIONS, NEXT_OBSERVATIONS)
 
-    def rows(self, indices: Indices, columns: Sequence[str]) -> dict[str, Array]:
-        """Return columns at rows, as `Buffer.rows` does; safe to call from several threads."""
+    def take(self, indices: Indices, columns: Sequence[str]) -> dict[str, Array]:
+        """Return columns at rows, as `Buffer.take` does; safe to call from several threads."""
         numbers, which = np.unique(indices // self._block_rows, return_inverse=True)
         kept = [name for name in columns if name in self._kept]
         if len(numbers) > self._num_slots or not kept:
-            return self._buffer.rows(indices, columns)
+            return self._buffer.take(indices, columns)
         found = {}
         with self._lock:
             slots = np.array([self._slot_of(number) for number in numbers.tolist()], np.int64)
             places = slots[which] * self._block_rows + indices % self._block_rows
             for name in kept:
                 found[name] = self._kept[name][places]
-        found.update(self._buffer.rows(indices, [name for name in columns if name not in self._kept]))
+        found.update(self._buffer.take(indices, [name for name in columns if name not in self._kept]))
         return {name: found[name] for name in columns}
 
     def _slot_of(self, number: int) -> int:
@@ -187,7 +187,7 @@ class CachedBlocks:
         if slot is None:
             start = number * self._block_rows
             rows = np.arange(start, min(start + self._block_rows, len(self._buffer)))
-            read = self._buffer.rows(rows, list(self._kept))
+            read = self._buffer.take(rows, list(self._kept))
             slot = len(self._slots) if len(self._slots) < self._num_slots else self._slots.popitem(last=False)[1]
             at = slot * self._block_rows
             for name, values in read.items():

@@ -52,7 +52,7 @@ class Drawn:
     def chained_hash(self, before: str) -> str:
         """Return the SHA-256 (hexadecimal) of this draw and the hash of all that came before it."""
         digest = hashlib.sha256(before.encode())
-        digest.update(self.items.astype("<i8").tobytes())
+        digest.update(np.ascontiguousarray(self.items, "<i8").data)
         for name in sorted(self.extras):
             values = self.extras[name]
             digest.update(name.encode() + values.astype(values.dtype.newbyteorder("<")).tobytes())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,18 @@ class Sampler(BatchSampler):
         batch = self.window.read(drawn.items)
         batch.update(drawn.extras)
         return batch
+
+    def read_together(self, drawn: Sequence[Drawn]) -> list[Batch]:
+        """Return several batches; their arrays share memory where the window allows it."""
+        if not self.window.is_rowwise or len(drawn) < 2:
+            return super().read_together(drawn)
+        joined = self.window.read(np.concatenate([one.items for one in drawn]))
+        batches, start = [], 0
+        for one in drawn:
+            stop = start + len(one.items)
+            batches.append({**{name: values[start:stop] for name, values in joined.items()}, **one.extras})
+            start = stop
+        return batches
 
     def update_priorities(self, indices: np.ndarray[Any, Any], priorities: np.ndarray[Any, Any]) -> None:
         """Tell how much items surprised; see `PrioritizedDraws.update`.

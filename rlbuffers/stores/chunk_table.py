@@ -62,14 +62,18 @@ class ChunkFiles(ABC):
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ChunkPlaces:
-    """Places of some chunks: entry i is the file, the offset in it and the size in bytes of the i-th one."""
+    """Places of some chunks: entry i is the file, the offset in it and the size in bytes of the i-th one.
+
+    No size is above `largest`.
+    """
 
     files: ChunkFiles
     numbers: Int64
     offsets: Int64
     sizes: Array
+    largest: int
 
     def read(self) -> Sequence[memoryview]:
         """Return the stored bytes of each chunk."""
@@ -115,6 +119,7 @@ class ChunkTable:
         self._offsets = np.zeros(num_chunks, np.int64)
         self._sizes = np.zeros(num_chunks, np.int32)
         self._is_loaded = np.zeros(-(-num_chunks // self.chunks_per_piece), np.bool_)
+        self._largest = 0  # of all sizes, once all are loaded
 
     def places(self, chunks: Int64) -> ChunkPlaces:
         """Return where chunks are; what was not known of them is loaded.
@@ -124,12 +129,15 @@ class ChunkTable:
         CorruptDataError
             If a piece of the table is damaged, or a chunk in it is missing or lies outside its file.
         """
-        pieces = chunks // self.chunks_per_piece
-        if not self._is_loaded[pieces].all():
-            for piece in np.unique(pieces[~self._is_loaded[pieces]]).tolist():
-                self._load(piece)
-        numbers = pieces if self._files_are_pieces else np.zeros_like(pieces)
-        return ChunkPlaces(self.files, numbers, self._offsets[chunks], self._sizes[chunks])
+        if not self._largest or self._files_are_pieces:
+            pieces = chunks // self.chunks_per_piece
+            if not self._is_loaded[pieces].all():
+                for piece in np.unique(pieces[~self._is_loaded[pieces]]).tolist():
+                    self._load(piece)
+        numbers = pieces if self._files_are_pieces else np.zeros(len(chunks), np.int64)
+        sizes = self._sizes.take(chunks)
+        largest = self._largest or int(sizes.max(initial=0))
+        return ChunkPlaces(self.files, numbers, self._offsets.take(chunks), sizes, largest)
 
     def in_memory(self) -> ChunkTable:
         """Return a table of the same chunks whose files are in memory."""
@@ -160,3 +168,5 @@ class ChunkTable:
         self._offsets[start:stop] = offsets
         self._sizes[start:stop] = sizes
         self._is_loaded[piece] = True
+        if self._is_loaded.all():
+            self._largest = int(self._sizes.max())

@@ -8,6 +8,7 @@ behind a Zstandard frame (RFC 8878). Chunks are decoded many at a time, as batch
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Codec", "CodecError", "RawCodec", "ZlibCodec", "ZstdCodec"]
+__all__ = ["Codec", "CodecError", "RawCodec", "ZlibCodec", "ZstdCodec", "image_bytes_of"]
 
 _CRC_BYTES = 4
 
@@ -52,6 +53,17 @@ class Codec(Protocol):
         """
 
 
+def image_bytes_of(dtype: np.dtype[Any], row_shape: tuple[int, ...]) -> int:
+    """Return the size of an image if rows of an array are images or stacks of them, else 0.
+
+    Rows of unsigned bytes with two axes or more are: (..., height, width), or (..., height, width, 3 or 4).
+    """
+    if dtype != np.uint8 or len(row_shape) < 2:
+        return 0
+    has_colors = len(row_shape) > 2 and row_shape[-1] in (1, 3, 4)
+    return math.prod(row_shape[-3:] if has_colors else row_shape[-2:])
+
+
 @dataclass(frozen=True)
 class RawCodec:
     """No compression: the memory store's form."""
@@ -80,13 +92,23 @@ class ZlibCodec:
     level : int, default 1
         ISA-L's compression level, 0 to 3. Level 1 writes ten times faster than zlib's level 4 and
         decodes faster, for 8% more bytes (docs/benchmarks.md).
+    image_bytes : int, default 0
+        Size of an image, if chunks hold images of bytes: such are compressed to be inflated quickly,
+        see `rlbuffers.stores.image_deflate`, whatever the level. 0 for other data.
     """
 
     shuffle_bytes: int = 1
     level: int = 1
+    image_bytes: int = 0
 
     def encode(self, chunk: np.ndarray[Any, Any]) -> bytes:
         """Return a zlib stream."""
+        if self.image_bytes:
+            from rlbuffers.stores.image_deflate import compress_images
+
+            stream = compress_images(chunk, self.image_bytes)
+            if stream is not None:
+                return stream
         from isal import isal_zlib
 
         data: bytes = chunk.tobytes()
@@ -117,7 +139,7 @@ class ZstdCodec:
     Parameters
     ----------
     level : int, default 1
-        Zstandard's compression level.
+        Zstandard's compression level; negative ones do without Huffman codes and decode faster.
     """
 
     level: int = 1

@@ -23,7 +23,7 @@ from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, Spec
 from rlbuffers.paths import Url
 from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, ChunkTable
-from rlbuffers.stores.codecs import Codec, ZlibCodec
+from rlbuffers.stores.codecs import Codec, ZlibCodec, image_bytes_of
 from rlbuffers.stores.folders import ByteFile
 from rlbuffers.stores.hdf5_chunk_tables import (
     CHUNKS_PER_PIECE,
@@ -72,7 +72,7 @@ class HDF5Writer(StoreWriter):
             compression_opts=1,
         )
         self._places[name] = ([], [])
-        return ZlibCodec(shuffle_bytes=dtype.itemsize)
+        return ZlibCodec(shuffle_bytes=dtype.itemsize, image_bytes=image_bytes_of(dtype, row_shape))
 
     def write_chunks(self, name: str, chunks: Sequence[bytes]) -> None:
         """See base class."""

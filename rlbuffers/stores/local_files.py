@@ -72,6 +72,7 @@ class LocalFiles(ChunkFiles):
         self._what = what
         self._open: dict[int, OpenFile] = {}
         self._descriptors = np.full(len(paths), -1, np.int64)
+        self._num_unopened = len(paths)
         self._in_memory: MemoryBlocks | None = None
         self._passing = threading.local()  # files beyond the limit: open while one thread reads from them
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -98,6 +99,7 @@ class LocalFiles(ChunkFiles):
             # Another thread may have been faster; whoever comes second uses, and keeps, the first one's.
             opened = self._open.setdefault(number, opened)
             self._descriptors[number] = opened.descriptor
+            self._num_unopened = len(self._paths) - len(self._open)
         return opened
 
     def read(self, numbers: Int64, offsets: Int64, sizes: Array) -> Sequence[memoryview]:
@@ -114,8 +116,8 @@ class LocalFiles(ChunkFiles):
 
     def descriptors(self, numbers: Int64, offsets: Int64) -> tuple[Int64, Int64]:
         """See base class; files beyond the limit stay open until this thread asks for others."""
-        found: Int64 = self._descriptors[numbers]
-        if len(found) and found.min() < 0:
+        found: Int64 = self._descriptors.take(numbers)
+        if self._num_unopened and len(found) and found.min() < 0:
             passing = {}
             for number in np.unique(numbers[found < 0]).tolist():
                 passing[number] = self._file(number)

@@ -27,7 +27,14 @@ import numpy as np
 
 from rlbuffers.stores.codecs import Codec, ZlibCodec, ZstdCodec
 
-__all__ = ["DECODER_VARIABLE", "NativeDecoder", "decoder_names", "native_decoder", "set_decode_threads"]
+__all__ = [
+    "DECODER_VARIABLE",
+    "NativeDecoder",
+    "decode_alone",
+    "decoder_names",
+    "native_decoder",
+    "set_decode_threads",
+]
 
 DECODER_VARIABLE = "RLBUFFERS_DECODER"
 # In Python these take some 20 ms; loading the compiled loop takes half a second.
@@ -78,37 +85,65 @@ class NativeDecoder:
         self._local = threading.local()
 
     def decode(
-        self, files: Array, positions: Array, sizes: Array, target: Array, chunk_bytes: int, item_bytes: int
+        self,
+        files: Array,
+        positions: Array,
+        sizes: Array,
+        target: Array,
+        chunk_bytes: int,
+        item_bytes: int,
+        *,
+        largest: int,
     ) -> int:
         """Decode chunks into `target`; see `native_kernel.decode_chunks`.
+
+        Parameters
+        ----------
+        largest : int
+            No size is above it.
 
         Returns
         -------
         int
             -1, or the number of the first chunk that cannot be read or is not whole.
         """
-        parts = min(_threads.count, max(len(target) // _MIN_PART_BYTES, 1), max(len(sizes), 1))
-        if parts == 1:
-            return self._decode_part(files, positions, sizes, target, chunk_bytes, item_bytes)
-        bounds = [len(sizes) * part // parts for part in range(parts + 1)]
-        pieces = [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
 
         def work(piece: slice) -> int:
             part = target[piece.start * chunk_bytes : piece.stop * chunk_bytes]
-            bad = self._decode_part(files[piece], positions[piece], sizes[piece], part, chunk_bytes, item_bytes)
-            return bad if bad < 0 else piece.start + bad
+            found = self._decode_part(
+                files[piece], positions[piece], sizes[piece], part, chunk_bytes, item_bytes, largest
+            )
+            return found if found < 0 else piece.start + found
 
+        parts = self._num_parts(len(target), len(sizes))
+        if parts == 1:
+            return self._decode_part(files, positions, sizes, target, chunk_bytes, item_bytes, largest)
+        bounds = [len(sizes) * part // parts for part in range(parts + 1)]
+        pieces = [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
         others = [_threads.pool.submit(work, piece) for piece in pieces[1:]]
         results = [work(pieces[0]), *(other.result() for other in others)]
         return next((bad for bad in results if bad >= 0), -1)
 
+    @staticmethod
+    def _num_parts(num_bytes: int, num_chunks: int) -> int:
+        if num_bytes < 2 * _MIN_PART_BYTES or getattr(_threads.local, "is_alone", False):
+            return 1
+        return max(min(_threads.count, num_bytes // _MIN_PART_BYTES, num_chunks), 1)
+
     def _decode_part(
-        self, files: Array, positions: Array, sizes: Array, target: Array, chunk_bytes: int, item_bytes: int
+        self,
+        files: Array,
+        positions: Array,
+        sizes: Array,
+        target: Array,
+        chunk_bytes: int,
+        item_bytes: int,
+        largest: int,
     ) -> int:
         context: _Context | None = getattr(self._local, "context", None)
         if context is None:
             context = self._local.context = _Context(self._library)
-        scratch = context.scratch_of(chunk_bytes + (int(sizes.max()) if len(sizes) else 0))
+        scratch = context.scratch_of(chunk_bytes + largest)
         return self._decode(
             self._kind, self._functions, context.address, files, positions, sizes, scratch, target, chunk_bytes,
             item_bytes,
@@ -120,6 +155,7 @@ class _Threads:
 
     def __init__(self) -> None:
         self.count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.local = threading.local()
         self._pool: ThreadPoolExecutor | None = None
 
     @property
@@ -140,10 +176,15 @@ _num_decoded = 0
 def set_decode_threads(count: int) -> None:
     """Set how many threads share the decoding of one large batch; by default one for each core.
 
-    Loaders whose workers decode whole batches at the same time set 1. The result is the same with any number.
+    The result is the same with any number.
     """
     _threads.count = max(count, 1)
     _threads.forget()
+
+
+def decode_alone() -> None:
+    """Let the calling thread decode by itself from now on, because others decode at the same time."""
+    _threads.local.is_alone = True
 
 
 def native_decoder(codec: Codec, num_chunks: int) -> NativeDecoder | None:

@@ -7,13 +7,12 @@ not as constants, so that the cached machine code holds no address of a process 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+
+from rlbuffers.compiled import call, intrinsic, jit
 
 __all__ = ["NO_FILE", "ZLIB", "ZSTD", "decode_chunks"]
 
@@ -22,36 +21,15 @@ NO_FILE = -1  # in place of a file descriptor: the position is an address
 _CRC_BYTES = 4
 
 
-def _jit(function: Any) -> Any:
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no folder to cache in: neither beside this file nor in the user's home
-        return numba.njit(nogil=True)(function)
-
-
-@intrinsic
-def _call(_context, address, arguments):
-    """Call the C function at an address with integers and pointers, all as int64; returns an int64."""
-    signature = types.int64(address, arguments)
-
-    def generate(_target, builder, _signature, values):
-        word = ir.IntType(64)
-        count = len(arguments)
-        function = builder.inttoptr(values[0], ir.FunctionType(word, [word] * count).as_pointer())
-        return builder.call(function, [builder.extract_value(values[1], index) for index in range(count)])
-
-    return signature, generate
-
-
-@_jit
+@jit
 def _is_whole_zlib(functions, context, source, size, target, capacity):
     """Inflate one zlib stream; libdeflate compares its Adler-32 and writes at most `capacity` bytes."""
     # Without a place for the actual size, libdeflate takes only streams of exactly `capacity` bytes.
-    result = _call(functions[1], (context, source, size, target, capacity, np.int64(0)))
+    result = call(functions[1], (context, source, size, target, capacity, np.int64(0)))
     return result & 0xFFFFFFFF == 0
 
 
-@_jit
+@jit
 def _is_whole_zstd(functions, context, source, size, target, capacity):
     """Decompress one Zstandard frame with its CRC-32C behind it, writing at most `capacity` bytes."""
     frame = size - _CRC_BYTES
@@ -59,11 +37,11 @@ def _is_whole_zstd(functions, context, source, size, target, capacity):
         return False
     stored = numba.carray(_pointer(source + frame), _CRC_BYTES)
     expected = np.int64(stored[0]) | np.int64(stored[1]) << 8 | np.int64(stored[2]) << 16 | np.int64(stored[3]) << 24
-    if _call(functions[3], (source, frame)) & 0xFFFFFFFF != expected:
+    if call(functions[3], (source, frame)) & 0xFFFFFFFF != expected:
         return False
-    if _call(functions[2], (source, frame)) != capacity:  # what the frame announces
+    if call(functions[2], (source, frame)) != capacity:  # what the frame announces
         return False
-    return _call(functions[1], (context, target, capacity, source, frame)) == capacity
+    return call(functions[1], (context, target, capacity, source, frame)) == capacity
 
 
 @intrinsic
@@ -76,7 +54,7 @@ def _pointer(_context, address):
     return signature, generate
 
 
-@_jit
+@jit
 def decode_chunks(kind, functions, context, files, positions, sizes, scratch, target, chunk_bytes, item_bytes):
     """Read and decode chunks, one after the other, into `target`.
 
@@ -112,7 +90,7 @@ def decode_chunks(kind, functions, context, files, positions, sizes, scratch, ta
         source = positions[index]
         if files[index] != NO_FILE:
             source = np.int64(scratch[chunk_bytes:].ctypes.data)
-            if size > room or _call(functions[0], (files[index], source, size, positions[index])) != size:
+            if size > room or call(functions[0], (files[index], source, size, positions[index])) != size:
                 return index
         chunk = target[index * chunk_bytes : (index + 1) * chunk_bytes]
         place = np.int64(inflated.ctypes.data) if item_bytes > 1 else np.int64(chunk.ctypes.data)

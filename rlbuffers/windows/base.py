@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -23,8 +23,12 @@ class Window(Protocol):
     items : Items
         What may be drawn. Of what is none of them, nothing can be learned: a value function would
         bootstrap from an observation that the source did not hold.
+    is_rowwise : bool
+        Whether entry i of every array of a batch is made of item i alone, so that batches may be read together
+        and cut apart.
     """
 
+    is_rowwise: ClassVar[bool]
     items: Items
 
     def read(self, items: Indices) -> Batch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from rlbuffers.windows.base import Batch, Indices
@@ -17,6 +19,8 @@ LENGTHS = "lengths"
 
 class _Episodes:
     """What both have in common: an item is the number of an episode."""
+
+    is_rowwise: ClassVar[bool] = False
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows

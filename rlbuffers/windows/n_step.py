@@ -12,6 +12,8 @@ end, is bootstrapped through.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from rlbuffers.errors import UsageError
@@ -64,6 +66,8 @@ class NSteps:
         If the buffer holds independent transitions.
     """
 
+    is_rowwise: ClassVar[bool] = True
+
     def __init__(self, rows: Rows, num_steps: int, gamma: float) -> None:
         if num_steps < 1:
             raise UsageError(f"n_step must be at least 1, got {num_steps}")
@@ -105,7 +109,10 @@ class NSteps:
         read = self._rows.at(steps[inside], [REWARDS])[REWARDS]
         rewards = np.zeros(steps.shape)
         rewards[inside] = read
-        sums: Array = rewards @ (self._gamma ** np.arange(steps.shape[1]))
+        # Step by step, so that a sum does not depend, in its last bits, on what it is computed beside.
+        sums = np.zeros(len(rewards))
+        for step in reversed(range(rewards.shape[1])):
+            sums = rewards[:, step] + self._gamma * sums
         return sums.astype(read.dtype if read.dtype.kind == "f" else np.float32)
 
 

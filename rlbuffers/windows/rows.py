@@ -74,7 +74,7 @@ class Rows:
         """Return the columns at rows, those of `names` only if given; any order, repeats allowed."""
         wanted = self.names if names is None else names
         stored = [name for name in wanted if self._returns_to_go is None or name != RETURNS_TO_GO]
-        batch = self._transformed(self._source.rows(rows, stored))
+        batch = self._transformed(self._source.take(rows, stored))
         if self._returns_to_go is not None and RETURNS_TO_GO in wanted:
             batch[RETURNS_TO_GO] = self._returns_to_go[rows]
         return batch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from rlbuffers.errors import UsageError
@@ -39,6 +41,8 @@ class Sequences:
     UnsupportedError
         If the buffer holds independent transitions.
     """
+
+    is_rowwise: ClassVar[bool] = True
 
     def __init__(self, rows: Rows, length: int, burn_in: int = 0) -> None:
         if length < 1 or burn_in < 0:

@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from rlbuffers.errors import UsageError
+from rlbuffers.standardization import Standardization, standardize
 from rlbuffers_train.batch import COLUMNS, TransitionBatch, observation_tensor
 from rlbuffers_train.devices import ComputeSettings
 from rlbuffers_train.noise import Noise
@@ -36,7 +37,6 @@ __all__ = ["Algorithm", "AlgorithmConfig", "ConfigT", "DiscountedConfig", "Metri
 Array = np.ndarray[Any, Any]
 # Scalars by name. They stay tensors until they are logged: reading one makes the host wait for the device.
 Metrics = dict[str, torch.Tensor]
-_NORM_EPS = 1e-3  # added to the standard deviation, as TD3+BC does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,8 @@ class Algorithm(ABC, Generic[ConfigT]):
     config_class: ClassVar[type[AlgorithmConfig]]
     # The columns of a buffer that `learn` needs.
     columns: ClassVar[tuple[str, ...]] = COLUMNS
+    # Whether `learn` needs the actions that followed, too.
+    needs_next_actions: ClassVar[bool] = False
     # The methods that `torch.compile` may compile: functions of tensors alone.
     compiled: ClassVar[tuple[str, ...]] = ()
     # Hyperparameters of other published code by name, such as Tianshou's.
@@ -187,8 +189,11 @@ class Algorithm(ABC, Generic[ConfigT]):
 
     def to_inputs(self, observations: Array) -> torch.Tensor:
         """Return NumPy observations (num_envs, *obs) on the device, standardized if the config asks for it."""
-        tensor = observation_tensor(observations, self.device)
-        return tensor if self._standardize is None else self._standardize(tensor)
+        return self.prepare(observation_tensor(observations, self.device))
+
+    def prepare(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return observations (B, *obs) as networks take them, standardized if the config asks for it."""
+        return observations if self._standardize is None else self._standardize(observations)
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -215,9 +220,12 @@ class _Standardizer:
         statistics = problem.statistics
         if not isinstance(statistics, ObservationStatistics) or problem.is_pixels:
             raise UsageError("there are no statistics of observations to standardize by; pass --norm-obs 0")
-        self._mean = torch.tensor(statistics.mean, dtype=torch.float32, device=device)
-        self._scale = 1.0 / (torch.tensor(statistics.std, dtype=torch.float32, device=device) + _NORM_EPS)
+        known = Standardization(np.array(statistics.mean), np.array(statistics.std))
+        self._mean = torch.tensor(known.mean, device=device)
+        self._divisor = torch.tensor(known.divisor, device=device)
 
     def __call__(self, observations: torch.Tensor) -> torch.Tensor:
         """Map (B, *obs) to float32 (B, F)."""
-        return (observations.flatten(start_dim=1) - self._mean) * self._scale
+        flat = observations.flatten(start_dim=1)
+        standardized: torch.Tensor = standardize(flat.double(), self._mean, self._divisor)
+        return standardized.to(flat.dtype)

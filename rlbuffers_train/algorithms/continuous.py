@@ -83,13 +83,17 @@ class ContinuousAlgorithm(Algorithm[ConfigT], Generic[ConfigT]):
         scaled = batch._replace(
             observations=batch.observations.flatten(start_dim=1),
             next_observations=batch.next_observations.flatten(start_dim=1),
-            actions=(batch.actions - self._center) / self._half_range,
+            actions=self._scaled(batch.actions),
+            next_actions=None if batch.next_actions is None else self._scaled(batch.next_actions),
         )
         return super().update(scaled)
 
-    def to_inputs(self, observations: np.ndarray[Any, Any]) -> torch.Tensor:
-        """Return NumPy observations (num_envs, *obs) as float32 (num_envs, F), standardized if so configured."""
-        return super().to_inputs(observations).flatten(start_dim=1)
+    def _scaled(self, actions: torch.Tensor) -> torch.Tensor:
+        return (actions - self._center) / self._half_range
+
+    def prepare(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return observations (B, *obs) as (B, F), standardized if so configured."""
+        return super().prepare(observations).flatten(start_dim=1)
 
     def choose(self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool) -> torch.Tensor:
         """Return `act`'s actions in the task's units, float32 (B, D)."""

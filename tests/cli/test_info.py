@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -89,6 +90,11 @@ def test_the_whole_page(run, small_buffer):
         "RAM with all columns decoded, frames once  152 B",
         "RAM with every stack stored apart          116 B",
         "",
+        "In a cache of 1GiB",
+        "decoded  episodes/final_known, episodes/whole, terminals, episodes/final_observations,",
+        "         episodes/lengths, episodes/returns, episodes/starts, rewards, actions, observations: 152",
+        "         B",
+        "",
         "Environment",
         "id    [red]Maze[/red]-v0",
         "size  [5, 6]",
@@ -117,7 +123,9 @@ def test_json_is_the_metadata_and_the_sizes(run, small_buffer):
     assert result.exit_code == 0
     found = json.loads(result.stdout)
     with rlbuffers.open(small_buffer) as buffer:
-        assert {**buffer.metadata, "path": str(small_buffer), "sizes": found["sizes"]} == found
+        plan = {name: dataclasses.asdict(planned) for name, planned in buffer.plan.items()}
+        expected = {**buffer.metadata, "path": str(small_buffer), "sizes": found["sizes"], "plan": plan}
+    assert found == expected
     assert found["sizes"]["disk_bytes"] == small_buffer.stat().st_size
 
 

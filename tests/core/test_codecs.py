@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rlbuffers.stores.codecs import CodecError, RawCodec, ZlibCodec, ZstdCodec
 
-CODECS = [RawCodec(), ZlibCodec(), ZlibCodec(shuffle_bytes=4), ZstdCodec()]
+CODECS = [RawCodec(), ZlibCodec(), ZlibCodec(shuffle_bytes=4), ZlibCodec(image_bytes=40), ZstdCodec(), ZstdCodec(-1)]
 SIZE = 400
 
 

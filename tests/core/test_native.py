@@ -103,7 +103,9 @@ def test_damaged_bytes_never_reach_beyond_the_target(codec, data):
     decode = native.native_decoder(codec, 1).decode
     address = np.array([block.__array_interface__["data"][0]])
     item_bytes = getattr(codec, "shuffle_bytes", 1)
-    result = decode(np.array([-1]), address, np.array([len(block)], np.int32), target, chunk.nbytes, item_bytes)
+    result = decode(
+        np.array([-1]), address, np.array([len(block)], np.int32), target, chunk.nbytes, item_bytes, largest=len(block)
+    )
     assert (guarded[: chunk.nbytes] == 7).all()
     assert (guarded[2 * chunk.nbytes :] == 7).all()
     if result == -1:

@@ -118,6 +118,6 @@ def test_values_of_the_data_rise_above_those_of_other_actions() -> None:
     torch.manual_seed(0)
     algorithm = ContinuousCQL(PROBLEM, replace(CONFIG, min_q_weight=10.0), np.random.default_rng(0), CPU)
     batch = box_batch(0)
-    batch = type(batch)(*(value.float() for value in batch))
+    batch = batch.map(torch.Tensor.float)
     gaps = [algorithm.update(batch)["gap"].item() for _ in range(150)]
     assert gaps[-1] < gaps[0] - 1.0

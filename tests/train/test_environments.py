@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,11 +131,19 @@ def test_atari_task_of_a_bare_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "module", "extra"), [("CartPole-v1", "gymnasium", "train"), (PONG, "ale_py", "atari")]
+    ("task", "module", "extra"),
+    [("CartPole-v1", "gymnasium", "train"), (PONG, "ale_py", "atari"), ("HalfCheetah-v5", "mujoco", "mujoco")],
 )
 def test_a_missing_package_names_the_extra(task: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == module]:
+    importing = "gymnasium.envs.mujoco"  # asks for its package when it is imported first
+    for name in [name for name in sys.modules if name.split(".")[0] == module or name.startswith(importing)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingDependencyError, match=rf"rlbuffers\[{extra}\]"):
         make_vector_env(task, 1, 0, training=False)
+
+
+def test_mujoco_leaves_no_log_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert environment_facts("HalfCheetah-v5")["observation_space"]["shape"] == [17]
+    assert not list(tmp_path.iterdir())

@@ -12,8 +12,9 @@ import torch
 from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms.qrdqn import QRDQN
 from rlbuffers_train.checkpoint import load_checkpoint
-from rlbuffers_train.expert import load_policy, train_online, train_qrdqn
+from rlbuffers_train.expert import train_online, train_qrdqn
 from rlbuffers_train.interrupts import TrainingInterrupted
+from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.problem import DiscreteActions, ProblemSpec

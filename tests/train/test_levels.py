@@ -14,8 +14,8 @@ from rlbuffers.errors import UsageError
 from rlbuffers.schema import EPISODE_WHOLE
 from rlbuffers_cli.main import cli
 from rlbuffers_train import train_online
-from rlbuffers_train.expert import untrained_policy
 from rlbuffers_train.levels import medium_return
+from rlbuffers_train.loaded_policy import untrained_policy
 from rlbuffers_train.replay_recorder import ReplayRecorder
 from rlbuffers_train.training_request import TrainingRequest
 

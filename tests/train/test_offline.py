@@ -20,9 +20,9 @@ import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec
 from rlbuffers.errors import CorruptDataError, MissingDependencyError, UsageError
 from rlbuffers_train import evaluation_task
-from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
-from rlbuffers_train.expert import load_policy
+from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
 from rlbuffers_train.interrupts import TrainingInterrupted
+from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.offline import train_offline
 from rlbuffers_train.reporting import EpochRecord, Progress, SilentReporter
 from rlbuffers_train.run import RunSummary
@@ -85,7 +85,15 @@ def test_bcq_learns_from_random_behavior(make_signal_buffer: Callable[..., Path]
 def test_a_run_leaves_its_files(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
     summary = train_offline(request(make_signal_buffer(), tmp_path / "run"))
     names = {path.name.split(".out.")[0] for path in summary.logdir.iterdir()}
-    assert names == {"config.json", "last.pth", "best.pth", "learning_curve.png", "summary.json", "events"}
+    assert names == {
+        "config.yaml",
+        "config.json",
+        "last.pth",
+        "best.pth",
+        "learning_curve.png",
+        "summary.json",
+        "events",
+    }
     assert (summary.logdir / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((summary.logdir / "summary.json").read_text()) == summary.to_json()
     config = json.loads((summary.logdir / "config.json").read_text())
@@ -337,3 +345,27 @@ def test_vector_tasks_are_evaluated_without_the_games(
     monkeypatch.setattr(evaluation_task, "atari_task", no_games)
     summary = train_offline(request(make_signal_buffer(), tmp_path / "run"))
     assert summary.last is not None
+
+
+def test_normalization_is_kept_and_applied_to_the_environments_observations(
+    make_aim_buffer: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = make_aim_buffer()
+    settings = {"epoch": 1, "update_per_epoch": 3, "eval_episodes": 1}
+    with rlbuffers.open(path) as buffer:
+        seen = np.asarray(buffer.arrays["observations"].all(), np.float64)
+    for name, changes in (("td3-bc", {}), ("td3-bc", {"norm_obs": False})):
+        logdir = tmp_path / f"{name}{len(changes)}"
+        asked = TrainingRequest(
+            name, buffer=path, logdir=logdir, device="cpu", settings=settings, hyperparameters=changes
+        )
+        train_offline(asked)
+        checkpoint = last(logdir)
+        assert checkpoint.config["norm_obs"] is not bool(changes)
+        policy = load_policy(logdir / "last.pth", eps=0.0, generator=np.random.default_rng(0))
+        shown = np.linspace(-1, 1, 7, dtype=np.float32)[:, None]
+        network_sees = shown if changes else ((shown - seen.mean()) / (seen.std() + 1e-3)).astype(np.float32)
+        algorithm = build_algorithm(checkpoint, np.random.default_rng(0), torch.device("cpu"))
+        with torch.no_grad():
+            expected = 2.0 * algorithm.actor(torch.from_numpy(network_sees)).numpy()
+        np.testing.assert_allclose(policy.act(shown), expected, rtol=1e-4, atol=1e-5)

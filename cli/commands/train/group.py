@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from rlbuffers.optional import require
 from rlbuffers_train.algorithms import AlgorithmEntry, algorithm_names, entries_of
 
 __all__ = ["train"]
 
+_CONFIG = "--config"
 _KINDS = {"discrete": "discrete actions", "box": "continuous actions"}
 
 
 class _AlgorithmGroup(click.Group):
     """Makes each command when it is asked for: only then are torch and the algorithm's file loaded."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the algorithm that a configuration names in front, where none is named."""
+        if args and args[0].startswith("-"):
+            for number, word in enumerate(args):
+                option, _, value = word.partition("=")
+                if option == _CONFIG and (value or number + 1 < len(args)):
+                    args = [_algorithm_of(Path(value or args[number + 1])), *args]
+                    break
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return algorithm_names()
@@ -39,8 +53,16 @@ def _about(entry: AlgorithmEntry) -> str:
     return f"{_KINDS[entry.actions]}: {entry.summary}"
 
 
+def _algorithm_of(path: Path) -> str:
+    require("torch", extra="train", purpose="Training")
+    from rlbuffers_train.run_config import read_config
+
+    return read_config(path).algorithm
+
+
 @click.command(cls=_AlgorithmGroup)
-def train() -> None:
+@click.option(_CONFIG, type=click.Path(path_type=Path), help="config.yaml of a run: its algorithm, and all its values.")
+def train(config: Path | None) -> None:
     """Train an algorithm on a buffer, or an expert that makes one.
 
     Which variant runs follows from the actions in the data. `rlbuffers train NAME --help` lists the settings.

@@ -12,18 +12,19 @@ import click
 if TYPE_CHECKING:
     from rlbuffers_train.settings import Settings
 
-__all__ = ["options_of"]
+__all__ = ["WholeNumbers", "options_of"]
 
 # Values by the problem they are recommended for, such as {"images": 32, "vectors": 128}.
 Defaults = Mapping[str, Any]
 
 
-class _Numbers(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+class WholeNumbers(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """Whole numbers with commas between them."""
 
     name = "n,n,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the numbers."""
         try:
             return tuple(int(part) for part in str(value).split(","))
         except ValueError:
@@ -68,7 +69,7 @@ def _click_type(one: Field[Any], kind: Any) -> click.ParamType[Any]:
     if limits["choices"]:
         return click.Choice(limits["choices"])
     if typing.get_origin(kind) is tuple:
-        return _Numbers()
+        return WholeNumbers()
     bounds = {
         "min": _finite(max(limits["above"], limits["at_least"])),
         "max": _finite(min(limits["below"], limits["at_most"])),

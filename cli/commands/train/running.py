@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from rlbuffers.errors import UsageError
 from rlbuffers.optional import require
-from rlbuffers_cli.commands.train.options import Defaults, options_of
+from rlbuffers_cli.commands.train.options import Defaults, WholeNumbers, options_of
 from rlbuffers_train.algorithms import AlgorithmEntry, entries_of, load_algorithm
+
+if TYPE_CHECKING:
+    from rlbuffers_train.training_request import TrainingRequest
 
 __all__ = ["algorithm_command"]
 
@@ -62,9 +66,12 @@ def _general_options(is_online: bool, presets: list[str]) -> list[click.Paramete
     ]
     in_environment = [click.Option(["--task"], help="Environment to train in.  [default: CartPole-v1 or Pendulum-v1]")]
     others = [
-        click.Option(["--device"], default="auto", show_default=True, help="auto, cpu, cuda, ..."),
+        click.Option(["--config"], type=_PATH, help="config.yaml of a run to train again; other options change it."),
+        click.Option(["--device"], help="auto, cpu, cuda, ...  [default: auto]"),
         click.Option(["--logdir"], type=_PATH, help="Folder of the run; new by default."),
         click.Option(["--resume-path"], type=_PATH, help="Checkpoint (last.pth) of a run to go on with."),
+        click.Option(["--seeds"], type=WholeNumbers(), help="Several runs, such as 0,1,2; the same command goes on."),
+        click.Option(["--parallel"], type=click.IntRange(min=1), help="Runs at a time with --seeds.  [default: 1]"),
     ]
     if presets:
         others.append(
@@ -118,13 +125,23 @@ def _run(name: str, given: dict[str, Any], hyperparameters: list[str], settings:
         buffer=given.get("buffer"),
         logdir=given["logdir"],
         resume_path=given["resume_path"],
-        device=given["device"],
+        device=given["device"] or "auto",
         preset=given.get("preset"),
         hyperparameters={field: given[field] for field in hyperparameters},
         settings={field: given[field] for field in settings},
     )
+    if given["config"] is not None:
+        request = _with_config(request, given)
     trainer = train_online if is_online else train_offline
     try:
+        if given["seeds"] is not None:
+            _check_seeds(given)
+            from rlbuffers_cli.commands.train.several import run_seeds
+
+            run_seeds(trainer, request, given["seeds"], given["parallel"] or 1)
+            return
+        if given["parallel"] is not None:
+            raise UsageError("--parallel is for several runs; name their --seeds, such as 0,1,2")
         with LiveTable(console, f"Training {name}") as table:
             summary = trainer(request, table)
     except TrainingInterrupted as interruption:
@@ -132,3 +149,24 @@ def _run(name: str, given: dict[str, Any], hyperparameters: list[str], settings:
         raise click.exceptions.Exit(_EXIT_INTERRUPTED) from None
     for line in summary.lines():
         console.print(line, soft_wrap=True)
+
+
+def _with_config(request: TrainingRequest, given: dict[str, Any]) -> TrainingRequest:
+    """Fill a request from the configuration of another run, and tell what cannot be the same."""
+    from rlbuffers_cli.console import warn
+    from rlbuffers_train.run_config import read_config
+
+    config = read_config(given["config"])
+    if config.algorithm != request.algorithm:
+        raise UsageError(f"{config.path} is of {config.algorithm}, not of {request.algorithm}")
+    changed = config.changed_versions()
+    if changed:
+        warn(f"bits may differ from the run of {config.path}, which had {', '.join(changed)}")
+    return replace(config.under(request), device=given["device"] or config.device or "auto")
+
+
+def _check_seeds(given: dict[str, Any]) -> None:
+    if given["seed"] is not None:
+        raise UsageError("--seed is of one run and --seeds of several; give one of them")
+    if min(given["seeds"]) < 0:
+        raise UsageError(f"--seeds: expected at least 0, got {min(given['seeds'])}")

@@ -37,6 +37,7 @@ DRAWS = {
 WINDOWS = {
     "transitions": {},
     "discounted": {"n_step": 1},
+    "followed": {"next_actions": True, "n_step": 1},
     "n-step": {"n_step": 3},
     "sequences": {"sequence_length": 3, "burn_in": 1},
     "padded": {"episodes": "padded"},
@@ -93,8 +94,8 @@ def test_every_composition_is_the_same_everywhere_and_goes_on_from_anywhere(buff
         other = opened[name].sampler(size, 3, **options)
         assert_same_batches(streams(other, 14), expected)
         assert (other.stream_hash, other.num_batches) == final
-    for workers in (0, 1, 3):
-        with opened["zarr"].sampler(size, 3, **options).loader(prefetch=3, workers=workers) as loader:
+    for workers, prefetch in ((0, 3), (1, 3), (3, 3), (1, 8)):  # the last one reads four batches in one call
+        with opened["zarr"].sampler(size, 3, **options).loader(prefetch=prefetch, workers=workers) as loader:
             assert_same_batches(itertools.islice(loader, 5), expected[:5])
             state = loader.state_dict()
             if draw != "prioritized":
@@ -248,6 +249,32 @@ def test_mixtures_have_their_shares(new_path, draw, window):
     again.load_state_dict(state)
     with again.loader(workers=2) as loader:
         assert_same_batches(itertools.islice(loader, 5), expected)
+
+
+def test_ten_thousand_batches_of_a_mixture(new_path):
+    """Each holds the rows of two brute-force tables, in shares that come out exactly in the long run."""
+    paths = [new_path("memory") for _ in range(2)]
+    played = [play(GAMES, paths[0]), play([Game(7, "timeout"), *GAMES[:2]], paths[1], seed=1)]
+    sampler = mix_buffers([rlbuffers.open(path) for path in paths], [0.7, 0.3], 6, 5)
+    usable = [opened.window.items.capacity for opened in sampler.samplers]
+    counts = [np.zeros(len(rows.actions), np.int64) for rows in played]
+    for _ in range(10_000):
+        batch = sampler.sample()
+        for number, rows in enumerate(played):
+            chosen = batch["buffer_index"] == number
+            at = rows.row_of(batch["observations"][chosen])
+            for name in ("actions", "rewards", "terminals"):
+                np.testing.assert_array_equal(batch[name][chosen], getattr(rows, name)[at])
+            np.add.at(counts[number], at, 1)
+    drawn = np.array([count.sum() for count in counts])
+    assert drawn.sum() == 60_000
+    np.testing.assert_allclose(drawn, [42_000, 18_000], atol=4 * np.sqrt(60_000 * 0.7 * 0.3))
+    for count, number in zip(counts, usable, strict=True):
+        found = count[count > 0]
+        assert len(found) == number
+        expected = found.sum() / number
+        chi_square = ((found - expected) ** 2 / expected).sum()
+        assert chi_square < number - 1 + 5 * np.sqrt(2 * (number - 1))  # five standard deviations
 
 
 def test_mixtures_of_what_differs_are_refused(new_path):

@@ -1,0 +1,89 @@
+"""`rlbuffers evaluate`: what a trained policy is worth."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rlbuffers.optional import require
+
+if TYPE_CHECKING:
+    from rlbuffers_train.checkpoint_evaluation import CheckpointEvaluation
+
+__all__ = ["evaluate"]
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--episodes", type=click.IntRange(min=1), default=20, show_default=True, help="How many are played.")
+@click.option("--task", help="Environment.  [default: that of the training's evaluation]")
+@click.option("--eps", type=click.FloatRange(0, 1), help="Share of random actions.  [default: the training's]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--num-envs", type=click.IntRange(min=1), default=10, show_default=True, help="Played side by side.")
+@click.option("--video", type=click.Path(path_type=Path, dir_okay=False), help="Draw one more episode: a GIF.")
+@click.option("--device", default="cpu", show_default=True, help="Where the policy computes: cpu, cuda, ...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the return of each episode.")
+def evaluate(
+    checkpoint: Path,
+    episodes: int,
+    task: str | None,
+    eps: float | None,
+    seed: int,
+    num_envs: int,
+    video: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Play whole episodes with the policy of a CHECKPOINT, or of the best epoch of a run's folder.
+
+    Rewards are the environment's, unclipped. The episodes are none of those that chose the policy, whatever
+    the seed.
+    """
+    require("torch", extra="train", purpose="Evaluating a policy")
+    from rlbuffers_cli.console import console, facts_table, print_json, progress_bar, warn
+    from rlbuffers_train.checkpoint_evaluation import JudgedPolicy, find_checkpoint
+    from rlbuffers_train.seeds import Stream
+    from rlbuffers_train.video import check_video_path, record_video
+
+    if video is not None:
+        check_video_path(video)
+    judged = JudgedPolicy(find_checkpoint(checkpoint), task=task, seed=seed, eps=eps, device=device)
+    for warning in judged.warnings:
+        warn(warning)
+    with nullcontext() if as_json else progress_bar() as progress:
+        bar = None if progress is None else progress.add_task(f"Playing {judged.task}", total=episodes)
+
+        def on_episode(count: int) -> None:
+            if progress is not None and bar is not None:
+                progress.update(bar, completed=count, count=count)
+
+        found = judged.play(episodes, num_envs=num_envs, on_episode=on_episode)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        console.print(facts_table("", _facts(found)))
+    if video is not None:
+        shown = record_video(judged.policy, judged.task, judged.generator(Stream.VIDEO), video)
+        if not as_json:
+            console.print(str(shown), soft_wrap=True)
+
+
+def _facts(found: CheckpointEvaluation) -> dict[str, Any]:
+    values = found.to_json()
+    returns, lengths = values["return"], values["length"]
+    normalized = "none: no reference scores of this task are known"
+    if found.scores is not None:
+        low, high = found.scores.low, found.scores.high
+        normalized = f"{found.normalized:.1f}, where {low:g} makes 0 and {high:g} makes 100: {found.scores.about}"
+    return {
+        "policy": f"{found.algorithm} after {found.step:,} {found.step_name}, {found.path}",
+        "task": found.task,
+        "episodes": f"{values['num_episodes']}, seed {found.seed}, {found.eps:.0%} random actions",
+        "return": f"{returns['mean']:.1f} ± {returns['std']:.1f}, median {returns['median']:.1f}, "
+        f"{returns['min']:.1f} to {returns['max']:.1f}",
+        "length": f"{lengths['mean']:.1f}, {lengths['min']:.0f} to {lengths['max']:.0f} steps",
+        "normalized": normalized,
+    }

@@ -1,0 +1,187 @@
+"""The configuration of a run as YAML: written into its folder, complete, and read to train the same again."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from rlbuffers.errors import BufferNotFoundError, UsageError
+from rlbuffers.metadata import written_by
+from rlbuffers.optional import require
+from rlbuffers_train.algorithms import entries_of, load_algorithm
+from rlbuffers_train.offline import OfflineSettings
+from rlbuffers_train.online_settings import OnlineSettings
+from rlbuffers_train.settings import Settings
+from rlbuffers_train.training_request import TrainingRequest, given
+
+__all__ = ["RunConfig", "read_config"]
+
+_TOP = ("algorithm", "task", "buffer", "buffer_fingerprint", "device", "hyperparameters", "settings", "written_by")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run was asked for, defaults and presets resolved into values.
+
+    Parameters
+    ----------
+    path : Path
+        Where it was read.
+    algorithm : str
+        Name in the table of algorithms.
+    task, device : str or None
+        Where it was evaluated or trained in, and where the networks computed.
+    buffer : Path or None
+        Data of offline training.
+    buffer_fingerprint : str or None
+        Of these data.
+    hyperparameters, settings : mapping
+        Fields of the algorithm's config and of the trainer's settings.
+    versions : mapping
+        Of the packages that ran.
+    """
+
+    path: Path
+    algorithm: str
+    task: str | None = None
+    device: str | None = None
+    buffer: Path | None = None
+    buffer_fingerprint: str | None = None
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def under(self, request: TrainingRequest) -> TrainingRequest:
+        """Return a request with the values of this configuration where it has none of its own.
+
+        Raises
+        ------
+        UsageError
+            If the request begins with a preset or with the state of a run, which have values of their own.
+        """
+        if request.preset is not None or request.resume_path is not None:
+            option = "--preset" if request.preset is not None else "--resume-path"
+            raise UsageError(f"--config has the values that {option} brings too; give one of them")
+        return replace(
+            request,
+            task=request.task or self.task,
+            buffer=request.buffer or self.buffer,
+            # Other data that are named on the command line are meant.
+            buffer_fingerprint=None if request.buffer else self.buffer_fingerprint,
+            hyperparameters={**self.hyperparameters, **given(request.hyperparameters)},
+            settings={**self.settings, **given(request.settings)},
+        )
+
+    def changed_versions(self) -> list[str]:
+        """Return which packages are not those of the run, for bits may differ then."""
+        here = written_by()["versions"]
+        return [
+            f"{name} {version} (here {here[name]})"
+            for name, version in self.versions.items()
+            if name in here and here[name] != version
+        ]
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read a configuration; only ``algorithm`` must be there.
+
+    Raises
+    ------
+    BufferNotFoundError
+        If there is no such file.
+    UsageError
+        If a key or a value is none that training knows; the message names it.
+    """
+    path = path.expanduser()
+    if not path.is_file():
+        raise BufferNotFoundError(f"{path}: there is no such configuration; runs write config.yaml into their folder")
+    yaml = require("yaml", extra="train", purpose="Reading a configuration")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: expected keys and values, got {type(document).__name__}")
+    _refuse_unknown(document, _TOP, f"{path}:")
+    algorithm = document.get("algorithm")
+    if not isinstance(algorithm, str):
+        raise UsageError(f"{path}: expected the name of an algorithm under 'algorithm', got {algorithm!r}")
+    entries = entries_of(algorithm)
+    configs = [load_algorithm(entry.name, entry.actions).config_class for entry in entries]
+    trainer = OnlineSettings if entries[0].data == "online" else OfflineSettings
+    texts = {key: _text(document.get(key), f"{path}: {key}:") for key in ("task", "device", "buffer")}
+    versions = (_mapping(document, "written_by", path).get("versions")) or {}
+    return RunConfig(
+        path=path,
+        algorithm=algorithm,
+        task=texts["task"],
+        device=texts["device"],
+        buffer=None if texts["buffer"] is None else Path(texts["buffer"]),
+        buffer_fingerprint=_text(document.get("buffer_fingerprint"), f"{path}: buffer_fingerprint:"),
+        hyperparameters=_values(_mapping(document, "hyperparameters", path), configs, f"{path}: hyperparameters:"),
+        settings=_values(_mapping(document, "settings", path), [trainer], f"{path}: settings:"),
+        versions=versions,
+    )
+
+
+def _mapping(document: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
+    value = document.get(name) or {}
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: {name}: expected keys and values, got {value!r}")
+    return value
+
+
+def _text(value: Any, where: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"{where} expected text, got {value!r}")
+    return value
+
+
+def _refuse_unknown(found: Iterable[Any], known: Iterable[str], where: str) -> None:
+    names = list(known)
+    for name in found:
+        if name not in names:
+            nearest = difflib.get_close_matches(str(name), names, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(names)}"
+            raise UsageError(f"{where} there is no key {name!r}; {hint}")
+
+
+def _values(found: Mapping[str, Any], classes: Sequence[type[Settings]], where: str) -> dict[str, Any]:
+    """Return values of the types that their fields have."""
+    kinds = {
+        one.name: typing.get_type_hints(settings)[one.name]
+        for settings in classes
+        for one in fields(settings)
+        if one.name != "buffer"
+    }
+    _refuse_unknown(found, kinds, where)
+    return {name: _typed(value, kinds[name], f"{where} {name}:") for name, value in found.items()}
+
+
+def _typed(value: Any, kind: Any, where: str) -> Any:
+    if isinstance(kind, types.UnionType):
+        if value is None:
+            return None
+        kind = next(one for one in typing.get_args(kind) if one is not type(None))
+    if typing.get_origin(kind) is tuple:
+        if isinstance(value, list) and all(type(item) is int for item in value):
+            return tuple(value)
+        raise UsageError(f"{where} expected a list of whole numbers, got {value!r}")
+    if kind is float:
+        # YAML takes 3e-4, which has no point, for a text.
+        try:
+            return float(value) if not isinstance(value, bool) else _refuse(value, "a number", where)
+        except (TypeError, ValueError):
+            _refuse(value, "a number", where)
+    if type(value) is not kind:
+        _refuse(value, {int: "a whole number", bool: "true or false", str: "text"}[kind], where)
+    return value
+
+
+def _refuse(value: Any, expected: str, where: str) -> typing.NoReturn:
+    raise UsageError(f"{where} expected {expected}, got {value!r}")

@@ -1,0 +1,156 @@
+"""`rlbuffers compare`: runs side by side, their seeds together."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from rlbuffers_cli.main import cli
+from rlbuffers_train import train_offline
+from rlbuffers_train.comparison import compare_runs
+from rlbuffers_train.confidence import summarize_runs
+from rlbuffers_train.run import RunSummary
+from rlbuffers_train.training_request import TrainingRequest
+
+
+def compare(*words: str | Path) -> Result:
+    runner = CliRunner(env={"COLUMNS": "200"})
+    return runner.invoke(cli, ["compare", *map(str, words)], catch_exceptions=False)
+
+
+def train(buffer: Path, logdir: Path, seed: int, **settings: Any) -> RunSummary:
+    lr = settings.pop("lr", 0.01)
+    request = TrainingRequest(
+        "bcq",
+        buffer=buffer,
+        logdir=logdir / f"seed{seed}",
+        device="cpu",
+        settings={"epoch": 3, "update_per_epoch": 10, "eval_episodes": 3, "seed": seed, **settings},
+        hyperparameters={"hidden_sizes": (16,), "batch_size": 16, "lr": lr},
+    )
+    return train_offline(request)
+
+
+@pytest.fixture
+def runs(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> tuple[Path, list[RunSummary]]:
+    """Two seeds of one experiment and one of another, which differs in its learning rate."""
+    buffer = make_signal_buffer()
+    summaries = [train(buffer, tmp_path / "a", seed) for seed in (1, 0)]
+    return tmp_path, [*summaries, train(buffer, tmp_path / "b", 0, lr=0.001, epoch=2)]
+
+
+def test_seeds_are_one_line(runs: tuple[Path, list[RunSummary]]) -> None:
+    folder, (first, second, other) = runs
+    result = compare(folder / "a", folder / "b" / "seed0")
+    assert result.exit_code == 0, result.output
+    heading, a, b = (" ".join(line.split()) for line in result.output.splitlines())
+    assert heading == "run seeds last return best return steps minutes"
+    assert first.last
+    assert second.last
+    assert other.last
+    assert first.best
+    assert second.best
+    assert other.best
+    last, best = (
+        summarize_runs([one.mean, two.mean]) for one, two in ((first.last, second.last), (first.best, second.best))
+    )
+    assert a.startswith(f"bcq, lr 0.01 2 {last} {best} 30 ")
+    assert b.startswith(f"bcq, lr 0.001 1 {other.last.mean:.1f} {other.best.mean:.1f} 20 ")
+
+
+def test_what_sets_runs_apart_is_named(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    first, second = make_signal_buffer(), make_signal_buffer("other.hdf5", seed=1)
+    train(first, tmp_path / "a", 0, epoch=1)
+    train(second, tmp_path / "b", 0, epoch=1, clip_rewards=True)
+    labels = [group.label for group in compare_runs([tmp_path])]
+    assert [label.split(", ")[0] for label in labels] == ["bcq", "bcq"]
+    assert [label.endswith(f", clip-rewards {clips}") for label, clips in zip(labels, (0, 1), strict=True)] == [
+        True
+    ] * 2
+    assert all(", data " in label for label in labels)
+    assert [group.label for group in compare_runs([tmp_path / "a", tmp_path / "a" / "seed0"])] == ["bcq"]
+
+
+def test_json_and_csv_hold_every_run(runs: tuple[Path, list[RunSummary]]) -> None:
+    folder, (first, second, other) = runs
+    groups = json.loads(compare(folder, "--json").stdout)
+    assert [[run["seed"] for run in group["runs"]] for group in groups] == [[0, 1], [0]]
+    for run, summary in zip(groups[0]["runs"], (second, first), strict=True):
+        assert summary.last
+        assert summary.best
+        assert (run["last"], run["best"], run["step"]) == (summary.last.mean, summary.best.mean, 30)
+        assert run["path"] == str(summary.logdir)
+        assert run["last_normalized"] is None
+    assert [point["step"] for point in groups[0]["curve"]] == [10, 20, 30]
+    assert groups[0]["curve"][-1]["returns"] == [second.last and second.last.mean, first.last and first.last.mean]
+    lines = list(csv.DictReader(io.StringIO(compare(folder, "--csv").stdout)))
+    assert [(line["label"], line["seed"]) for line in lines] == [
+        ("bcq, lr 0.01", "0"),
+        ("bcq, lr 0.01", "1"),
+        ("bcq, lr 0.001", "0"),
+    ]
+    assert other.best
+    assert float(lines[2]["best"]) == other.best.mean
+
+
+def test_curves_are_drawn_and_listed(runs: tuple[Path, list[RunSummary]]) -> None:
+    folder, (first, *_) = runs
+    result = compare(folder, "-o", folder / "curves.png", "-o", folder / "curves.csv")
+    assert result.exit_code == 0
+    assert f"curves: {folder / 'curves.png'}" in result.output
+    with Image.open(folder / "curves.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    assert (pixels[0, 0] == 255).all()  # a light background
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+    lines = list(csv.DictReader((folder / "curves.csv").read_text().splitlines()))
+    assert len(lines) == 3 + 3 + 2
+    assert first.last
+    found = next(line for line in lines if (line["seed"], line["step"]) == ("1", "30"))
+    assert (float(found["return_mean"]), int(found["num_episodes"])) == (first.last.mean, 3)
+
+
+def test_a_run_that_goes_on_has_no_best_score_yet(runs: tuple[Path, list[RunSummary]]) -> None:
+    folder, _ = runs
+    (folder / "b" / "seed0" / "summary.json").unlink()
+    assert "unfinished" in compare(folder / "b").output
+    (folder / "a" / "seed0" / "summary.json").unlink()
+    assert "(1 seeds)" in compare(folder / "a").output
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "told"),
+    [
+        (["nowhere"], 1, "nowhere: there is no run here; name the folder of a run or of several seeds"),
+        (["a", "-o", "c.pdf"], 2, "c.pdf: curves are written as a picture, .png, or as numbers, .csv"),
+        (["a", "--json", "--csv"], 2, "give one of them"),
+        (["a", "-o", "c.png"], 2, "there are no curves: none of these runs was evaluated"),
+        (["bad"], 1, "last.pth: not a checkpoint"),
+        ([], 2, "Missing argument 'RUN...'"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(
+    words: list[str],
+    exit_code: int,
+    told: str,
+    make_signal_buffer: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train(make_signal_buffer(), tmp_path / "a", 0, epoch=1, eval_episodes=0)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "last.pth").write_bytes(b"no checkpoint")
+    monkeypatch.chdir(tmp_path)
+    result = compare(*words)
+    assert result.exit_code == exit_code
+    errors = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert told in errors[0]
