@@ -110,9 +110,10 @@ class ContinuousBCQ(ContinuousAlgorithm[ContinuousBCQConfig]):
 
     def vae_loss(self, batch: TransitionBatch) -> torch.Tensor:
         """Return equation (1)."""
+        noise = self.noise.normal(len(batch.actions), self.vae.num_latent)
         mean, log_std = self.vae.encode(batch.observations, batch.actions)
         std = log_std.exp()
-        latent = mean + std * self.noise.normal(*mean.shape)
+        latent = mean + std * noise
         divergence = (-log_std + 0.5 * (std.square() + mean.square() - 1.0)).mean()
         return F.mse_loss(self.vae.decode(batch.observations, latent), batch.actions) + (
             self.config.kl_weight * divergence  # Eq. 1
