@@ -18,7 +18,7 @@ COLUMNS = ("observations", "actions", "rewards", "next_observations", "terminals
 
 
 class TransitionBatch(NamedTuple):
-    """B transitions on one device.
+    """B transitions on one device; fields that an algorithm does not ask for have no rows.
 
     Attributes
     ----------
@@ -57,20 +57,26 @@ def make_batch(columns: Mapping[str, Array], gamma: float, device: torch.device)
     Parameters
     ----------
     columns : mapping of str to array, shape (B, ...)
-        Those named in `COLUMNS`. Observations may be overlapping or read-only views; they are
-        copied only where torch cannot take them as they are. In place of ``terminals`` there may be
-        ``discounts``, which are then taken over. ``next_actions`` count only beside ``next_action_known``.
+        Those named in `COLUMNS`, or ``observations`` and ``actions`` alone. Observations may be overlapping or
+        read-only views; they are copied only where torch cannot take them as they are. In place of ``terminals``
+        there may be ``discounts``, which are then taken over.
+        ``next_actions`` count only beside ``next_action_known``.
     gamma : float
         Discount of one step.
     device : torch.device
         Where the tensors go.
     """
+    observations = observation_tensor(columns["observations"], device)
+    actions = to_tensor(_plain(columns["actions"]), device)
+    if "rewards" not in columns:
+        none = torch.empty(0, device=device)
+        return TransitionBatch(observations, actions, none, observations[:0], none)
     discounts = columns.get("discounts")
     if discounts is None:
         discounts = np.where(columns["terminals"], np.float32(0.0), np.float32(gamma))
     return TransitionBatch(
-        observations=observation_tensor(columns["observations"], device),
-        actions=to_tensor(_plain(columns["actions"]), device),
+        observations=observations,
+        actions=actions,
         rewards=to_tensor(columns["rewards"].astype(np.float32, copy=False), device),
         next_observations=observation_tensor(columns["next_observations"], device),
         discounts=to_tensor(discounts.astype(np.float32, copy=False), device),

@@ -35,6 +35,7 @@ class ContinuousIL(ContinuousAlgorithm[ContinuousILConfig]):
 
     name = "il"
     config_class = ContinuousILConfig
+    columns = ("observations", "actions")
     compiled: ClassVar = ("loss",)
     presets: ClassVar = {"tianshou": ContinuousILConfig(actor_lr=1e-4)}
 

@@ -43,6 +43,7 @@ class DiscreteIL(OneNetworkAlgorithm[DiscreteILConfig]):
 
     name = "il"
     config_class = DiscreteILConfig
+    columns = ("observations", "actions")
     presets: ClassVar = {"tianshou": DiscreteILConfig()}
 
     @classmethod

@@ -59,3 +59,11 @@ def test_a_timeout_bootstraps() -> None:
         "timeouts": np.array([True, False]),
     }
     np.testing.assert_allclose(make_batch(columns, 0.5, CPU).discounts.numpy(), [0.5, 0.0])
+
+
+def test_what_was_not_read_has_no_rows() -> None:
+    columns = {"observations": np.ones((6, 2), np.float32), "actions": np.zeros(6, np.int64)}
+    batch = make_batch(columns, 0.9, CPU)
+    assert torch.equal(batch.observations, torch.ones(6, 2))
+    assert batch.next_observations.shape == (0, 2)
+    assert batch.rewards.shape == batch.discounts.shape == (0,)

@@ -83,7 +83,7 @@ def test_every_policy_that_is_a_function_is_exported(entry: AlgorithmEntry, tmp_
     program = torch.export.load(exported.path).module()
     for count in (1, 50):
         found = program(torch.from_numpy(observed(count))).numpy()
-        np.testing.assert_allclose(found, acted(checkpoint, observed(count)), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found, acted(checkpoint, observed(count)), rtol=1e-4, atol=1e-5)
         assert found.dtype == (np.int64 if entry.actions == "discrete" else np.float32)
     assert len(np.unique(found.round(3), axis=0)) > 1
 
@@ -135,7 +135,7 @@ def test_the_file_needs_torch_alone_and_holds_no_critics(tmp_path: Path) -> None
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "td3-bc\n"
-    np.testing.assert_allclose(np.load(tmp_path / "actions.npy"), acted(checkpoint, observed()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.load(tmp_path / "actions.npy"), acted(checkpoint, observed()), rtol=1e-4, atol=1e-5)
 
 
 def run(*words: str | Path) -> Result:
