@@ -26,11 +26,9 @@ import torch
 from sampling import Peer
 
 import rlbuffers
-from rlbuffers.loading.loader import Loader
 from rlbuffers_train.algorithms import ALGORITHMS, load_algorithm
-from rlbuffers_train.batch import TransitionBatches
 from rlbuffers_train.devices import ComputeSettings, set_threads
-from rlbuffers_train.offline import PREFETCH, WORKERS
+from rlbuffers_train.offline import make_loader
 from rlbuffers_train.problem_of_buffer import problem_of_buffer
 from rlbuffers_train.steppers import OfflineStepper
 from rlbuffers_train.stopwatch import Stopwatch
@@ -57,15 +55,15 @@ def data_of(buffer: Any, limit: int) -> dict[str, np.ndarray]:
 def ours(name: str, buffer: Any, settings: ComputeSettings) -> tuple[Callable[[int], float], int, Callable[[], None]]:
     """Return what makes a number of updates and returns the seconds, the batch size, and what ends it."""
     problem = problem_of_buffer(buffer)
-    set_threads(problem)
     algorithm_class = load_algorithm(name, problem.actions.kind)
     torch.manual_seed(0)
     algorithm = algorithm_class(problem, algorithm_class.presets[PRESET], np.random.default_rng(0), CPU)
+    set_threads(problem, algorithm.products)
     algorithm.compute_as(settings)
     sampler = buffer.sampler(
         algorithm.config.batch_size, 0, n_step=algorithm.n_step, gamma=algorithm.gamma, columns=algorithm.columns
     )
-    loader = Loader(sampler, TransitionBatches(algorithm.gamma, CPU), prefetch=PREFETCH, workers=WORKERS)
+    loader = make_loader(sampler, algorithm)
     stepper = OfflineStepper(algorithm, loader)
 
     def run(updates: int) -> float:
@@ -79,7 +77,7 @@ def ours(name: str, buffer: Any, settings: ComputeSettings) -> tuple[Callable[[i
 
 
 def names_for(buffer: Any, asked: list[str]) -> list[str]:
-    """Return the algorithms for the buffer's actions that have the preset; QR-DQN too, on the data of others."""
+    """Return the algorithms for the buffer's actions that have the preset, QR-DQN among them."""
     kind = problem_of_buffer(buffer).actions.kind
     there = [entry.name for entry in ALGORITHMS if entry.actions == kind]
     return [name for name in there if PRESET in load_algorithm(name, kind).presets and (not asked or name in asked)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+
+from rlbuffers.windows.transitions import NEXT_ACTION_KNOWN, NEXT_ACTIONS
 
 __all__ = ["COLUMNS", "TransitionBatch", "TransitionBatches", "make_batch", "observation_tensor"]
 
@@ -29,6 +31,10 @@ class TransitionBatch(NamedTuple):
     discounts : float32, shape (B,)
         Factor on the bootstrapped value: gamma to the number of steps, 0 after a termination. A
         timeout keeps its gamma: the task went on, only the recording ended.
+    next_actions : like `actions`, or None
+        What the data did next, for algorithms that ask for it.
+    next_action_known : float32, shape (B,), or None
+        1 where it did, else 0; `next_actions` are zeros there.
     """
 
     observations: torch.Tensor
@@ -36,6 +42,13 @@ class TransitionBatch(NamedTuple):
     rewards: torch.Tensor
     next_observations: torch.Tensor
     discounts: torch.Tensor
+    next_actions: torch.Tensor | None = None
+    next_action_known: torch.Tensor | None = None
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> TransitionBatch:
+        """Return the batch with a function applied to every tensor."""
+        tensors = {name: function(value) for name, value in self._asdict().items() if value is not None}
+        return TransitionBatch(**tensors)
 
 
 def make_batch(columns: Mapping[str, Array], gamma: float, device: torch.device) -> TransitionBatch:
@@ -46,7 +59,7 @@ def make_batch(columns: Mapping[str, Array], gamma: float, device: torch.device)
     columns : mapping of str to array, shape (B, ...)
         Those named in `COLUMNS`. Observations may be overlapping or read-only views; they are
         copied only where torch cannot take them as they are. In place of ``terminals`` there may be
-        ``discounts``, which are then taken over.
+        ``discounts``, which are then taken over. ``next_actions`` count only beside ``next_action_known``.
     gamma : float
         Discount of one step.
     device : torch.device
@@ -61,7 +74,17 @@ def make_batch(columns: Mapping[str, Array], gamma: float, device: torch.device)
         rewards=to_tensor(columns["rewards"].astype(np.float32, copy=False), device),
         next_observations=observation_tensor(columns["next_observations"], device),
         discounts=to_tensor(discounts.astype(np.float32, copy=False), device),
+        **_followed(columns, device),
     )
+
+
+def _followed(columns: Mapping[str, Array], device: torch.device) -> dict[str, torch.Tensor]:
+    if NEXT_ACTION_KNOWN not in columns:
+        return {}
+    return {
+        "next_actions": to_tensor(_plain(columns[NEXT_ACTIONS]), device),
+        "next_action_known": to_tensor(columns[NEXT_ACTION_KNOWN].astype(np.float32), device),
+    }
 
 
 def _plain(actions: Array) -> Array:
@@ -99,8 +122,8 @@ class TransitionBatches:
     def prepare(self, batch: Mapping[str, Array]) -> TransitionBatch:
         """Return tensors in memory."""
         made = make_batch(batch, self._gamma, torch.device("cpu"))
-        return made if self._device.type != "cuda" else TransitionBatch(*(tensor.pin_memory() for tensor in made))
+        return made if self._device.type != "cuda" else made.map(torch.Tensor.pin_memory)
 
     def hand_over(self, prepared: TransitionBatch) -> TransitionBatch:
         """Return tensors on the device."""
-        return TransitionBatch(*(tensor.to(self._device, non_blocking=True) for tensor in prepared))
+        return prepared.map(lambda tensor: tensor.to(self._device, non_blocking=True))

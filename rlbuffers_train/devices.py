@@ -12,6 +12,9 @@ from rlbuffers_train.settings import Settings, setting
 
 __all__ = ["ComputeSettings", "pick_device", "set_threads"]
 
+_LARGE_LAYER = 1 << 23  # a batch of 256 through 256 x 256 weights is twice this
+_MOST_THREADS_OF_VECTORS = 4
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeSettings(Settings):
@@ -44,7 +47,16 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def set_threads(problem: ProblemSpec) -> None:
-    """Give small networks one thread; handing their layers to several costs more than it saves."""
+def set_threads(problem: ProblemSpec, products: int = 0) -> None:
+    """Give small networks one thread; handing their layers to several costs more than it saves.
+
+    Parameters
+    ----------
+    problem : ProblemSpec
+        Images have convolutions, which are large.
+    products : int
+        Multiplications in the widest layer for one batch, where vectors are trained on.
+    """
     if not problem.is_pixels:
-        torch.set_num_threads(1)
+        few = 1 if products < _LARGE_LAYER else _MOST_THREADS_OF_VECTORS
+        torch.set_num_threads(min(few, torch.get_num_threads()))

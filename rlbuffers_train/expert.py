@@ -92,8 +92,8 @@ def train_online(
         raise UsageError(f"{request.resume_path} was trained in {resumed.task}, not in {task}")
     problem = problem_of_task(task)
     settings = _settle(request, problem, task, resumed)
-    set_threads(problem)
     algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
+    set_threads(problem, algorithm.products)
     algorithm.compute_as(settings)
     stepper = _make_stepper(algorithm, task, settings, resumed, recorder)
     run = TrainingRun(

@@ -13,9 +13,11 @@ from rlbuffers.errors import BufferNotFoundError, UsageError
 from rlbuffers.loading.loader import Loader
 from rlbuffers.paths import generated_buffer_path
 from rlbuffers.reader import Buffer, open_buffer
+from rlbuffers.samplers.base import BatchSampler
 from rlbuffers.transforms import ClipRewards, ScaleRewards, Transform
 from rlbuffers_train.algorithms import entries_of, find_entry, load_algorithm
-from rlbuffers_train.batch import TransitionBatches
+from rlbuffers_train.algorithms.base import Algorithm
+from rlbuffers_train.batch import TransitionBatch, TransitionBatches
 from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import ComputeSettings, pick_device, set_threads
 from rlbuffers_train.evaluation_task import choose_evaluation_task, problem_of_task
@@ -36,13 +38,13 @@ from rlbuffers_train.training_request import (
     run_logdir,
 )
 
-__all__ = ["PREFETCH", "WORKERS", "OfflineSettings", "train_offline"]
+__all__ = ["OfflineSettings", "make_loader", "train_offline"]
 
 # What `rlbuffers generate` writes where it is told nothing: policy, share of random actions and task.
 _DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, "Pendulum-v1")}
 # One thread reads a batch in less time than an update takes; more would take cores from the update.
-WORKERS = 1
-PREFETCH = 4
+_WORKERS = 1
+_PREFETCH = 4
 _MAY_CHANGE = ("epoch", "eval_episodes", "buffer", "precision", "compile")
 
 
@@ -91,19 +93,19 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         task = None
         if settings.eval_episodes:
             task = choose_evaluation_task(asked, buffer, problem, reporter)
-        set_threads(problem)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
+        set_threads(problem, algorithm.products)
         algorithm.compute_as(settings)
         sampler = buffer.sampler(
             algorithm.config.batch_size,
             generator_of(settings.seed, Stream.SAMPLER),
             n_step=algorithm.n_step,
             gamma=algorithm.gamma,
+            next_actions=algorithm.needs_next_actions,
             columns=algorithm.columns,
             transforms=_reward_transforms(settings, buffer),
         )
-        to_batch = TransitionBatches(algorithm.gamma, device)
-        loader = stack.enter_context(Loader(sampler, to_batch, prefetch=PREFETCH, workers=WORKERS))
+        loader = stack.enter_context(make_loader(sampler, algorithm))
         stepper = OfflineStepper(algorithm, loader)
         if resumed is not None:
             stepper.resume(resumed.step, resumed.streams)
@@ -129,6 +131,14 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         reporter.note(f"evaluation: {task or 'none'}; device: {device}; files: {run.logdir}")
         trainer = Trainer(run, stepper, num_epochs=settings.epoch, steps_per_epoch=settings.update_per_epoch)
         return trainer.train()
+
+
+def make_loader(sampler: BatchSampler, algorithm: Algorithm[Any]) -> Loader[TransitionBatch]:
+    """Return a loader of what the algorithm is updated with."""
+    # Vectors lie in memory: they are there sooner than another thread could be asked.
+    is_at_hand = algorithm.device.type == "cpu" and not algorithm.problem.is_pixels
+    batches = TransitionBatches(algorithm.gamma, algorithm.device)
+    return Loader(sampler, batches, prefetch=_PREFETCH, workers=0 if is_at_hand else _WORKERS)
 
 
 def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path:

@@ -24,7 +24,7 @@ from rlbuffers.windows.items import Items
 from rlbuffers.windows.n_step import NSteps
 from rlbuffers.windows.rows import Rows
 from rlbuffers.windows.sequences import Sequences
-from rlbuffers.windows.transitions import DiscountedTransitions, Transitions
+from rlbuffers.windows.transitions import DiscountedTransitions, FollowedTransitions, Transitions
 
 if TYPE_CHECKING:
     from rlbuffers.reader import Buffer
@@ -41,6 +41,7 @@ class SamplerOptions(TypedDict, total=False):
     drop_last: bool
     n_step: int | None
     gamma: float
+    next_actions: bool
     sequence_length: int | None
     burn_in: int
     episodes: Literal["padded", "joined"] | None
@@ -63,6 +64,7 @@ def make_sampler(
     drop_last: bool = False,
     n_step: int | None = None,
     gamma: float = 0.99,
+    next_actions: bool = False,
     sequence_length: int | None = None,
     burn_in: int = 0,
     episodes: Literal["padded", "joined"] | None = None,
@@ -96,6 +98,8 @@ def make_sampler(
         the discounts of single transitions.
     gamma : float, default 0.99
         Discount of one step, for `n_step`.
+    next_actions : bool, default False
+        Give single transitions the action that followed, too; see `FollowedTransitions`.
     sequence_length : int, optional
         Give sequences of that many steps, padded and masked; see `Sequences`.
     burn_in : int, default 0
@@ -137,11 +141,16 @@ def make_sampler(
         blocks=blocks,
     )
     _only_one(blocks=blocks, episodes=episodes)
+    several = n_step if n_step is not None and n_step > 1 else None
+    _only_one(next_actions=next_actions or None, n_step=several)
+    _only_one(next_actions=next_actions or None, sequence_length=sequence_length, episodes=episodes)
     _needs("drop_last", drop_last, "replacement=False or blocks", not replacement or blocks is not None)
     _needs("burn_in", burn_in, "sequence_length", sequence_length is not None)
     _needs("shares", shares is not None, "stratify", stratify is not None)
     rows = Rows(buffer, columns, transforms, returns_to_go, blocks)
     window = _window(rows, n_step, gamma, sequence_length, burn_in, episodes)
+    if next_actions and isinstance(window, Transitions):
+        window = FollowedTransitions(window, rows)
     generator = np.random.default_rng(seed)
     draws: Draws
     if weights is not None:

@@ -118,6 +118,14 @@ ALGORITHMS: Sequence[AlgorithmEntry] = (
         "IQL",
     ),
     AlgorithmEntry(
+        "rebrac",
+        "box",
+        "TD3+BC that keeps the critics near the data too, deeper and normalized",
+        "Tarasov et al. 2023, Revisiting the Minimalist Approach to Offline RL, arXiv:2305.09836",
+        _HOME + "rebrac",
+        "ReBRAC",
+    ),
+    AlgorithmEntry(
         "qrdqn",
         "discrete",
         "Q-learning of the quantiles of the return: the expert that makes data",

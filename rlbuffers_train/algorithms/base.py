@@ -81,6 +81,8 @@ class Algorithm(ABC, Generic[ConfigT]):
     config_class: ClassVar[type[AlgorithmConfig]]
     # The columns of a buffer that `learn` needs.
     columns: ClassVar[tuple[str, ...]] = COLUMNS
+    # Whether `learn` needs the actions that followed, too.
+    needs_next_actions: ClassVar[bool] = False
     # The methods that `torch.compile` may compile: functions of tensors alone.
     compiled: ClassVar[tuple[str, ...]] = ()
     # Hyperparameters of other published code by name, such as Tianshou's.
@@ -157,6 +159,12 @@ class Algorithm(ABC, Generic[ConfigT]):
             )
         with self._reduced_precision():
             return self.learn(batch)
+
+    @property
+    def products(self) -> int:
+        """Multiplications in the widest layer for a batch, about; 0 without hidden layers."""
+        width = max(getattr(self.config, "hidden_sizes", (0,)))
+        return int(self.config.batch_size * width * width)
 
     def compute_as(self, settings: ComputeSettings) -> None:
         """Compute updates and choices as `settings` say from here on; at first in float32, not compiled."""

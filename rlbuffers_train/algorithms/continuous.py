@@ -83,9 +83,13 @@ class ContinuousAlgorithm(Algorithm[ConfigT], Generic[ConfigT]):
         scaled = batch._replace(
             observations=batch.observations.flatten(start_dim=1),
             next_observations=batch.next_observations.flatten(start_dim=1),
-            actions=(batch.actions - self._center) / self._half_range,
+            actions=self._scaled(batch.actions),
+            next_actions=None if batch.next_actions is None else self._scaled(batch.next_actions),
         )
         return super().update(scaled)
+
+    def _scaled(self, actions: torch.Tensor) -> torch.Tensor:
+        return (actions - self._center) / self._half_range
 
     def prepare(self, observations: torch.Tensor) -> torch.Tensor:
         """Return observations (B, *obs) as (B, F), standardized if so configured."""

@@ -15,7 +15,7 @@ __all__ = ["CriticEnsemble"]
 
 # Weight and bias of each layer, of one member or of all: hidden layers, norms, the last layer.
 _Weights = tuple[Sequence[Sequence[torch.Tensor]], Sequence[Sequence[torch.Tensor]], Sequence[torch.Tensor]]
-_Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+_Product = Callable[..., torch.Tensor]
 
 
 class CriticEnsemble(nn.Module):
@@ -115,7 +115,7 @@ def _run(inputs: torch.Tensor, weights: _Weights, product: _Product) -> torch.Te
     layers, norms, last = weights
     hidden = inputs
     for number, (weight, bias) in enumerate(layers):
-        hidden = F.relu(product(hidden, weight, bias))
+        hidden = product(hidden, weight, bias, rectifies=True)
         if norms:
             scale, shift = norms[number]
             hidden = F.layer_norm(hidden, hidden.shape[-1:]) * scale + shift
@@ -126,11 +126,16 @@ def _run(inputs: torch.Tensor, weights: _Weights, product: _Product) -> torch.Te
     return product(hidden, *last).squeeze(-1)
 
 
-def _batched_product(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def _batched_product(
+    inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, rectifies: bool = False
+) -> torch.Tensor:
     """Map (N, B, inputs) to (N, B, outputs)."""
-    return torch.baddbmm(bias, inputs, weight)
+    outputs = torch.baddbmm(bias, inputs, weight)
+    return F.relu(outputs) if rectifies else outputs
 
 
-def _member_product(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def _member_product(
+    inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, rectifies: bool = False
+) -> torch.Tensor:
     """Map (B, inputs) to (B, outputs)."""
-    return linear(inputs, weight.t(), bias.squeeze(0))
+    return linear(inputs, weight.t(), bias.squeeze(0), rectifies=rectifies)

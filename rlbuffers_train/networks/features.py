@@ -64,13 +64,25 @@ class FlatFeatures(nn.Module):
         return observations.flatten(start_dim=1)
 
 
+class _Perceptron(nn.Sequential):
+    """Linear layers with a ReLU after each but the last; each pair of the two is computed as one."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map (B, inputs) to float32 (B, outputs)."""
+        *hidden, last = (layer for layer in self if isinstance(layer, Linear))
+        for layer in hidden:
+            inputs = layer.rectified(inputs)
+        outputs: torch.Tensor = last(inputs)
+        return outputs
+
+
 def mlp(num_inputs: int, hidden_sizes: Sequence[int], num_outputs: int) -> nn.Sequential:
     """Return linear layers with a ReLU after each but the last."""
     sizes = [num_inputs, *hidden_sizes]
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
         layers += [Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers, OutputLayer(sizes[-1], num_outputs))
+    return _Perceptron(*layers, OutputLayer(sizes[-1], num_outputs))
 
 
 def make_features(problem: ProblemSpec) -> PixelFeatures | FlatFeatures:

@@ -18,6 +18,7 @@ __all__ = ["Linear", "OutputLayer", "is_worth_it", "linear"]
 
 _LEAST_PRODUCTS = 1 << 20  # below, calling costs more than it saves
 _LEAST_WIDTH = 16
+_NARROW = 4
 
 
 def _find_operator() -> Any:
@@ -30,8 +31,8 @@ def _find_operator() -> Any:
 _OPERATOR = _find_operator()
 
 
-def linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Return inputs weight^T + bias.
+def linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, rectifies: bool = False) -> torch.Tensor:
+    """Return inputs weight^T + bias, or what is positive of it.
 
     Parameters
     ----------
@@ -39,15 +40,18 @@ def linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> to
     weight : float32, shape (outputs, inputs)
         In any order in memory.
     bias : float32, shape (outputs,)
+    rectifies : bool
+        Whether a ReLU follows.
 
     Returns
     -------
     float32, shape (B, outputs)
     """
     if is_worth_it(inputs, weight):
-        outputs: torch.Tensor = _OneDNN.apply(inputs, weight, bias)  # type: ignore[no-untyped-call]
+        outputs: torch.Tensor = _OneDNN.apply(inputs, weight, bias, rectifies)  # type: ignore[no-untyped-call]
         return outputs
-    return F.linear(inputs, weight, bias)
+    outputs = F.linear(inputs, weight, bias)
+    return F.relu(outputs) if rectifies else outputs
 
 
 def is_worth_it(inputs: torch.Tensor, weight: torch.Tensor) -> bool:
@@ -63,9 +67,11 @@ def is_worth_it(inputs: torch.Tensor, weight: torch.Tensor) -> bool:
     )
 
 
-def _product(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """Return left right^T + bias."""
-    product: torch.Tensor = _OPERATOR(left, right, bias, "none", [], "")
+def _product(
+    left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None, activation: str = "none"
+) -> torch.Tensor:
+    """Return left right^T + bias, through an activation."""
+    product: torch.Tensor = _OPERATOR(left, right, bias, activation, [], "")
     return product
 
 
@@ -73,20 +79,36 @@ class _OneDNN(torch.autograd.Function):
     """The layer and its gradients, all of them products that oneDNN computes."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(inputs, weight)
-        return _product(inputs, weight, bias)
+    def forward(
+        ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, rectifies: bool
+    ) -> torch.Tensor:
+        outputs = _product(inputs, weight, bias, "relu" if rectifies else "none")
+        ctx.save_for_backward(inputs, weight, outputs if rectifies else None)
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = gradients
-        inputs, weight = ctx.saved_tensors
-        for_inputs, for_weight, for_bias = ctx.needs_input_grad
+        inputs, weight, rectified = ctx.saved_tensors
+        for_inputs, for_weight, for_bias, _ = ctx.needs_input_grad
+        if rectified is not None:
+            gradient = torch.ops.aten.threshold_backward(gradient, rectified, 0.0)
         return (
             _product(gradient, weight.t()) if for_inputs else None,
-            _product(gradient.t(), inputs.t()) if for_weight else None,
+            _gradient_of(weight, gradient, inputs) if for_weight else None,
             gradient.sum(dim=0) if for_bias else None,
+            None,
         )
+
+
+def _gradient_of(weight: torch.Tensor, gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """Return gradient^T inputs in the order in memory that the weight has."""
+    # The left factor is copied, transposed: the narrow one costs less.
+    narrow_inputs = inputs.shape[1] * _NARROW <= gradient.shape[1]
+    if weight.is_contiguous() and not narrow_inputs:
+        return _product(gradient.t(), inputs.t())
+    found = _product(inputs.t(), gradient.t()).t()
+    return found.contiguous() if weight.is_contiguous() else found
 
 
 class Linear(nn.Linear):
@@ -95,6 +117,10 @@ class Linear(nn.Linear):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Map (B, inputs) to (B, outputs)."""
         return linear(inputs, self.weight, self.bias)
+
+    def rectified(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map (B, inputs) to the ReLU of the outputs, (B, outputs)."""
+        return linear(inputs, self.weight, self.bias, rectifies=True)
 
 
 class OutputLayer(Linear):

@@ -121,7 +121,7 @@ def their_buffer(batch: TransitionBatch) -> ReplayBuffer:
 
 
 def single(batch: TransitionBatch) -> TransitionBatch:
-    return TransitionBatch(*(value.float() if value.is_floating_point() else value for value in batch))
+    return batch.map(lambda value: value.float() if value.is_floating_point() else value)
 
 
 def update_theirs(theirs: Any, batch: TransitionBatch) -> Any:

@@ -22,6 +22,16 @@ def box_batch(seed: int) -> TransitionBatch:
     return _batch(rng, torch.from_numpy(rng.uniform(-1, 1, (SIZE, ELEMENTS))))
 
 
+def followed_batch(seed: int) -> TransitionBatch:
+    """Return a `box_batch` with next actions, not all of which are known."""
+    rng = np.random.default_rng(1000 + seed)
+    known = rng.random(SIZE) < 0.7
+    actions = np.where(known[:, None], rng.uniform(-1, 1, (SIZE, ELEMENTS)), 0.0)
+    return box_batch(seed)._replace(
+        next_actions=torch.from_numpy(actions), next_action_known=torch.from_numpy(known.astype(np.float64))
+    )
+
+
 def _batch(rng: np.random.Generator, actions: torch.Tensor) -> TransitionBatch:
     return TransitionBatch(
         observations=torch.from_numpy(rng.normal(size=(SIZE, INPUTS))),
@@ -34,4 +44,4 @@ def _batch(rng: np.random.Generator, actions: torch.Tensor) -> TransitionBatch:
 
 def arrays(batch: TransitionBatch) -> dict[str, np.ndarray]:
     """Return the fields as NumPy arrays."""
-    return {name: value.numpy() for name, value in batch._asdict().items()}
+    return {name: value.numpy() for name, value in batch._asdict().items() if value is not None}

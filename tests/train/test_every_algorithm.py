@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batches import ACTIONS, ELEMENTS, INPUTS, box_batch, discrete_batch
+from batches import ACTIONS, ELEMENTS, INPUTS, discrete_batch, followed_batch
 from nested import same
 from torch import nn
 
@@ -208,8 +208,8 @@ def small(entry: AlgorithmEntry, settings: ComputeSettings) -> Algorithm[Any]:
 
 
 def small_batch(entry: AlgorithmEntry) -> TransitionBatch:
-    batch = (discrete_batch if entry.actions == "discrete" else box_batch)(0)
-    return TransitionBatch(*(value.float() if value.is_floating_point() else value for value in batch))
+    batch = (discrete_batch if entry.actions == "discrete" else followed_batch)(0)
+    return batch.map(lambda value: value.float() if value.is_floating_point() else value)
 
 
 def weights_of(algorithm: Algorithm[Any]) -> torch.Tensor:

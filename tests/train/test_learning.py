@@ -96,6 +96,12 @@ def test_cartpole_from_a_disturbed_expert(name: str, cartpole: Path, tmp_path: P
     [
         # The data begin at random: the default weight of 2.5 stays too near to them.
         ("td3-bc", 8000, {**ACTOR_CRITIC, "alpha": 10.0, "tau": 0.02, "batch_size": 256}, -250),
+        (
+            "rebrac",
+            5000,
+            {"hidden_sizes": (64, 64), "batch_size": 256, "actor_bc_coef": 0.01, "critic_bc_coef": 0.01},
+            -250,
+        ),
         ("iql", 5000, {**ACTOR_CRITIC, "value_lr": 1e-3, "batch_size": 128, "decay_updates": 0}, -250),
         ("bcq", 3000, {"hidden_sizes": (64, 64), "vae_hidden_sizes": (64, 64)}, None),
         ("cql", 3000, {**ACTOR_CRITIC, "alpha_lr": 1e-3, "num_sampled_actions": 4, "batch_size": 64}, None),

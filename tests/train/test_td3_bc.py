@@ -32,7 +32,7 @@ def make_single(config: TD3BCConfig = CONFIG, problem: ProblemSpec = PROBLEM) ->
 
 def single_batch(seed: int) -> TransitionBatch:
     batch = box_batch(seed)
-    return TransitionBatch(*(value.float() for value in batch))
+    return batch.map(torch.Tensor.float)
 
 
 class SlowTD3BC:

@@ -37,6 +37,7 @@ DRAWS = {
 WINDOWS = {
     "transitions": {},
     "discounted": {"n_step": 1},
+    "followed": {"next_actions": True, "n_step": 1},
     "n-step": {"n_step": 3},
     "sequences": {"sequence_length": 3, "burn_in": 1},
     "padded": {"episodes": "padded"},

@@ -50,6 +50,20 @@ def test_transitions(new_path, played, stack, batch_size):
             np.testing.assert_array_equal(batch[name], getattr(rows, name)[at])
 
 
+@given(played=games(), stack=stacks, batch_size=batch_sizes)
+def test_next_actions(new_path, played, stack, batch_size):
+    path = new_path("memory")
+    rows = play(played, path, stack=stack)
+    steps = [rows.steps_from(row, 2) for row in range(len(rows))]
+    expected = [rows.actions[walk[1]] if len(walk) == 2 else 0 * rows.actions[0] for walk in steps]
+    sampler = rlbuffers.open(path).sampler(batch_size, replacement=False, n_step=1, next_actions=True)
+    for batch, _ in batches(sampler, rows.usable()):
+        at = rows.row_of(batch["observations"])
+        assert batch["next_action_known"].tolist() == [len(steps[row]) == 2 for row in at]
+        np.testing.assert_array_equal(batch["next_actions"], np.array([expected[row] for row in at]))
+        assert batch["next_actions"].dtype == batch["actions"].dtype
+
+
 @given(played=games(), stack=stacks, batch_size=batch_sizes, n_step=st.integers(1, 9))
 def test_n_steps(new_path, played, stack, batch_size, n_step):
     path = new_path("memory")
@@ -156,8 +170,8 @@ def test_a_goal_that_play_goes_on_from_ends_the_task():
 
 @pytest.mark.parametrize(
     "options",
-    [{"n_step": 3}, {"sequence_length": 2}, {"episodes": "padded"}, {"returns_to_go": 1.0}],
-    ids=["n-step", "sequences", "episodes", "returns-to-go"],
+    [{"n_step": 3}, {"next_actions": True}, {"sequence_length": 2}, {"episodes": "padded"}, {"returns_to_go": 1.0}],
+    ids=["n-step", "next-actions", "sequences", "episodes", "returns-to-go"],
 )
 def test_independent_transitions_have_no_time(new_path, options):
     path = write(new_path("memory"), make(Recipe("transitions", (9,))))
@@ -193,6 +207,7 @@ def test_nothing_to_draw(new_path):
         ({"n_step": 0}, "n_step must be at least 1"),
         ({"n_step": 2, "gamma": 1.5}, "gamma must lie in"),
         ({"n_step": 1, "gamma": -1}, "gamma must lie in"),
+        ({"n_step": 2, "next_actions": True}, "next_actions and n_step exclude one another"),
         ({"sequence_length": 0}, "length of at least 1"),
         ({"sequence_length": 2, "burn_in": -1}, "no negative burn-in"),
         ({"returns_to_go": 2}, "discount of returns-to-go"),
