@@ -59,8 +59,8 @@ def make_batch(columns: Mapping[str, Array], gamma: float, device: torch.device)
     columns : mapping of str to array, shape (B, ...)
         Those named in `COLUMNS`, or ``observations`` and ``actions`` alone. Observations may be overlapping or
         read-only views; they are copied only where torch cannot take them as they are. In place of ``terminals``
-        there may be ``discounts``, which are then taken over.
-        ``next_actions`` count only beside ``next_action_known``.
+        there may be ``discounts``, which are then taken over. ``next_actions`` count only beside
+        ``next_action_known``.
     gamma : float
         Discount of one step.
     device : torch.device
