@@ -84,9 +84,12 @@ def train(
     return train_offline(request)
 
 
-@pytest.mark.parametrize("name", ["il", "bcq", "cql", "crr"])
-def test_cartpole_from_a_disturbed_expert(name: str, cartpole: Path, tmp_path: Path) -> None:
-    summary = train(name, cartpole, tmp_path / "run", 1500, {})
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("il", "float32"), ("bcq", "float32"), ("cql", "float32"), ("crr", "float32"), ("bcq", "bfloat16")],
+)
+def test_cartpole_from_a_disturbed_expert(name: str, precision: str, cartpole: Path, tmp_path: Path) -> None:
+    summary = train(name, cartpole, tmp_path / "run", 1500, {}, precision=precision)
     assert summary.best is not None
     assert summary.best.mean >= 450
 
