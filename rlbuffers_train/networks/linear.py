@@ -24,8 +24,16 @@ _NARROW = 4
 def _find_operator() -> Any:
     """Return oneDNN's linear layer, or None where this build of torch or this processor has no use for it."""
     there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    fast = there and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return getattr(torch.ops.mkldnn, "_linear_pointwise", None) if fast else None
+    if not (there and torch.backends.cpu.get_cpu_capability().startswith("AVX512")):
+        return None
+    # It is none of torch's public functions: it must be there and do what is expected of it.
+    inputs, weight, bias = torch.eye(3, 4), torch.arange(8.0).reshape(2, 4), torch.tensor([0.0, -9.0])
+    try:
+        operator = torch.ops.mkldnn._linear_pointwise
+        product = operator(inputs, weight, bias, "relu", [], "")
+    except (AttributeError, RuntimeError):
+        return None
+    return operator if torch.allclose(product, F.relu(F.linear(inputs, weight, bias))) else None
 
 
 _OPERATOR = _find_operator()
@@ -55,9 +63,10 @@ def linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, re
 
 
 def is_worth_it(inputs: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether `linear` would let oneDNN multiply."""
+    """Whether `linear` would let oneDNN multiply; not in what torch compiles or exports."""
     return (
         _OPERATOR is not None
+        and not torch.compiler.is_compiling()
         and inputs.dim() == 2
         and min(weight.shape) >= _LEAST_WIDTH
         and inputs.shape[0] * weight.numel() >= _LEAST_PRODUCTS

@@ -237,7 +237,7 @@ def test_bfloat16_rounds_hidden_layers_and_nothing_else(entry: AlgorithmEntry) -
 
 
 @pytest.mark.slow  # compiling takes up to a minute each
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses what torch has deprecated
+@pytest.mark.filterwarnings("ignore")  # torch's compiler uses what torch has deprecated, and looks at what it warns of
 @pytest.mark.parametrize("entry", ALGORITHMS, ids=identity)
 def test_compiling_changes_no_update(entry: AlgorithmEntry) -> None:
     expected, plain = updated(entry, ComputeSettings())
