@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.errors import CorruptDataError
 from rlbuffers.gathering import Gather, GatheredColumn, compiled_gather
 from rlbuffers.schema import (
     EPISODE_LENGTHS,
@@ -53,7 +54,7 @@ class BatchColumns:
         self._gathers: dict[tuple[str, ...], Gather] = {}
 
     def take(self, rows: Indices, names: Sequence[str]) -> dict[str, Array]:
-        """Return columns at rows, which are not checked, shape (B, *row) each.
+        """Return columns at rows, shape (B, *row) each.
 
         Parameters
         ----------
@@ -171,7 +172,10 @@ class BatchColumns:
     @cached_property
     def _episode_numbers(self) -> np.ndarray[Any, np.dtype[np.int32]]:
         """The episode of every row: looked up ten times as fast as found among the starts."""
-        return np.repeat(np.arange(len(self.episode_starts), dtype=np.int32), self.episode_lengths)
+        numbers = np.repeat(np.arange(len(self.episode_starts), dtype=np.int32), self.episode_lengths)
+        if len(numbers) != self._num_rows:
+            raise CorruptDataError(f"the episodes have {len(numbers):,} rows, but the buffer {self._num_rows:,}")
+        return numbers
 
     @cached_property
     def _lasts(self) -> Indices:

@@ -25,13 +25,14 @@ def _copy(target, source, size):
 
 
 @jit
-def gather(rows, columns, episodes, is_table, lasts, target):
+def gather(rows, num_rows, columns, episodes, is_table, lasts, target):
     """Copy rows of columns, one column after the other.
 
     Parameters
     ----------
     rows : int64, shape (B,)
-        Not checked.
+    num_rows : int
+        How many there are in each column.
     columns : int64, shape (C, 5)
         `SAME` or `FOLLOWING`; address of the column's rows; bytes of a row; address of the final rows of its
         episodes, if `FOLLOWING`; offset of the copy in `target`.
@@ -43,7 +44,15 @@ def gather(rows, columns, episodes, is_table, lasts, target):
         Last row of each episode.
     target : uint8
         Is filled.
+
+    Returns
+    -------
+    int
+        -1, or the index of the first of `rows` that does not exist; then nothing is copied.
     """
+    for index in range(len(rows)):
+        if rows[index] < 0 or rows[index] >= num_rows:
+            return index
     start = np.int64(target.ctypes.data)
     for column in range(len(columns)):
         kind, source, size, finals, offset = columns[column]
@@ -57,3 +66,4 @@ def gather(rows, columns, episodes, is_table, lasts, target):
                 episode = np.int64(episodes[row] if is_table else episodes[index])
                 following = finals + episode * size if row == lasts[episode] else source + (row + 1) * size
                 _copy(place + index * size, following, size)
+    return -1

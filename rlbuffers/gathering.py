@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.errors import OutOfRangeError
 from rlbuffers.recycling import RecycledArrays
 from rlbuffers.stores.native import DECODER_VARIABLE
 
@@ -30,7 +31,7 @@ Indices = np.ndarray[Any, np.dtype[np.int64]]
 _num_calls = 0
 
 
-def compiled_gather() -> Callable[..., None] | None:
+def compiled_gather() -> Callable[..., int] | None:
     """Return the compiled loop once so many batches were asked for that loading it pays, else None."""
     global _num_calls
     wanted = os.environ.get(DECODER_VARIABLE, "auto")
@@ -41,7 +42,7 @@ def compiled_gather() -> Callable[..., None] | None:
         return None
     from rlbuffers.gather_kernel import gather
 
-    loop: Callable[..., None] = gather
+    loop: Callable[..., int] = gather
     return loop
 
 
@@ -87,11 +88,12 @@ class Gather:
         Last row of each episode; not used without a next observation.
     """
 
-    def __init__(self, loop: Callable[..., None], columns: Sequence[GatheredColumn], lasts: Indices) -> None:
+    def __init__(self, loop: Callable[..., int], columns: Sequence[GatheredColumn], lasts: Indices) -> None:
         self.follows = any(column.finals is not None for column in columns)
         self._loop = loop
         self._columns = columns
         self._lasts = lasts
+        self._num_rows = len(columns[0].rows) if columns else 0
         self._layout: tuple[int, _Layout] = (0, self._laid_out(0))
         self._memory = RecycledArrays()
 
@@ -99,16 +101,20 @@ class Gather:
         return bool(self._columns)
 
     def take(self, rows: Indices, episodes: Array, *, is_table: bool) -> dict[str, Array]:
-        """Return the columns at rows, which are not checked; new arrays, which share a block of memory.
+        """Return the columns at rows; new arrays, which share a block of memory.
 
         Parameters
         ----------
         rows : int64, C-ordered, shape (B,)
-            Rows that exist.
         episodes : int32 or int64
             Number of the episode of each of the buffer's rows, or of each of `rows`.
         is_table : bool
             Which of the two.
+
+        Raises
+        ------
+        OutOfRangeError
+            If a row does not exist.
         """
         count, layout = self._layout
         if count != len(rows):
@@ -117,7 +123,9 @@ class Gather:
         large = layout.num_bytes >= _MIN_RECYCLED_BYTES
         shape, dtype = (layout.num_bytes,), np.dtype(np.uint8)
         block = self._memory.empty(shape, dtype) if large else np.empty(shape, dtype)
-        self._loop(rows, layout.table, episodes, is_table, self._lasts, block)
+        wrong = self._loop(rows, self._num_rows, layout.table, episodes, is_table, self._lasts, block)
+        if wrong >= 0:
+            raise OutOfRangeError(f"there is no row {int(rows[wrong])}; there are {self._num_rows:,}")
         return {name: np.ndarray(shape, dtype, block, offset) for name, shape, dtype, offset in layout.places}
 
     def _laid_out(self, count: int) -> _Layout:

@@ -175,12 +175,12 @@ class Buffer:
         return self._columns.take(self._checked_indices(indices), names)
 
     def take(self, rows: Indices, columns: Sequence[str]) -> dict[str, Array]:
-        """Return columns at rows without checking either: :meth:`rows` for samplers, which draw what exists.
+        """Return columns at rows: :meth:`rows` for samplers, which draw what exists.
 
         Parameters
         ----------
         rows : int64, shape (B,)
-            Not negative and less than the number of transitions; other values read memory at random.
+            Not negative and less than the number of transitions.
         columns : sequence of str
             Columns of batches, see ``spec.batch_names``.
 

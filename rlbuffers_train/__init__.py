@@ -19,12 +19,15 @@ from rlbuffers.optional import require
 
 if TYPE_CHECKING:
     from rlbuffers_train.algorithms import ALGORITHMS
+    from rlbuffers_train.checkpoint_evaluation import JudgedPolicy
+    from rlbuffers_train.comparison import compare_runs
     from rlbuffers_train.evaluation import evaluate
     from rlbuffers_train.expert import POLICY, train_online, train_qrdqn
     from rlbuffers_train.interrupts import TrainingInterrupted
     from rlbuffers_train.live_table import LiveTable
     from rlbuffers_train.loaded_policy import LoadedPolicy, load_policy
     from rlbuffers_train.offline import train_offline
+    from rlbuffers_train.policy_export import export_policy
     from rlbuffers_train.run import BEST, LAST, RunSummary
     from rlbuffers_train.training_request import TrainingRequest
 
@@ -33,12 +36,15 @@ __all__ = [
     "BEST",
     "LAST",
     "POLICY",
+    "JudgedPolicy",
     "LiveTable",
     "LoadedPolicy",
     "RunSummary",
     "TrainingInterrupted",
     "TrainingRequest",
+    "compare_runs",
     "evaluate",
+    "export_policy",
     "load_policy",
     "train_offline",
     "train_online",
@@ -48,6 +54,7 @@ __all__ = [
 _HOMES = {
     "ALGORITHMS": "algorithms",
     "BEST": "run",
+    "JudgedPolicy": "checkpoint_evaluation",
     "LAST": "run",
     "POLICY": "expert",
     "LiveTable": "live_table",
@@ -55,7 +62,9 @@ _HOMES = {
     "RunSummary": "run",
     "TrainingInterrupted": "interrupts",
     "TrainingRequest": "training_request",
+    "compare_runs": "comparison",
     "evaluate": "evaluation",
+    "export_policy": "policy_export",
     "load_policy": "loaded_policy",
     "train_offline": "offline",
     "train_online": "expert",

@@ -7,7 +7,8 @@ import os
 import queue
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,7 +89,8 @@ class _Crew:
             threads = max(1, torch.get_num_threads() // self._num_processes)
             arguments = (self._train, self._waiting.pop(seed), seed, threads, self._messages)
             process = self._context.Process(target=_run, args=arguments, daemon=True, name=f"seed {seed}")
-            process.start()
+            with _sigint_blocked():  # for the process that begins, until it can answer
+                process.start()
             self._running[seed] = process
         return bool(self._running)
 
@@ -140,12 +142,23 @@ class _Crew:
             process.join()
 
 
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Let Ctrl-C wait; processes inherit that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _run(train: Train, request: TrainingRequest, seed: int, threads: int, messages: multiprocessing.Queue[Any]) -> None:
     """Train in a process of its own and tell the parent."""
     # The terminal's Ctrl-C goes to the parent alone, which passes it on once: a second one would not wait for saving.
     os.setsid()
     torch.set_num_threads(threads)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # one that came while modules were loaded acts now
         messages.put(("ended", seed, SeedOutcome(seed, train(request, _Messenger(seed, messages)))))
     except KeyboardInterrupt as interruption:
         saved = "saved" if isinstance(interruption, TrainingInterrupted) else "stopped before anything was trained"

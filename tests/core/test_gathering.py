@@ -12,6 +12,7 @@ from reference import STORES, Recipe, assert_same_rows, make, recipes, taken, wr
 
 import rlbuffers
 from rlbuffers import gathering
+from rlbuffers.errors import OutOfRangeError
 from rlbuffers.stores.native import DECODER_VARIABLE
 
 VECTORS = Recipe("episodes", (5, 1, 7, 30), observations=(("observations", "float32", (17,)),))
@@ -61,6 +62,14 @@ def test_batches_are_the_callers(new_path, lengths):
                 values[...] = 0
         for batch in [*held[1::2], buffer.rows(rows)]:
             assert_same_rows(batch, made.table)
+
+
+@pytest.mark.parametrize("row", [-1, 43, 1 << 40])
+def test_no_memory_is_read_beyond_the_rows(new_path, row):
+    with in_memory(write(new_path("hdf5"), make(VECTORS))) as buffer:
+        assert len(buffer) == 43
+        with pytest.raises(OutOfRangeError, match=f"there is no row {row}; there are 43"):
+            buffer.take(np.array([0, row, 1]), ["rewards"])
 
 
 def test_threads_may_ask_for_batches_of_different_sizes(new_path):

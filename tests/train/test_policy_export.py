@@ -83,7 +83,7 @@ def test_every_policy_that_is_a_function_is_exported(entry: AlgorithmEntry, tmp_
     program = torch.export.load(exported.path).module()
     for count in (1, 50):
         found = program(torch.from_numpy(observed(count))).numpy()
-        np.testing.assert_allclose(found, acted(checkpoint, observed(count)), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found, acted(checkpoint, observed(count)), rtol=1e-4, atol=1e-5)
         assert found.dtype == (np.int64 if entry.actions == "discrete" else np.float32)
     assert len(np.unique(found.round(3), axis=0)) > 1
 
@@ -135,7 +135,17 @@ def test_the_file_needs_torch_alone_and_holds_no_critics(tmp_path: Path) -> None
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "td3-bc\n"
-    np.testing.assert_allclose(np.load(tmp_path / "actions.npy"), acted(checkpoint, observed()), rtol=1e-5, atol=1e-6)
+    # Wide layers are multiplied by other functions here than in the file: sums are rounded otherwise.
+    np.testing.assert_allclose(np.load(tmp_path / "actions.npy"), acted(checkpoint, observed()), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["policy.pt2", "policy.onnx"])
+def test_wide_layers_run_everywhere(name: str, tmp_path: Path) -> None:
+    # Layers of this size are not multiplied by torch's own function where there is a faster one.
+    checkpoint = write_checkpoint(tmp_path / "best.pth", entry_of("td3-bc", "box"), hidden_sizes=(750, 750))
+    exported = export_policy(checkpoint, tmp_path / name)
+    assert exported.is_checked
+    assert b"mkldnn" not in exported.path.read_bytes()
 
 
 def run(*words: str | Path) -> Result:
