@@ -13,6 +13,7 @@ from torch import nn
 
 from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig, DiscountedConfig, Metrics
 from rlbuffers_train.batch import TransitionBatch
+from rlbuffers_train.networks.orthogonal import make_orthogonal
 from rlbuffers_train.settings import setting
 
 __all__ = ["OneNetworkAlgorithm", "OneNetworkConfig", "TargetNetworkAlgorithm", "TargetNetworkConfig"]
@@ -27,6 +28,7 @@ class OneNetworkConfig(AlgorithmConfig):
     lr: float = setting(about="Learning rate of Adam.", above=0)
     adam_eps: float = setting(1e-8, "Added to the denominator of Adam's step.", above=0)
     hidden_sizes: tuple[int, ...] = setting(about="Widths of the layers before the outputs.", at_least=1)
+    orthogonal: bool = setting(False, "Whether weights begin orthogonal: quicker where little moves (0 or 1).")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,8 @@ class OneNetworkAlgorithm(Algorithm[ConfigT], Generic[ConfigT]):
     def build(self) -> None:
         """Make networks, target networks and optimizers."""
         self.network = self.make_network().to(self.device)
+        if self.config.orthogonal:
+            make_orthogonal(self.network)
         # On CPUs the fused step takes a fifth of the time of the plain one.
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=self.config.lr, eps=self.config.adam_eps, fused=True

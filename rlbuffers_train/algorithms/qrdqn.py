@@ -30,7 +30,6 @@ from rlbuffers_train.algorithms.one_network import TargetNetworkAlgorithm, Targe
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.discrete import QuantileNetwork
 from rlbuffers_train.networks.features import make_features
-from rlbuffers_train.networks.orthogonal import make_orthogonal
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.settings import setting
 from rlbuffers_train.targets import quantile_huber_loss, quantile_midpoints, td_target
@@ -49,7 +48,6 @@ class QRDQNConfig(TargetNetworkConfig):
     eps_inference: float = setting(0.005, "Share of random actions in evaluation.", at_least=0, at_most=1)
     n_step: int = setting(3, "Rewards summed before bootstrapping.", at_least=1)
     num_quantiles: int = setting(200, "K: quantiles of the return.", at_least=1)
-    orthogonal: bool = setting(False, "Whether weights begin orthogonal: quicker where little moves (0 or 1).")
     double_q: bool = setting(False, "Whether the online network chooses the next action (0 or 1).")
 
 
@@ -84,10 +82,7 @@ class QRDQN(TargetNetworkAlgorithm[QRDQNConfig]):
         """Return theta of the module's docstring."""
         config = self.config
         features = make_features(self.problem)
-        network = QuantileNetwork(features, config.hidden_sizes, self.problem.num_actions, config.num_quantiles)
-        if config.orthogonal:
-            make_orthogonal(network)
-        return network
+        return QuantileNetwork(features, config.hidden_sizes, self.problem.num_actions, config.num_quantiles)
 
     def action_scores(self, observations: torch.Tensor) -> torch.Tensor:
         """Return the means of the quantiles."""

@@ -194,7 +194,7 @@ def test_tianshous_values_are_a_preset(buffers: dict[str, Path], tmp_path: Path)
         train_offline(TrainingRequest("il", buffer=buffers["box"], logdir=tmp_path / "other", preset="corl"))
 
 
-def small(entry: AlgorithmEntry, settings: ComputeSettings) -> Algorithm[Any]:
+def small(entry: AlgorithmEntry, settings: ComputeSettings, **changes: Any) -> Algorithm[Any]:
     """Return an algorithm of little layers that computes as asked."""
     actions = (
         DiscreteActions(ACTIONS) if entry.actions == "discrete" else BoxActions((-1.0,) * ELEMENTS, (1.0,) * ELEMENTS)
@@ -202,7 +202,7 @@ def small(entry: AlgorithmEntry, settings: ComputeSettings) -> Algorithm[Any]:
     problem = ProblemSpec((INPUTS,), "float32", actions, ObservationStatistics((0.0,) * INPUTS, (1.0,) * INPUTS))
     algorithm_class = load_algorithm(entry.name, entry.actions)
     torch.manual_seed(0)
-    config = with_changes(algorithm_class.recommended(problem), {"hidden_sizes": (16,)})
+    config = with_changes(algorithm_class.recommended(problem), {"hidden_sizes": (16,), **changes})
     algorithm = algorithm_class(problem, config, np.random.default_rng(0), torch.device("cpu"))
     algorithm.compute_as(settings)
     return algorithm
@@ -235,6 +235,16 @@ def test_bfloat16_rounds_hidden_layers_and_nothing_else(entry: AlgorithmEntry) -
     assert found == pytest.approx(expected, rel=0.05, abs=0.02)
     assert rounded.dtype == torch.float32
     assert not torch.equal(exact, rounded)
+
+
+@pytest.mark.parametrize("name", ["il", "bcq", "cql", "crr", "qrdqn"])
+def test_weights_begin_orthogonal_on_request(name: str) -> None:
+    entry = find_entry(name, "discrete")
+    algorithm = small(entry, ComputeSettings(), orthogonal=True)
+    (first, *_) = [layer for layer in algorithm.network.modules() if isinstance(layer, nn.Linear)]
+    products = first.weight.detach().T @ first.weight.detach()  # 16 units of INPUTS inputs
+    torch.testing.assert_close(products, 2.0 * torch.eye(INPUTS), atol=1e-5, rtol=0)
+    assert not first.bias.any()
 
 
 @pytest.mark.slow  # compiling takes up to a minute each
