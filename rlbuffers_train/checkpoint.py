@@ -137,8 +137,11 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise FormatError(f"{path}: not a checkpoint of rlbuffers (its members are compressed)")
+            # What a damaged directory calls a folder has no bytes for torch, whatever its checksum says.
+            if any(member.external_attr or member.is_dir() for member in archive.infolist()):
+                raise CorruptDataError(f"{path}: damaged, its directory says what no checkpoint's does")
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, NotImplementedError) as error:
         raise CorruptDataError(f"{path}: not a checkpoint, or a damaged one ({error})") from error
     if damaged is not None:
         raise CorruptDataError(f"{path}: damaged, {damaged!r} fails its checksum; use another checkpoint")
