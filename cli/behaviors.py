@@ -17,13 +17,13 @@ __all__ = ["ACTION_STREAM", "facts_of", "load_behavior", "train_behavior"]
 ACTION_STREAM = 1
 
 
-def load_behavior(policy: str, level: str, task: str, checkpoint: Path | None, **options: Any) -> LoadedPolicy:
+def load_behavior(policy: str, task: str, checkpoint: Path | None, **options: Any) -> LoadedPolicy:
     """Return the policy of a checkpoint, or an untrained one where there is none.
 
     Parameters
     ----------
-    policy, level, task : str
-        Algorithm, one of `rlbuffers_train.levels.LEVELS`, environment.
+    policy, task : str
+        Algorithm, environment.
     checkpoint : Path or None
         What to load.
     **options

@@ -84,7 +84,7 @@ def generate(
     checkpoint = resume_path
     if checkpoint is None and level != "random":
         checkpoint = train_behavior(policy, level, task, seed=seed, device=device, stop_at=stop_at)
-    behavior = load_behavior(policy, level, task, checkpoint, seed=seed, eps=eps, device=device)
+    behavior = load_behavior(policy, task, checkpoint, seed=seed, eps=eps, device=device)
     facts = facts_of(behavior, level if resume_path is None else None, checkpoint, eps=eps, seed=seed)
     _record(behavior, facts, path, task, buffer_size, num_envs=num_envs, seed=seed, overwrite=overwrite)
 

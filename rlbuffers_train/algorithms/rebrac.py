@@ -21,31 +21,22 @@ code takes the next row of the file. Weights are initialized as torch does it, t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-import numpy as np
 import torch
 
 from rlbuffers.errors import UsageError
-from rlbuffers_train.algorithms.base import Metrics
-from rlbuffers_train.algorithms.continuous import (
-    NUM_CRITICS,
-    ActorCriticConfig,
-    ContinuousAlgorithm,
-    descend,
-    frozen_copy,
-)
+from rlbuffers_train.algorithms.continuous import NUM_CRITICS
+from rlbuffers_train.algorithms.delayed_actor import DelayedActorAlgorithm, DelayedActorConfig
 from rlbuffers_train.batch import TransitionBatch
-from rlbuffers_train.networks.continuous import DeterministicActor
 from rlbuffers_train.networks.critics import CriticEnsemble
 from rlbuffers_train.settings import setting
-from rlbuffers_train.targets import soft_update, td_target
+from rlbuffers_train.targets import td_target
 
 __all__ = ["ReBRAC", "ReBRACConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReBRACConfig(ActorCriticConfig):
+class ReBRACConfig(DelayedActorConfig):
     """Hyperparameters; the defaults are the authors', of which beta_1 and beta_2 suit no dataset in particular."""
 
     batch_size: int = setting(1024, "Transitions in an update.", at_least=1)
@@ -55,59 +46,33 @@ class ReBRACConfig(ActorCriticConfig):
     actor_bc_coef: float = setting(1.0, "beta_1: weight of the actor's distance from the data.", at_least=0)
     critic_bc_coef: float = setting(1.0, "beta_2: weight of the critics' distance from the data.", at_least=0)
     critic_layer_norm: bool = setting(True, "Whether the critics' hidden layers are normalized (0 or 1).")
-    policy_noise: float = setting(0.2, "Spread of the noise on target actions, 1 is the bound.", at_least=0)
-    noise_clip: float = setting(0.5, "c: largest noise on target actions.", at_least=0)
-    actor_update_freq: int = setting(2, "Updates of the critics for one of the actor.", at_least=1)
 
 
-class ReBRAC(ContinuousAlgorithm[ReBRACConfig]):
+class ReBRAC(DelayedActorAlgorithm[ReBRACConfig]):
     """See the module's docstring."""
 
     name = "rebrac"
     config_class = ReBRACConfig
     needs_next_actions = True
-    compiled: ClassVar = ("critic_loss", "actor_loss")
 
-    def build(self) -> None:
-        """Make networks, target networks and optimizers."""
-        config, inputs, elements = self.config, self.num_inputs, self.num_elements
+    def make_critics(self) -> CriticEnsemble:
+        """Return Q_1 and Q_2."""
+        config = self.config
         if config.n_step != 1:
             raise UsageError(f"rebrac compares with the next action of the data: n_step {config.n_step} must be 1")
-        self.actor = DeterministicActor(inputs, config.hidden_sizes, elements).to(self.device)
-        self.critics = CriticEnsemble(
-            NUM_CRITICS, inputs, elements, config.hidden_sizes, layer_norm=config.critic_layer_norm
-        ).to(self.device)
-        self.target_actor = frozen_copy(self.actor)
-        self.target_critics = frozen_copy(self.critics)
-        self.actor_optimizer = self.adam(self.actor.parameters(), config.actor_lr)
-        self.critic_optimizer = self.adam(self.critics.parameters(), config.critic_lr)
-
-    def learn(self, batch: TransitionBatch) -> Metrics:
-        """Descend equation (3), and every second time (5)."""
-        critic_loss = self.critic_loss(batch)
-        descend(self.critic_optimizer, critic_loss)
-        metrics = {"critic_loss": critic_loss.detach()}
-        if self.num_updates % self.config.actor_update_freq == 0:
-            actor_loss = self.actor_loss(batch)
-            descend(self.actor_optimizer, actor_loss)
-            soft_update(self.target_critics, self.critics, self.config.tau)
-            soft_update(self.target_actor, self.actor, self.config.tau)
-            metrics["actor_loss"] = actor_loss.detach()
-        return metrics
+        return CriticEnsemble(
+            NUM_CRITICS, self.num_inputs, self.num_elements, config.hidden_sizes, layer_norm=config.critic_layer_norm
+        )
 
     def critic_loss(self, batch: TransitionBatch) -> torch.Tensor:
         """Return equation (3)."""
-        config = self.config
         if batch.next_actions is None or batch.next_action_known is None:
             raise UsageError("rebrac needs batches with next actions: buffer.sampler(..., next_actions=True)")
         with torch.no_grad():
-            noise = (config.policy_noise * self.noise.normal(*batch.actions.shape)).clamp(
-                -config.noise_clip, config.noise_clip
-            )
-            next_actions = (self.target_actor(batch.next_observations) + noise).clamp(-1.0, 1.0)  # Eq. 1
+            next_actions = self.noisy_target_actions(batch).clamp(-1.0, 1.0)  # Eq. 1
             distances = (next_actions - batch.next_actions).square().sum(dim=1) * batch.next_action_known
             next_values = self.target_critics(batch.next_observations, next_actions).amin(dim=0)
-            next_values = next_values - config.critic_bc_coef * distances
+            next_values = next_values - self.config.critic_bc_coef * distances
             targets = td_target(batch.rewards, batch.discounts, next_values)  # Eq. 2
         errors: torch.Tensor = self.critics(batch.observations, batch.actions) - targets  # (2, B)
         return errors.square().mean(dim=1).sum()  # Eq. 3
@@ -120,8 +85,3 @@ class ReBRAC(ContinuousAlgorithm[ReBRACConfig]):
         distances = (actions - batch.actions).square().sum(dim=1)
         loss: torch.Tensor = (self.config.actor_bc_coef * distances - weight * values).mean()  # Eq. 5
         return loss
-
-    def act(self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool) -> torch.Tensor:
-        """Return pi(s)."""
-        actions: torch.Tensor = self.actor(observations)
-        return actions

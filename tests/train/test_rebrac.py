@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from batches import ELEMENTS, INPUTS, SIZE, arrays, box_batch, followed_batch
-from slow_nets import Adam, SeededNoise, assert_same, flat, follow, in_double, member_of, mlp_of
+from slow_nets import in_double
+from slow_td3 import SlowTD3
 
 from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms.rebrac import ReBRAC, ReBRACConfig
@@ -32,46 +33,17 @@ def make(config: ReBRACConfig = CONFIG, problem: ProblemSpec = PROBLEM) -> ReBRA
     return ReBRAC(problem, config, np.random.default_rng(0), torch.device("cpu"))
 
 
-class SlowReBRAC:
-    def __init__(self, algorithm: ReBRAC) -> None:
-        self.config = algorithm.config
-        self.actor, self.target_actor = mlp_of(algorithm.actor), mlp_of(algorithm.actor)
-        self.critics = [member_of(algorithm.critics, number) for number in range(2)]
-        self.target_critics = [member_of(algorithm.critics, number) for number in range(2)]
-        self.actor_adam = Adam(self.config.actor_lr)
-        self.critic_adams = [Adam(self.config.critic_lr) for _ in range(2)]
-        self.noise = SeededNoise(0)
-        self.step = 0
-
-    def update(self, batch: dict[str, np.ndarray]) -> dict[str, float]:
-        self.step += 1
-        config = self.config
-        noise = np.clip(
-            config.policy_noise * self.noise.normal_array(SIZE, ELEMENTS), -config.noise_clip, config.noise_clip
-        )
-        next_actions = np.clip(np.tanh(self.target_actor(batch["next_observations"])) + noise, -1, 1)
-        following = np.concatenate([batch["next_observations"], next_actions], axis=1)
-        next_values = np.minimum(*(critic(following)[:, 0] for critic in self.target_critics))
+class SlowReBRAC(SlowTD3):
+    def next_values(self, batch: dict[str, np.ndarray], noisy_actions: np.ndarray) -> np.ndarray:
+        next_actions = np.clip(noisy_actions, -1, 1)
+        values = self.lower_target(batch, next_actions)
         for row in range(SIZE):
             if batch["next_action_known"][row]:
                 distance = ((next_actions[row] - batch["next_actions"][row]) ** 2).sum()
-                next_values[row] -= config.critic_bc_coef * distance
-        targets = batch["rewards"] + batch["discounts"] * next_values
-        inputs = np.concatenate([batch["observations"], batch["actions"]], axis=1)
-        losses = {"critic_loss": 0.0}
-        for critic, adam in zip(self.critics, self.critic_adams, strict=True):
-            errors = critic(inputs)[:, 0] - targets
-            losses["critic_loss"] += (errors**2).mean()
-            gradients, _ = critic.gradient(inputs, 2 * errors[:, None] / SIZE)
-            adam.step(flat(critic.layers), flat(gradients))
-        if self.step % config.actor_update_freq == 0:
-            losses["actor_loss"] = self._update_actor(batch)
-            follow(self.target_actor, self.actor, config.tau)
-            for target, online in zip(self.target_critics, self.critics, strict=True):
-                follow(target, online, config.tau)
-        return losses
+                values[row] -= self.config.critic_bc_coef * distance
+        return values
 
-    def _update_actor(self, batch: dict[str, np.ndarray]) -> float:
+    def update_actor(self, batch: dict[str, np.ndarray]) -> float:
         actions = np.tanh(self.actor(batch["observations"]))
         inputs = np.concatenate([batch["observations"], actions], axis=1)
         both = np.stack([critic(inputs)[:, 0] for critic in self.critics])
@@ -82,8 +54,7 @@ class SlowReBRAC:
         for number, critic in enumerate(self.critics):
             chosen = np.where(lower == number, -weight / SIZE, 0.0)[:, None]
             slope += critic.gradient(inputs, chosen)[1][:, INPUTS:]
-        gradients, _ = self.actor.gradient(batch["observations"], slope * (1 - actions**2))
-        self.actor_adam.step(flat(self.actor.layers), flat(gradients))
+        self.descend_actor(batch, actions, slope)
         return (self.config.actor_bc_coef * (distance**2).sum(axis=1) - weight * values).mean()
 
 
@@ -96,11 +67,7 @@ def test_updates_equal_numpy() -> None:
         metrics = algorithm.learn(batch)
         expected = slow.update(arrays(batch))
         assert {name: value.item() for name, value in metrics.items()} == pytest.approx(expected, rel=1e-9)
-    assert_same(mlp_of(algorithm.actor), slow.actor)
-    assert_same(mlp_of(algorithm.target_actor), slow.target_actor)
-    for number in range(2):
-        assert_same(member_of(algorithm.critics, number), slow.critics[number])
-        assert_same(member_of(algorithm.target_critics, number), slow.target_critics[number])
+    slow.assert_same_weights(algorithm)
 
 
 def test_hidden_layers_of_critics_are_normalized_after_their_relu() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from batches import ELEMENTS, INPUTS, SIZE, arrays, box_batch
-from slow_nets import Adam, Mlp, SeededNoise, assert_same, flat, follow, in_double, member_of, mlp_of
+from slow_nets import in_double
+from slow_td3 import SlowTD3
 
 from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms.td3_bc import TD3BC, TD3BCConfig
@@ -35,55 +36,19 @@ def single_batch(seed: int) -> TransitionBatch:
     return batch.map(torch.Tensor.float)
 
 
-class SlowTD3BC:
-    def __init__(self, algorithm: TD3BC) -> None:
-        self.config = algorithm.config
-        self.actor, self.target_actor = mlp_of(algorithm.actor), mlp_of(algorithm.actor)
-        self.critics = [member_of(algorithm.critics, number) for number in range(2)]
-        self.target_critics = [member_of(algorithm.critics, number) for number in range(2)]
-        self.actor_adam = Adam(self.config.actor_lr)
-        self.critic_adams = [Adam(self.config.critic_lr) for _ in range(2)]
-        self.noise = SeededNoise(0)
-        self.step = 0
+class SlowTD3BC(SlowTD3):
+    def next_values(self, batch: dict[str, np.ndarray], noisy_actions: np.ndarray) -> np.ndarray:
+        clipped = np.clip(noisy_actions, -1, 1) if self.config.clips_target_actions else noisy_actions
+        return self.lower_target(batch, clipped)
 
-    def update(self, batch: dict[str, np.ndarray]) -> dict[str, float]:
-        self.step += 1
-        config = self.config
-        noise = np.clip(
-            config.policy_noise * self.noise.normal_array(SIZE, ELEMENTS), -config.noise_clip, config.noise_clip
-        )
-        next_actions = np.tanh(self.target_actor(batch["next_observations"])) + noise
-        if config.clips_target_actions:
-            next_actions = np.clip(next_actions, -1, 1)
-        following = np.concatenate([batch["next_observations"], next_actions], axis=1)
-        next_values = np.minimum(*(critic(following)[:, 0] for critic in self.target_critics))
-        targets = batch["rewards"] + batch["discounts"] * next_values
-        inputs = np.concatenate([batch["observations"], batch["actions"]], axis=1)
-        losses = {"critic_loss": 0.0}
-        for critic, adam in zip(self.critics, self.critic_adams, strict=True):
-            errors = critic(inputs)[:, 0] - targets
-            losses["critic_loss"] += (errors**2).mean()
-            gradients, _ = critic.gradient(inputs, 2 * errors[:, None] / SIZE)
-            adam.step(flat(critic.layers), flat(gradients))
-        if self.step % config.actor_update_freq == 0:
-            losses["actor_loss"] = self._update_actor(batch)
-            for target, online in [
-                (self.target_actor, self.actor),
-                *zip(self.target_critics, self.critics, strict=True),
-            ]:
-                follow(target, online, config.tau)
-        return losses
-
-    def _update_actor(self, batch: dict[str, np.ndarray]) -> float:
+    def update_actor(self, batch: dict[str, np.ndarray]) -> float:
         actions = np.tanh(self.actor(batch["observations"]))
         inputs = np.concatenate([batch["observations"], actions], axis=1)
         values = self.critics[0](inputs)[:, 0]
         weight = self.config.alpha / np.abs(values).mean()
         distance = actions - batch["actions"]
         _, slope = self.critics[0].gradient(inputs, np.full((SIZE, 1), -weight / SIZE))
-        slope = slope[:, INPUTS:] + 2 * distance / distance.size
-        gradients, _ = self.actor.gradient(batch["observations"], slope * (1 - actions**2))
-        self.actor_adam.step(flat(self.actor.layers), flat(gradients))
+        self.descend_actor(batch, actions, slope[:, INPUTS:] + 2 * distance / distance.size)
         return -weight * values.mean() + (distance**2).mean()
 
 
@@ -97,15 +62,7 @@ def test_updates_equal_numpy(clips: bool) -> None:
         metrics = algorithm.learn(batch)
         expected = slow.update(arrays(batch))
         assert {name: value.item() for name, value in metrics.items()} == pytest.approx(expected, rel=1e-9)
-    pairs: list[tuple[Mlp, Mlp]] = [
-        (mlp_of(algorithm.actor), slow.actor),
-        (mlp_of(algorithm.target_actor), slow.target_actor),
-    ]
-    for number in range(2):
-        pairs.append((member_of(algorithm.critics, number), slow.critics[number]))
-        pairs.append((member_of(algorithm.target_critics, number), slow.target_critics[number]))
-    for found, expected_weights in pairs:
-        assert_same(found, expected_weights)
+    slow.assert_same_weights(algorithm)
 
 
 def test_noisy_target_actions_stay_within_the_bounds() -> None:
