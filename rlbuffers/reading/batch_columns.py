@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError
-from rlbuffers.gathering import Gather, GatheredColumn, compiled_gather
+from rlbuffers.reading.gathering import Gather, GatheredColumn, compiled_gather
+from rlbuffers.reading.stored_rows import StoredRows
 from rlbuffers.schema import (
     EPISODE_LENGTHS,
     EPISODE_STARTS,
@@ -25,7 +26,6 @@ from rlbuffers.schema import (
     BufferSpec,
     final_name,
 )
-from rlbuffers.stored_rows import StoredRows
 
 __all__ = ["BatchColumns"]
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from reference import STORES, Recipe, assert_same_rows, make, recipes, taken, write
 
 import rlbuffers
-from rlbuffers import gathering
 from rlbuffers.errors import OutOfRangeError
+from rlbuffers.reading import gathering
 from rlbuffers.stores.native import DECODER_VARIABLE
 
 VECTORS = Recipe("episodes", (5, 1, 7, 30), observations=(("observations", "float32", (17,)),))
@@ -43,7 +43,7 @@ def test_the_same_rows(new_path, store, recipe, seed, size):
 
 
 def test_episodes_are_found_without_a_table(new_path, monkeypatch):
-    monkeypatch.setattr("rlbuffers.batch_columns._MAX_TABLED_ROWS", 3)
+    monkeypatch.setattr("rlbuffers.reading.batch_columns._MAX_TABLED_ROWS", 3)
     made = make(VECTORS)
     with in_memory(write(new_path("hdf5"), made)) as buffer:
         assert_same_rows(buffer.rows(np.arange(len(made))), made.table)

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from rlbuffers.recycling import RecycledArrays
+from rlbuffers.reading.recycling import RecycledArrays
 
 SHAPE = (16, 8)
 BYTES = np.dtype(np.uint8)

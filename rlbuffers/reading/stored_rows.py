@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.cache_plan import Place
-from rlbuffers.recycling import RecycledArrays
+from rlbuffers.reading.cache_plan import Place
+from rlbuffers.reading.recycling import RecycledArrays
 from rlbuffers.stores.base import StoredArray, StoreReader
 from rlbuffers.stores.chunk_table import ChunkTable
 from rlbuffers.stores.decoding import ChunkDecoder

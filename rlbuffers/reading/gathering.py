@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import OutOfRangeError
-from rlbuffers.recycling import RecycledArrays
+from rlbuffers.reading.recycling import RecycledArrays
 from rlbuffers.stores.native import DECODER_VARIABLE
 
 __all__ = ["Gather", "GatheredColumn", "compiled_gather"]
@@ -40,7 +40,7 @@ def compiled_gather() -> Callable[..., int] | None:
     if _num_calls < _CALLS_BEFORE_LOADING and wanted != "native":
         _num_calls += 1
         return None
-    from rlbuffers.gather_kernel import gather
+    from rlbuffers.reading.gather_kernel import gather
 
     loop: Callable[..., int] = gather
     return loop

@@ -9,9 +9,9 @@ import pytest
 from reference import Recipe, assert_same_rows, make, taken, write
 
 import rlbuffers
-from rlbuffers import stored_rows
-from rlbuffers.cache_plan import ArrayPlan, plan_cache
 from rlbuffers.errors import UsageError
+from rlbuffers.reading import stored_rows
+from rlbuffers.reading.cache_plan import ArrayPlan, plan_cache
 from rlbuffers.stores.base import StoredArray
 from rlbuffers.stores.codecs import RawCodec
 
