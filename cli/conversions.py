@@ -121,7 +121,7 @@ def run_conversion(sources: Sequence[Source[Any]], output: Path, *, overwrite: b
 def told_of_interruptions(path: Path) -> Iterator[None]:
     """Say what an earlier writer of a path left when it was killed, and what is left if the block is interrupted."""
     from rlbuffers.atomic import partial_of
-    from rlbuffers.journal import num_journaled
+    from rlbuffers.writing.journal import num_journaled
     from rlbuffers_cli.console import warn
 
     partial = partial_of(path)

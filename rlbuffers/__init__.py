@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from rlbuffers.reader import open_buffer as open
     from rlbuffers.samplers import mix_buffers
     from rlbuffers.schema import BufferSpec, ColumnSpec
-    from rlbuffers.storage_options import StorageOptions
     from rlbuffers.validation import validate
     from rlbuffers.writer import BufferWriter, create
+    from rlbuffers.writing.storage_options import StorageOptions
 
 __version__ = "0.1.0"
 
@@ -81,7 +81,7 @@ __getattr__ = lazy_names(
         "EpisodeBlock": "rlbuffers.episode_block:EpisodeBlock",
         "Normalizer": "rlbuffers.editing.normalizer:Normalizer",
         "RingBuffer": "rlbuffers.online.ring:RingBuffer",
-        "StorageOptions": "rlbuffers.storage_options:StorageOptions",
+        "StorageOptions": "rlbuffers.writing.storage_options:StorageOptions",
         "Transitions": "rlbuffers.episode:Transitions",
         "convert": "rlbuffers.conversion:convert",
         "create": "rlbuffers.writer:create",

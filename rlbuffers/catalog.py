@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written
 from rlbuffers.errors import CorruptDataError, FormatError
-from rlbuffers.journal import INTERRUPTED_SUFFIX, num_journaled
 from rlbuffers.reader import Buffer
 from rlbuffers.stores import named_format
+from rlbuffers.writing.journal import INTERRUPTED_SUFFIX, num_journaled
 
 __all__ = ["BufferFacts", "CatalogEntry", "catalog"]
 

@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rlbuffers.array_writer import ChunkEncoder
 from rlbuffers.episode import Episode, Transitions
 from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, SpecError
@@ -28,9 +27,10 @@ from rlbuffers.reader import Buffer
 from rlbuffers.schema import FRAMES, REWARDS
 from rlbuffers.sources.base import Decoder, IdentityDecoder, Rows, Source
 from rlbuffers.stats import total_reward
-from rlbuffers.storage_options import StorageOptions
 from rlbuffers.tally import Tally, require_equal
 from rlbuffers.writer import BufferWriter
+from rlbuffers.writing.array_writer import ChunkEncoder
+from rlbuffers.writing.storage_options import StorageOptions
 
 __all__ = ["ConversionReport", "Progress", "convert", "tally_of"]
 

@@ -13,9 +13,9 @@ from rlbuffers.errors import UsageError
 from rlbuffers.paths import Url
 from rlbuffers.reader import Buffer
 from rlbuffers.sources.base import Source
-from rlbuffers.storage_options import StorageOptions
 from rlbuffers.stores import format_of
 from rlbuffers.tally import Tally
+from rlbuffers.writing.storage_options import StorageOptions
 
 __all__ = [
     "BufferOrPath",

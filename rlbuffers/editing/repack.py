@@ -8,7 +8,7 @@ from pathlib import Path
 from rlbuffers.conversion import convert, tally_of
 from rlbuffers.editing.derivation import BufferOrPath, EditReport, OnProgress, Parent, opened, require_output
 from rlbuffers.sources.buffer_selection import BufferSelection
-from rlbuffers.storage_options import StorageOptions
+from rlbuffers.writing.storage_options import StorageOptions
 
 __all__ = ["repack"]
 

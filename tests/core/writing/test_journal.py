@@ -3,9 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlbuffers import journal
 from rlbuffers.errors import CorruptDataError
-from rlbuffers.journal import JournalWriter, Record, keep_interrupted, num_journaled, read_records, remove_interrupted
+from rlbuffers.writing import journal
+from rlbuffers.writing.journal import (
+    JournalWriter,
+    Record,
+    keep_interrupted,
+    num_journaled,
+    read_records,
+    remove_interrupted,
+)
 
 
 def test_records_end_where_one_is_damaged(tmp_path):

@@ -1,4 +1,4 @@
-"""What a checkpoint notes of a buffer that is being written; see `rlbuffers.journal` for where."""
+"""What a checkpoint notes of a buffer that is being written; see `rlbuffers.writing.journal` for where."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.array_writer import ArrayWriter
-from rlbuffers.journal import JournalWriter, Record
 from rlbuffers.metadata import written_by
 from rlbuffers.schema import BufferSpec
 from rlbuffers.stores.base import StoreWriter
+from rlbuffers.writing.array_writer import ArrayWriter
+from rlbuffers.writing.journal import JournalWriter, Record
 
 __all__ = ["JOURNAL_VERSION", "Checkpoints"]
 

@@ -13,9 +13,9 @@ import numpy as np
 from rlbuffers.episode import EncodedRows
 from rlbuffers.fingerprint import BLOCK_ROWS, ArrayDigest, block_digests
 from rlbuffers.schema import ArraySpec, BufferSpec
-from rlbuffers.storage_options import StorageOptions
 from rlbuffers.stores.base import StoreWriter
 from rlbuffers.stores.codecs import Codec
+from rlbuffers.writing.storage_options import StorageOptions
 
 __all__ = ["ArrayWriter", "ChunkEncoder"]
 
