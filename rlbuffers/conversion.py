@@ -29,7 +29,7 @@ from rlbuffers.sources.base import Decoder, IdentityDecoder, Rows, Source
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally, require_equal
 from rlbuffers.writer import BufferWriter
-from rlbuffers.writing.array_writer import ChunkEncoder
+from rlbuffers.writing.chunk_encoder import ChunkEncoder
 from rlbuffers.writing.storage_options import StorageOptions
 
 __all__ = ["ConversionReport", "Progress", "convert", "tally_of"]

@@ -38,8 +38,9 @@ from rlbuffers.schema import (
 from rlbuffers.stats import quantiles, total_reward
 from rlbuffers.stores import format_of, is_in_memory, writer_class
 from rlbuffers.stores.base import StackView, StepView, StoreWriter, View
-from rlbuffers.writing.array_writer import ArrayWriter, ChunkEncoder
+from rlbuffers.writing.array_writer import ArrayWriter
 from rlbuffers.writing.checkpoints import Checkpoints
+from rlbuffers.writing.chunk_encoder import ChunkEncoder
 from rlbuffers.writing.journal import JournalWriter, interrupted_of, keep_interrupted, remove_interrupted
 from rlbuffers.writing.storage_options import StorageOptions
 from rlbuffers.writing.summary import ColumnSummary

@@ -16,7 +16,7 @@ from rlbuffers.reader import Buffer
 from rlbuffers.schema import ArraySpec, ColumnSpec
 from rlbuffers.stores.chunking import chunk_rows
 from rlbuffers.stores.codecs import ZlibCodec
-from rlbuffers.writing.array_writer import ChunkEncoder
+from rlbuffers.writing.chunk_encoder import ChunkEncoder
 
 __all__ = ["write_column", "write_rows", "write_scalar", "write_whole"]
 

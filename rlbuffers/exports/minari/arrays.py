@@ -9,7 +9,7 @@ import numpy as np
 
 from rlbuffers.decoding.png_writer import encode_pngs
 from rlbuffers.stores.codecs import ZlibCodec
-from rlbuffers.writing.array_writer import ChunkEncoder
+from rlbuffers.writing.chunk_encoder import ChunkEncoder
 
 __all__ = ["EpisodeArray", "ImageArray", "NumberArray"]
 
