@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rlbuffers.reader import open_buffer as open
     from rlbuffers.samplers import mix_buffers
     from rlbuffers.schema import BufferSpec, ColumnSpec
-    from rlbuffers.validation import validate
+    from rlbuffers.validation.validate import validate
     from rlbuffers.writer import BufferWriter, create
     from rlbuffers.writing.storage_options import StorageOptions
 
@@ -95,7 +95,7 @@ __getattr__ = lazy_names(
         "repack": "rlbuffers.editing.repack:repack",
         "split": "rlbuffers.editing.split:split",
         "subset": "rlbuffers.editing.subset:subset",
-        "validate": "rlbuffers.validation:validate",
+        "validate": "rlbuffers.validation.validate:validate",
     },
 )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.reader import Buffer
-from rlbuffers.validation_rules import ALL_IS_WELL, RULES, STRUCTURAL, Finding
+from rlbuffers.validation.rules import ALL_IS_WELL, RULES, STRUCTURAL, Finding
 
 __all__ = ["ValidationReport", "validate"]
 
@@ -46,7 +46,7 @@ class ValidationReport:
 
 
 def validate(path: str | Path, *, on_rule: Callable[[str], None] | None = None) -> ValidationReport:
-    """Read all of a buffer and check every rule of `rlbuffers.validation_rules`.
+    """Read all of a buffer and check every rule of `rlbuffers.validation.rules`.
 
     Memory is bounded by the columns other than frames, one at a time.
 

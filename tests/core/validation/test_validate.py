@@ -17,7 +17,7 @@ from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.errors import BufferNotFoundError
 from rlbuffers.stores.hdf5_views import protect_views
 from rlbuffers.stores.memory_store import _BUFFERS
-from rlbuffers.validation_rules import ALL_IS_WELL, RULES
+from rlbuffers.validation.rules import ALL_IS_WELL, RULES
 
 VECTORS = Recipe("episodes", (3, 1, 4, 2))
 IMAGES = Recipe("episodes", (3, 1, 4, 2), stack=3)
