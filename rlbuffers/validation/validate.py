@@ -13,7 +13,8 @@ from typing import Any
 
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.reader import Buffer
-from rlbuffers.validation.rules import ALL_IS_WELL, RULES, STRUCTURAL, Finding
+from rlbuffers.validation.finding import Finding
+from rlbuffers.validation.rules import RULES
 
 __all__ = ["ValidationReport", "validate"]
 
@@ -76,10 +77,10 @@ def validate(path: str | Path, *, on_rule: Callable[[str], None] | None = None) 
                 findings.append(Finding(name, "note", f"not checked, because {broken} failed"))
                 continue
             try:
-                found = list(rule(buffer))
+                found = list(rule.check(buffer))
             except CorruptDataError as error:
                 found = [Finding(name, "error", str(error))]
-            findings += found or [Finding(name, "ok", ALL_IS_WELL[name])]
-            if name in STRUCTURAL and any(finding.status == "error" for finding in found):
+            findings += found or [Finding(name, "ok", rule.all_is_well)]
+            if rule.is_structural and any(finding.status == "error" for finding in found):
                 broken = name
     return ValidationReport(str(path), findings)

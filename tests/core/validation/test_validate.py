@@ -17,7 +17,7 @@ from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.errors import BufferNotFoundError
 from rlbuffers.stores.hdf5_views import protect_views
 from rlbuffers.stores.memory_store import _BUFFERS
-from rlbuffers.validation.rules import ALL_IS_WELL, RULES
+from rlbuffers.validation.rules import RULES
 
 VECTORS = Recipe("episodes", (3, 1, 4, 2))
 IMAGES = Recipe("episodes", (3, 1, 4, 2), stack=3)
@@ -47,10 +47,6 @@ def test_buffers_of_any_kind_pass(store, new_path, recipe):
 @pytest.mark.parametrize("recipe", [VECTORS, IMAGES, SHUFFLED], ids=["vectors", "images", "shuffled"])
 def test_a_sound_buffer_needs_no_warning(store, new_path, recipe):
     assert problems(report_of(make(recipe), new_path, store)) == set()
-
-
-def test_every_rule_has_a_word_for_all_is_well():
-    assert set(ALL_IS_WELL) == set(RULES)
 
 
 def test_a_report_is_json(new_path):
