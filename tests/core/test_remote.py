@@ -18,8 +18,8 @@ from reference import Recipe, assert_same_rows, make, taken, write
 
 import rlbuffers
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, DownloadError, FormatError, UsageError
+from rlbuffers.inspecting.read_speed import measure_read_speed
 from rlbuffers.paths import Url, located
-from rlbuffers.read_speed import measure_read_speed
 from rlbuffers.stores.remote import RemoteFiles, _coalesced
 
 RECIPES = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlbuffers.action_names import action_names
+from rlbuffers.inspecting.action_names import action_names
 from rlbuffers.sources.dqn_runs import DQN_REPLAY_GAMES
 
 

@@ -8,7 +8,7 @@ from reference import Recipe, make, write
 
 import rlbuffers
 from rlbuffers.atomic import AtomicPath, is_being_written, partial_of
-from rlbuffers.catalog import catalog
+from rlbuffers.inspecting.catalog import catalog
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from reference import Recipe, make, write
 
 import rlbuffers
-from rlbuffers.footprint import footprint
+from rlbuffers.inspecting.footprint import footprint
 
 
 @pytest.mark.parametrize(

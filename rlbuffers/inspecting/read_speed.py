@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import UsageError
-from rlbuffers.footprint import Footprint, footprint
+from rlbuffers.inspecting.footprint import Footprint, footprint
 from rlbuffers.paths import Url, located
 from rlbuffers.reader import DEFAULT_CACHE_BYTES, Buffer
 from rlbuffers.sizes import parse_bytes

@@ -8,10 +8,10 @@ import pytest
 from reference import Recipe, make, write
 
 import rlbuffers
-from rlbuffers import read_speed
 from rlbuffers.errors import UsageError
-from rlbuffers.footprint import footprint
-from rlbuffers.read_speed import Spread, default_batch_size, measure_read_speed
+from rlbuffers.inspecting import read_speed
+from rlbuffers.inspecting.footprint import footprint
+from rlbuffers.inspecting.read_speed import Spread, default_batch_size, measure_read_speed
 
 RECIPES = [Recipe("episodes", (30, 40), stack=2, size=(64, 64)), Recipe("transitions", (70,))]
 
