@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from rlbuffers.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from rlbuffers.conversion import convert
+    from rlbuffers.conversion.convert import convert
     from rlbuffers.editing.diff import diff
     from rlbuffers.editing.filter import filter_buffer as filter
     from rlbuffers.editing.merge import merge
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rlbuffers.editing.subset import subset
     from rlbuffers.episode import Episode, Transitions
     from rlbuffers.episode_block import EpisodeBlock
-    from rlbuffers.exporting import export
+    from rlbuffers.exports.export import export
     from rlbuffers.online.ring import RingBuffer
     from rlbuffers.reader import Buffer
     from rlbuffers.reader import open_buffer as open
@@ -83,10 +83,10 @@ __getattr__ = lazy_names(
         "RingBuffer": "rlbuffers.online.ring:RingBuffer",
         "StorageOptions": "rlbuffers.writing.storage_options:StorageOptions",
         "Transitions": "rlbuffers.episode:Transitions",
-        "convert": "rlbuffers.conversion:convert",
+        "convert": "rlbuffers.conversion.convert:convert",
         "create": "rlbuffers.writer:create",
         "diff": "rlbuffers.editing.diff:diff",
-        "export": "rlbuffers.exporting:export",
+        "export": "rlbuffers.exports.export:export",
         "filter": "rlbuffers.editing.filter:filter_buffer",
         "merge": "rlbuffers.editing.merge:merge",
         "mix_buffers": "rlbuffers.samplers.mixture:mix_buffers",

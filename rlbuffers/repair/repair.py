@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.atomic import final_of
-from rlbuffers.conversion import convert
+from rlbuffers.conversion.convert import convert
 from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.reader import Buffer
 from rlbuffers.repair.damaged import DamagedBuffer, open_damaged

@@ -8,8 +8,8 @@ from reference import Recipe, make, write
 
 import rlbuffers
 from rlbuffers.errors import BufferExistsError, CorruptDataError, UsageError
-from rlbuffers.exporting import export
 from rlbuffers.exports import EXPORTS, default_output, export_class
+from rlbuffers.exports.export import export
 from rlbuffers.exports.npz import NpzExport
 from rlbuffers.sources import SOURCES
 

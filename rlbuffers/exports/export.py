@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlbuffers.atomic import AtomicPath
-from rlbuffers.conversion import tally_of
 from rlbuffers.exports import export_class
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import REWARDS
-from rlbuffers.tally import Tally, require_equal
+from rlbuffers.tally import Tally, require_equal, tally_of
 
 __all__ = ["ExportReport", "export"]
 

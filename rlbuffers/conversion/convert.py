@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-import os
-import signal
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from rlbuffers.episode import Episode, Transitions
+from rlbuffers.conversion.piece_work import worked_pieces
+from rlbuffers.episode import Episode
 from rlbuffers.episode_block import EpisodeBlock
-from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, SpecError
+from rlbuffers.errors import CorruptDataError, FormatError, SpecError
 from rlbuffers.metadata import written_by
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import FRAMES, REWARDS
-from rlbuffers.sources.base import Decoder, IdentityDecoder, Rows, Source
-from rlbuffers.stats import total_reward
-from rlbuffers.tally import Tally, require_equal
+from rlbuffers.sources.base import Rows, Source
+from rlbuffers.tally import Tally, require_equal, tally_of
 from rlbuffers.writer import BufferWriter
-from rlbuffers.writing.chunk_encoder import ChunkEncoder
 from rlbuffers.writing.storage_options import StorageOptions
 
-__all__ = ["ConversionReport", "Progress", "convert", "tally_of"]
+__all__ = ["ConversionReport", "Progress", "convert"]
 
-Piece = TypeVar("Piece")
 Progress = Callable[[int, int | None, int], None]
-# Pieces under way for each worker: one in work, one waiting.
-_PIECES_PER_WORKER = 2
-# Finished pieces wait for the slowest one before them; they are compressed, so these are megabytes.
-_MAX_PIECES_UNDER_WAY = 64
 
 
 @dataclass(frozen=True)
@@ -142,9 +127,7 @@ def convert(
     writer.early_metadata = source.early_metadata()
     try:
         encoder = writer.encoder_of(FRAMES) if source.spec.stack else None
-        work = _Work(source.decoder, encoder)
-        useful_workers, most_under_way = _help_for(source, workers)
-        for rows in _worked(work, source.pieces(), useful_workers, most_under_way):
+        for rows in worked_pieces(source, encoder, workers):
             source.observe(rows)
             _append(writer, rows, source.where)
             if on_progress is not None:
@@ -209,92 +192,3 @@ def _check(before: Tally, written: Path, where: str, path: Path, fingerprint: st
         if fingerprint is not None and buffer.fingerprint != fingerprint:
             raise CorruptDataError(f"{where}: the content has not the stored fingerprint; run rlbuffers validate")
         require_equal(before, tally_of(buffer), buffer.arrays[REWARDS].all(), str(path))
-
-
-def tally_of(buffer: Buffer) -> Tally:
-    """Count what a buffer holds, from its columns."""
-    episodes = buffer.num_episodes if buffer.spec.layout == "episodes" else None
-    rewards = buffer.arrays[REWARDS].all()
-    return Tally(episodes, len(rewards), total_reward(rewards))
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What is done with each piece, here or in another process."""
-
-    decode: Decoder[Any]
-    encoder: ChunkEncoder | None
-
-    def __call__(self, piece: Any) -> Rows:
-        rows = self.decode(piece)
-        if self.encoder is None or not isinstance(rows, Transitions) or not isinstance(rows.windows, np.ndarray):
-            return rows
-        frames = rows.windows.reshape(-1, *rows.windows.shape[2:])
-        if len(frames) % self.encoder.unit_rows:
-            return rows  # the writer has to put these together with others
-        return dataclasses.replace(rows, windows=self.encoder.encode(frames))
-
-
-def _help_for(source: Source[Any], workers: int) -> tuple[int, int]:
-    """Tell how many processes are worth having, and how many pieces may be under way.
-
-    Handing finished rows, or decoded frames that the writer has yet to encode, to another process
-    costs more than the work itself. Whole episodes are large, so only a few may wait.
-    """
-    episodes = source.spec.layout == "episodes"
-    if isinstance(source.decoder, IdentityDecoder) or (episodes and source.spec.stack):
-        return 0, 0
-    return workers, _PIECES_PER_WORKER * workers if episodes else _MAX_PIECES_UNDER_WAY
-
-
-def _worked(work: _Work, pieces: Iterator[Piece], workers: int, most_under_way: int) -> Iterator[Rows]:
-    """Apply `work` to every piece, in order, in other processes and in this one.
-
-    This process works too whenever the others have enough to do, which is also what keeps it busy
-    while they start.
-    """
-    first = next(pieces, None)
-    if first is not None:
-        yield work(first)  # a small source is done before a process would have started
-    second = next(pieces, None) if workers else None
-    if second is None:
-        yield from map(work, pieces)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
-    under_way: deque[Future[Rows]] = deque()
-    try:
-        for piece in itertools.chain([second], pieces):
-            waiting = sum(not future.done() for future in under_way)
-            if waiting < workers * _PIECES_PER_WORKER:
-                under_way.append(pool.submit(work, piece))
-            else:
-                under_way.append(_finished(work(piece)))
-            while under_way and (under_way[0].done() or len(under_way) > most_under_way):
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    except BrokenProcessPool as error:
-        raise RlbuffersError(
-            "a worker process died (out of memory, or killed); try again with fewer --workers"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _finished(rows: Rows) -> Future[Rows]:
-    future: Future[Rows] = Future()
-    future.set_result(rows)
-    return future
-
-
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
