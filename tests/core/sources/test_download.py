@@ -12,8 +12,8 @@ import google_crc32c
 import numpy as np
 import pytest
 
-from rlbuffers.download import download
 from rlbuffers.errors import DownloadError
+from rlbuffers.sources.download import download
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
