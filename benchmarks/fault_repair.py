@@ -16,12 +16,14 @@ import numpy as np
 
 import rlbuffers
 from rlbuffers.errors import RlbuffersError
-from rlbuffers.journal import num_journaled
 from rlbuffers.repair.repair import RepairReport, repair
+from rlbuffers.writing.journal import num_journaled
 
 MISSED = "MISSED"
 # The command with a checkpoint at every append, instead of one in 30 seconds.
-COMMAND = "from rlbuffers import journal; journal.INTERVAL_SECONDS = 0.0; from rlbuffers_cli.main import main; main()"
+COMMAND = (
+    "from rlbuffers.writing import journal; journal.INTERVAL_SECONDS = 0.0; from rlbuffers_cli.main import main; main()"
+)
 
 Rows = dict[str, np.ndarray]
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 import rlbuffers
-from rlbuffers import journal
-from rlbuffers.checkpoints import Checkpoints
-from rlbuffers.journal import INTERVAL_SECONDS
+from rlbuffers.writing import journal
+from rlbuffers.writing.checkpoints import Checkpoints
+from rlbuffers.writing.journal import INTERVAL_SECONDS
 
 VECTORS = rlbuffers.BufferSpec(
     "episodes",

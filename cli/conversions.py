@@ -13,7 +13,7 @@ import click
 from rlbuffers.paths import DEFAULT_BUFFER_DIR
 
 if TYPE_CHECKING:
-    from rlbuffers.conversion import ConversionReport
+    from rlbuffers.conversion.convert import ConversionReport
     from rlbuffers.sources.base import Source
     from rlbuffers.tally import Tally
 
@@ -99,7 +99,7 @@ def output_path(
 
 def run_conversion(sources: Sequence[Source[Any]], output: Path, *, overwrite: bool, workers: int, title: str) -> None:
     """Convert one source, or several into one buffer, and print what was made."""
-    from rlbuffers.conversion import convert
+    from rlbuffers.conversion.convert import convert
     from rlbuffers.sources.concatenated import ConcatenatedSource
     from rlbuffers_cli.console import progress_bar
 
@@ -121,7 +121,7 @@ def run_conversion(sources: Sequence[Source[Any]], output: Path, *, overwrite: b
 def told_of_interruptions(path: Path) -> Iterator[None]:
     """Say what an earlier writer of a path left when it was killed, and what is left if the block is interrupted."""
     from rlbuffers.atomic import partial_of
-    from rlbuffers.journal import num_journaled
+    from rlbuffers.writing.journal import num_journaled
     from rlbuffers_cli.console import warn
 
     partial = partial_of(path)

@@ -8,8 +8,8 @@ __all__ = ["download_unless_there"]
 
 
 def download_unless_there(url: str, path: Path, *, num_bytes: int | None = None, sha256: str | None = None) -> None:
-    """Fetch `url` into `path` unless it is there; see :func:`rlbuffers.download.download`."""
-    from rlbuffers.download import download
+    """Fetch `url` into `path` unless it is there; see :func:`rlbuffers.sources.download.download`."""
+    from rlbuffers.sources.download import download
     from rlbuffers_cli.console import progress_bar
 
     if path.exists():

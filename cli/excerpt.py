@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
-from rlbuffers.action_names import action_names
 from rlbuffers.errors import OutOfRangeError, UnsupportedError
+from rlbuffers.inspecting.action_names import action_names
 from rlbuffers.reader import Buffer
 from rlbuffers.row_ranges import rows_of_text
 from rlbuffers.schema import (

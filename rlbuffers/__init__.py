@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from rlbuffers.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from rlbuffers.conversion import convert
+    from rlbuffers.conversion.convert import convert
     from rlbuffers.editing.diff import diff
     from rlbuffers.editing.filter import filter_buffer as filter
     from rlbuffers.editing.merge import merge
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from rlbuffers.editing.subset import subset
     from rlbuffers.episode import Episode, Transitions
     from rlbuffers.episode_block import EpisodeBlock
-    from rlbuffers.exporting import export
+    from rlbuffers.exports.export import export
     from rlbuffers.online.ring import RingBuffer
     from rlbuffers.reader import Buffer
     from rlbuffers.reader import open_buffer as open
     from rlbuffers.samplers import mix_buffers
     from rlbuffers.schema import BufferSpec, ColumnSpec
-    from rlbuffers.storage_options import StorageOptions
-    from rlbuffers.validation import validate
+    from rlbuffers.validation.validate import validate
     from rlbuffers.writer import BufferWriter, create
+    from rlbuffers.writing.storage_options import StorageOptions
 
 __version__ = "0.1.0"
 
@@ -81,12 +81,12 @@ __getattr__ = lazy_names(
         "EpisodeBlock": "rlbuffers.episode_block:EpisodeBlock",
         "Normalizer": "rlbuffers.editing.normalizer:Normalizer",
         "RingBuffer": "rlbuffers.online.ring:RingBuffer",
-        "StorageOptions": "rlbuffers.storage_options:StorageOptions",
+        "StorageOptions": "rlbuffers.writing.storage_options:StorageOptions",
         "Transitions": "rlbuffers.episode:Transitions",
-        "convert": "rlbuffers.conversion:convert",
+        "convert": "rlbuffers.conversion.convert:convert",
         "create": "rlbuffers.writer:create",
         "diff": "rlbuffers.editing.diff:diff",
-        "export": "rlbuffers.exporting:export",
+        "export": "rlbuffers.exports.export:export",
         "filter": "rlbuffers.editing.filter:filter_buffer",
         "merge": "rlbuffers.editing.merge:merge",
         "mix_buffers": "rlbuffers.samplers.mixture:mix_buffers",
@@ -95,7 +95,7 @@ __getattr__ = lazy_names(
         "repack": "rlbuffers.editing.repack:repack",
         "split": "rlbuffers.editing.split:split",
         "subset": "rlbuffers.editing.subset:subset",
-        "validate": "rlbuffers.validation:validate",
+        "validate": "rlbuffers.validation.validate:validate",
     },
 )
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from rlbuffers.batch_columns import BatchColumns
-from rlbuffers.cache_plan import ArrayPlan, plan_cache
 from rlbuffers.errors import CorruptDataError, FormatError, OutOfRangeError, SpecError, UnsupportedError, UsageError
 from rlbuffers.metadata import parse_metadata
 from rlbuffers.optional import require
 from rlbuffers.paths import located
+from rlbuffers.reading.batch_columns import BatchColumns
+from rlbuffers.reading.cache_plan import ArrayPlan, plan_cache
+from rlbuffers.reading.stored_rows import StoredRows
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_STARTS,
@@ -29,7 +30,6 @@ from rlbuffers.schema import (
     stored_arrays,
 )
 from rlbuffers.sizes import parse_bytes
-from rlbuffers.stored_rows import StoredRows
 from rlbuffers.stores import open_store
 
 if TYPE_CHECKING:

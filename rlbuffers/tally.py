@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError
+from rlbuffers.schema import REWARDS
 from rlbuffers.stats import total_reward
 
-__all__ = ["Tally", "require_equal"]
+if TYPE_CHECKING:
+    from rlbuffers.reader import Buffer
+
+__all__ = ["Tally", "require_equal", "tally_of"]
 
 _SUM_TOLERANCE = 1e-9
 
@@ -32,6 +36,13 @@ class Tally:
     episodes: int | None
     transitions: int
     reward_sum: float
+
+
+def tally_of(buffer: Buffer) -> Tally:
+    """Count what a buffer holds, from its columns."""
+    episodes = buffer.num_episodes if buffer.spec.layout == "episodes" else None
+    rewards = buffer.arrays[REWARDS].all()
+    return Tally(episodes, len(rewards), total_reward(rewards))
 
 
 def require_equal(before: Tally, after: Tally, rewards: np.ndarray[Any, Any], where: str) -> None:

@@ -9,14 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.array_writer import ArrayWriter, ChunkEncoder
 from rlbuffers.atomic import AtomicPath
-from rlbuffers.checkpoints import Checkpoints
 from rlbuffers.episode import EncodedRows, Episode, Transitions, check_rows
 from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.errors import BufferExistsError, SpecError, UsageError
 from rlbuffers.fingerprint import fingerprint_of
-from rlbuffers.journal import JournalWriter, interrupted_of, keep_interrupted, remove_interrupted
 from rlbuffers.metadata import render_metadata, written_by
 from rlbuffers.paths import located
 from rlbuffers.schema import (
@@ -39,10 +36,14 @@ from rlbuffers.schema import (
     stored_arrays,
 )
 from rlbuffers.stats import quantiles, total_reward
-from rlbuffers.storage_options import StorageOptions
 from rlbuffers.stores import format_of, is_in_memory, writer_class
 from rlbuffers.stores.base import StackView, StepView, StoreWriter, View
-from rlbuffers.summary import ColumnSummary
+from rlbuffers.writing.array_writer import ArrayWriter
+from rlbuffers.writing.checkpoints import Checkpoints
+from rlbuffers.writing.chunk_encoder import ChunkEncoder
+from rlbuffers.writing.journal import JournalWriter, interrupted_of, keep_interrupted, remove_interrupted
+from rlbuffers.writing.storage_options import StorageOptions
+from rlbuffers.writing.summary import ColumnSummary
 
 __all__ = ["BufferWriter", "create"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rlbuffers.read_speed import ReadSpeed, Spread
+    from rlbuffers.inspecting.read_speed import ReadSpeed, Spread
 
 __all__ = ["bench"]
 
@@ -26,7 +26,7 @@ def bench(buffer: str, batch_size: int | None, cache: str, seconds: float, seed:
 
     Opening, random batches, and everything in order; and what training on it costs in RAM.
     """
-    from rlbuffers.read_speed import measure_read_speed
+    from rlbuffers.inspecting.read_speed import measure_read_speed
     from rlbuffers_cli.console import console, print_json
 
     if as_json:

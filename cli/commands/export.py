@@ -20,8 +20,8 @@ _CACHE_BYTES = 32 << 20
 def export(buffer: str, to: str, output: str | None, overwrite: bool) -> None:
     """Write BUFFER in another library's format; see `rlbuffers formats`."""
     import rlbuffers
-    from rlbuffers.exporting import export as run_export
     from rlbuffers.exports import default_output
+    from rlbuffers.exports.export import export as run_export
     from rlbuffers_cli.console import console, facts_table, progress_bar, size_text
     from rlbuffers_cli.conversions import counted
 

@@ -93,7 +93,7 @@ def _record(
     behavior: LoadedPolicy, facts: dict[str, Any], path: Path, task: str, size: int, *, overwrite: bool, **options: int
 ) -> None:
     """Let a policy play, and tell what was recorded."""
-    from rlbuffers.conversion import convert
+    from rlbuffers.conversion.convert import convert
     from rlbuffers.sources.policy_rollout import PolicyRolloutSource
     from rlbuffers_cli.console import console, progress_bar, size_text, warn
     from rlbuffers_cli.conversions import told_of_interruptions

@@ -27,7 +27,7 @@ def info(buffer: str, cache: str, as_json: bool) -> None:
     Reads the metadata only; `rlbuffers validate` reads the data.
     """
     import rlbuffers
-    from rlbuffers.footprint import footprint
+    from rlbuffers.inspecting.footprint import footprint
     from rlbuffers_cli.console import print_json
 
     with rlbuffers.open(buffer, cache=cache) as opened:
@@ -40,7 +40,7 @@ def info(buffer: str, cache: str, as_json: bool) -> None:
 
 
 def _print_page(buffer: Buffer, cache: str) -> None:
-    from rlbuffers.footprint import footprint
+    from rlbuffers.inspecting.footprint import footprint
     from rlbuffers_cli.console import console, facts_table, rows_table, size_text, warn
 
     metadata, spec, sizes = buffer.metadata, buffer.spec, footprint(buffer)

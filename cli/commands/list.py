@@ -11,7 +11,7 @@ import click
 from rlbuffers.paths import DEFAULT_BUFFER_DIR
 
 if TYPE_CHECKING:
-    from rlbuffers.catalog import CatalogEntry
+    from rlbuffers.inspecting.catalog import CatalogEntry
 
 __all__ = ["list_buffers"]
 
@@ -30,7 +30,7 @@ def list_buffers(folders: tuple[Path, ...], as_json: bool) -> None:
     Without DIR, those below the folder that convert writes into. Reads metadata only. What is damaged, interrupted
     or being written is listed with the reason.
     """
-    from rlbuffers.catalog import catalog
+    from rlbuffers.inspecting.catalog import catalog
     from rlbuffers_cli.console import print_json
 
     wanted = folders or (DEFAULT_BUFFER_DIR.expanduser(),)

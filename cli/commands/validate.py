@@ -19,7 +19,7 @@ def validate(ctx: click.Context, buffer: str, as_json: bool, strict: bool) -> No
 
     The exit code is 1 if a rule is broken.
     """
-    from rlbuffers.validation import validate as run_validation
+    from rlbuffers.validation.validate import validate as run_validation
     from rlbuffers_cli.console import console, print_json
 
     if as_json:

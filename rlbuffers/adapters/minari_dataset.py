@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 from rlbuffers.optional import require
 from rlbuffers.reader import Buffer
 

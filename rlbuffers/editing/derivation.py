@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlbuffers.conversion import Progress, convert, tally_of
+from rlbuffers.conversion.convert import Progress, convert
 from rlbuffers.errors import UsageError
 from rlbuffers.paths import Url
 from rlbuffers.reader import Buffer
 from rlbuffers.sources.base import Source
-from rlbuffers.storage_options import StorageOptions
 from rlbuffers.stores import format_of
-from rlbuffers.tally import Tally
+from rlbuffers.tally import Tally, tally_of
+from rlbuffers.writing.storage_options import StorageOptions
 
 __all__ = [
     "BufferOrPath",

@@ -20,7 +20,7 @@ from rlbuffers.schema import BufferSpec, ColumnSpec, next_name
 from rlbuffers.sources.base import Rows
 from rlbuffers.sources.buffer_selection import BufferSelection
 from rlbuffers.standardization import NORM_EPSILON
-from rlbuffers.summary import ColumnSummary
+from rlbuffers.writing.summary import ColumnSummary
 
 __all__ = ["DEFAULT_EPSILON", "StatisticsReport", "check_statistics", "normalize"]
 

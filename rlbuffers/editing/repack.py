@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from rlbuffers.conversion import convert, tally_of
+from rlbuffers.conversion.convert import convert
 from rlbuffers.editing.derivation import BufferOrPath, EditReport, OnProgress, Parent, opened, require_output
 from rlbuffers.sources.buffer_selection import BufferSelection
-from rlbuffers.storage_options import StorageOptions
+from rlbuffers.tally import tally_of
+from rlbuffers.writing.storage_options import StorageOptions
 
 __all__ = ["repack"]
 

@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rlbuffers.conversion import convert, tally_of
+from rlbuffers.conversion.convert import convert
 from rlbuffers.exports.base import Export
 from rlbuffers.reader import Buffer
 from rlbuffers.sources.buffer_selection import BufferSelection
-from rlbuffers.tally import Tally
+from rlbuffers.tally import Tally, tally_of
 
 __all__ = ["HDF5BufferExport", "ZarrBufferExport"]
 

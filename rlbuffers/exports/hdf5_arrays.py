@@ -11,12 +11,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from rlbuffers.array_writer import ChunkEncoder
 from rlbuffers.exports.base import block_rows
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ArraySpec, ColumnSpec
 from rlbuffers.stores.chunking import chunk_rows
 from rlbuffers.stores.codecs import ZlibCodec
+from rlbuffers.writing.chunk_encoder import ChunkEncoder
 
 __all__ = ["write_column", "write_rows", "write_scalar", "write_whole"]
 

@@ -9,17 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written, partial_of
-from rlbuffers.checkpoints import JOURNAL_VERSION
 from rlbuffers.errors import BufferBusyError, CorruptDataError, FormatError
-from rlbuffers.journal import (
-    INTERRUPTED_SUFFIX,
-    Record,
-    interrupted_of,
-    journal_of,
-    num_journaled,
-    read_records,
-    tail_of,
-)
 from rlbuffers.repair.damaged import DamagedBuffer, StatedArray
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, Tail
 from rlbuffers.schema import (
@@ -34,6 +24,16 @@ from rlbuffers.schema import (
 )
 from rlbuffers.stores.base import StoredArray
 from rlbuffers.stores.codecs import Codec, ZlibCodec, ZstdCodec
+from rlbuffers.writing.checkpoints import JOURNAL_VERSION
+from rlbuffers.writing.journal import (
+    INTERRUPTED_SUFFIX,
+    Record,
+    interrupted_of,
+    journal_of,
+    num_journaled,
+    read_records,
+    tail_of,
+)
 
 __all__ = ["find_interrupted", "is_hidden", "open_interrupted"]
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.atomic import final_of
-from rlbuffers.conversion import convert
+from rlbuffers.conversion.convert import convert
 from rlbuffers.errors import FormatError, UsageError
-from rlbuffers.journal import interrupted_of
 from rlbuffers.reader import Buffer
 from rlbuffers.repair.damaged import DamagedBuffer, open_damaged
 from rlbuffers.repair.interrupted import find_interrupted, is_hidden, open_interrupted
@@ -19,6 +18,7 @@ from rlbuffers.repair.plan import Loss, SalvagePlan, make_plan
 from rlbuffers.repair.source import SalvageSource
 from rlbuffers.stores import format_of
 from rlbuffers.tally import Tally
+from rlbuffers.writing.journal import interrupted_of
 
 __all__ = ["RepairReport", "repair"]
 

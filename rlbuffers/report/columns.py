@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.action_names import action_names
+from rlbuffers.inspecting.action_names import action_names
 from rlbuffers.reader import Buffer
 from rlbuffers.report.histograms import Histogram, column_histograms, histogram, scan
 from rlbuffers.schema import ACTIONS, REWARDS, ColumnSpec

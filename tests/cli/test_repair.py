@@ -12,7 +12,7 @@ from chunk_places import chunk_places, flip
 from reference import Recipe, make, write
 
 import rlbuffers
-from rlbuffers import journal
+from rlbuffers.writing import journal
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from reference import Recipe, make, random_rows, write
 from truth import DATA
 
 import rlbuffers
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 from rlbuffers.sources.d3rlpy.versions import d3rlpy_source
 
 with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from truth import DATA
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.errors import BufferExistsError, BufferNotFoundError
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 from rlbuffers.sources.minari.dataset import MinariSource
 from rlbuffers.sources.minari.places import dataset_folder, datasets_root, is_dataset_id
 

@@ -14,7 +14,7 @@ from truth import DATA
 
 import rlbuffers
 from rlbuffers.errors import DownloadError, UnsupportedError, UsageError
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 from rlbuffers.schema import EPISODE_FINAL_KNOWN, TERMINALS, BufferSpec, ColumnSpec
 from rlbuffers.sources.tfds.directory import prepared_dir
 from rlbuffers.sources.tfds.endings import position_of_last_key
@@ -360,7 +360,7 @@ def test_reading_and_writing_import_no_tensorflow(tmp_path):
     code = f"""
 import sys, rlbuffers
 from pathlib import Path
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 from rlbuffers.sources.tfds.rlds import RLDSSource
 rlbuffers.convert(RLDSSource(Path({str(DATA / "tfds/mini_rlds/vectors/1.0.0")!r})), {str(tmp_path / "x.hdf5")!r})
 export(rlbuffers.open({str(tmp_path / "x.hdf5")!r}), {str(tmp_path / "y")!r}, "rlds")

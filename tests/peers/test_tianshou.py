@@ -14,7 +14,7 @@ from truth import DATA
 
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec, Episode
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 

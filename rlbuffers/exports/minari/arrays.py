@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
-from rlbuffers.array_writer import ChunkEncoder
 from rlbuffers.decoding.png_writer import encode_pngs
 from rlbuffers.stores.codecs import ZlibCodec
+from rlbuffers.writing.chunk_encoder import ChunkEncoder
 
 __all__ = ["EpisodeArray", "ImageArray", "NumberArray"]
 

@@ -8,7 +8,7 @@ from reference import Recipe, assert_same_rows, make, recipes, write
 
 import rlbuffers
 from rlbuffers.errors import CorruptDataError
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 
 FACTS = {"environment": {"id": "X"}, "warnings": ["w"], "scalars": {"a": {"dtype": "int32", "value": 1}}}
 

@@ -11,7 +11,7 @@ from reference import Recipe, make, write
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.errors import MissingDependencyError, UnsupportedError
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 from rlbuffers.sources.d3rlpy.versions import d3rlpy_source
 
 

@@ -11,7 +11,7 @@ from truth import DATA
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.errors import UnsupportedError
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 from rlbuffers.sources.d4rl.datasets import dataset_of_file
 from rlbuffers.sources.d4rl.hdf5 import D4RLSource
 

@@ -14,7 +14,7 @@ from truth import DATA
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.errors import BufferExistsError, CorruptDataError, UnsupportedError, UsageError
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 from rlbuffers.sources.minari.dataset import SEEDS, SEEDS_KNOWN, MinariSource
 
 KINDS = ("terminal", "timeout", "both", "neither")

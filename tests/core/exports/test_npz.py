@@ -6,7 +6,7 @@ from hypothesis import given
 from reference import Recipe, assert_same_rows, make, recipes, write
 
 import rlbuffers
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 from rlbuffers.sources.npz import NpzSource
 
 

@@ -16,7 +16,7 @@ from rlbuffers.decoding.example_file import read_examples
 from rlbuffers.decoding.example_values import parse_example
 from rlbuffers.decoding.example_writer import framed_record, serialize_example
 from rlbuffers.errors import CorruptDataError, UnsupportedError
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 from rlbuffers.schema import EPISODE_FINAL_KNOWN, EPISODE_LENGTHS, EPISODE_WHOLE, NEXT_OBSERVATIONS
 from rlbuffers.sources.tfds.rlds import RLDSSource
 

@@ -12,7 +12,7 @@ from tianshou_files import play, save
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.errors import UnsupportedError
-from rlbuffers.exporting import export
+from rlbuffers.exports.export import export
 from rlbuffers.schema import next_name
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 

@@ -14,12 +14,12 @@ import pytest
 from reference import Recipe, assert_same_rows, make, taken, write
 
 import rlbuffers
-from rlbuffers import journal
 from rlbuffers.atomic import partial_of
 from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferBusyError, CorruptDataError
-from rlbuffers.journal import interrupted_of, journal_of, num_journaled, tail_of
 from rlbuffers.repair.repair import repair
+from rlbuffers.writing import journal
+from rlbuffers.writing.journal import interrupted_of, journal_of, num_journaled, tail_of
 
 SUPPORT = Path(__file__).parents[2] / "support"
 RECIPES = {
@@ -35,7 +35,7 @@ CHILD = """
     import sys
     sys.path.insert(0, {support!r})
     import rlbuffers
-    from rlbuffers import journal
+    from rlbuffers.writing import journal
     from reference import Recipe, make
     journal.INTERVAL_SECONDS = 0.0
     made = make({recipe!r})

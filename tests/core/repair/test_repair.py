@@ -16,7 +16,7 @@ from rlbuffers import ColumnSpec
 from rlbuffers.episode import Episode
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, SpecError, UsageError
 from rlbuffers.repair.repair import repair
-from rlbuffers.storage_options import StorageOptions
+from rlbuffers.writing.storage_options import StorageOptions
 
 EXTRA = (("infos/qpos", "float64", (3,)),)
 RECIPES = {

@@ -1,0 +1,1 @@
+"""The way in: source -> decode and encode -> writer -> store, and a look back at what was written."""

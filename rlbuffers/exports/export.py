@@ -1,0 +1,101 @@
+"""The way out on one screen: buffer -> export -> a file or directory of another library."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlbuffers.atomic import AtomicPath
+from rlbuffers.exports import export_class
+from rlbuffers.reader import Buffer
+from rlbuffers.schema import REWARDS
+from rlbuffers.tally import Tally, require_equal, tally_of
+
+__all__ = ["ExportReport", "export"]
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export made.
+
+    Parameters
+    ----------
+    path : Path
+        The finished file or directory.
+    read, written : Tally
+        Episodes, transitions and summed rewards as counted on the buffer and on the output.
+    left_out : sequence of str
+        What the format cannot hold.
+    output_bytes : int
+        Size on disk.
+    seconds : float
+        Wall time.
+    """
+
+    path: Path
+    read: Tally
+    written: Tally
+    left_out: Sequence[str]
+    output_bytes: int
+    seconds: float
+
+
+def export(
+    buffer: Buffer,
+    output: str | Path,
+    to: str,
+    *,
+    overwrite: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> ExportReport:
+    """Write a buffer in another library's format.
+
+    Memory is bounded whatever the buffer's size, if the buffer was opened with a small
+    `cache`. What is stopped at any moment leaves nothing under the output's name.
+
+    Parameters
+    ----------
+    buffer : Buffer
+        Where the rows come from; not closed.
+    output : str or Path
+        Where to write. A path; for ``minari`` the id of the dataset.
+    to : str
+        Name of the format, see ``rlbuffers formats``.
+    overwrite : bool, default False
+        Whether existing output is replaced once the new one is whole.
+    on_progress : callable, optional
+        Is given the number of transitions written so far.
+
+    Raises
+    ------
+    UsageError
+        If there is no such format.
+    UnsupportedError
+        If the format cannot hold such a buffer; says why.
+    BufferExistsError, BufferBusyError
+        If the output is taken or being written.
+    CorruptDataError
+        If what was written, read back, differs from the buffer.
+    """
+    started = time.perf_counter()
+    chosen = export_class(to)
+    exporter = chosen(buffer)
+    path = chosen.target(str(output))
+    before = tally_of(buffer)
+    target = AtomicPath(path, overwrite=overwrite)
+    try:
+        exporter.write(target.partial, on_progress or (lambda count: None))
+        after = exporter.tally(target.partial)
+        require_equal(exporter.expected(before), after, buffer.arrays[REWARDS].all(), str(path))
+        left_out = list(exporter.left_out())
+        target.publish()
+    finally:
+        target.discard()
+    return ExportReport(path, before, after, left_out, _disk_bytes(path), time.perf_counter() - started)
+
+
+def _disk_bytes(path: Path) -> int:
+    files = [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
+    return sum(file.stat().st_size for file in files)

@@ -1,0 +1,1 @@
+"""What must hold for a finished buffer: rules, and `validate`, which checks them all."""
