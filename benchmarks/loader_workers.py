@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import rlbuffers
-from rlbuffers.recycling import RecycledArrays
+from rlbuffers.reading.recycling import RecycledArrays
 
 Array = np.ndarray[Any, Any]
 PREFETCH = 4
