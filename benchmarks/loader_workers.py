@@ -4,8 +4,8 @@
 
 The consumer takes batches as fast as they come; all take turns, round by round, in one process, warm page cache. The
 processes are the plainest thing that works: a pipe for the rows that are drawn, a slot of shared memory for the batch,
-and one copy out of it, as the slot is used again, into memory that is recycled as that of all batches is. `rlbuffers` has
-threads only: this shows why.
+and one copy out of it, as the slot is used again, into memory that is recycled as that of all batches is. There are
+threads only in `rlbuffers`: this shows why.
 """
 
 from __future__ import annotations
