@@ -74,7 +74,7 @@ def train_behavior(
     """
     from rlbuffers_cli.console import console
     from rlbuffers_train import LAST, POLICY, LiveTable, TrainingRequest, train_online
-    from rlbuffers_train.run import new_logdir
+    from rlbuffers_train.run_folder import new_logdir
 
     logdir = DEFAULT_LOG_DIR.expanduser() / task / policy / f"{level}-seed{seed}"
     if recorder is not None:

@@ -17,7 +17,7 @@ from rlbuffers_train.evaluation_task import environment_warnings, known_task, mi
 from rlbuffers_train.expert import POLICY
 from rlbuffers_train.loaded_policy import policy_of
 from rlbuffers_train.reference_scores import ReferenceScores, find_reference_scores
-from rlbuffers_train.run import BEST, LAST
+from rlbuffers_train.run_folder import BEST, LAST
 from rlbuffers_train.seeds import Stream, generator_of
 
 __all__ = ["CheckpointEvaluation", "JudgedPolicy", "find_checkpoint"]

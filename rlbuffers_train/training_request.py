@@ -14,7 +14,7 @@ from rlbuffers_train.algorithms import load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
 from rlbuffers_train.problem import ProblemSpec
-from rlbuffers_train.run import new_logdir
+from rlbuffers_train.run_folder import new_logdir
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import option_name, with_changes
 

@@ -25,7 +25,7 @@ from rlbuffers_train.interrupts import TrainingInterrupted
 from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.offline import train_offline
 from rlbuffers_train.reporting import EpochRecord, Progress, SilentReporter
-from rlbuffers_train.run import RunSummary
+from rlbuffers_train.run_summary import RunSummary
 from rlbuffers_train.trainer import TrainingDivergedError
 from rlbuffers_train.training_request import TrainingRequest
 
