@@ -115,7 +115,7 @@ def train_behavior(
     A training that is recorded begins anew, in a folder of its own: a buffer of a part of it would be none of it.
     """
     from rlbuffers_cli.console import console
-    from rlbuffers_train import LAST, POLICY, LiveTable, TrainingRequest, train_online
+    from rlbuffers_train import LAST, POLICY, LiveTable, TrainingInterrupted, TrainingRequest, train_online
     from rlbuffers_train.run_folder import new_logdir
 
     logdir = DEFAULT_LOG_DIR.expanduser() / task / policy / f"{level}-seed{seed}"
@@ -130,7 +130,11 @@ def train_behavior(
         device=device,
         settings={"seed": seed, "stop_at": stop_at},
     )
-    with LiveTable(console, f"Training {policy} in {task}: {level}") as table:
-        summary = train_online(request, table, recorder)
+    try:
+        with LiveTable(console, f"Training {policy} in {task}: {level}") as table:
+            summary = train_online(request, table, recorder)
+    except TrainingInterrupted as interruption:
+        goes_on = "goes on with its training" if recorder is None else "begins anew, for all of a training is recorded"
+        raise TrainingInterrupted(f"stopped; no buffer was written. The same command {goes_on}") from interruption
     console.print(f"{level}: return {summary.best}, kept in {logdir / POLICY}", soft_wrap=True)
     return logdir / POLICY

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 import rlbuffers
 from rlbuffers.schema import EPISODE_WHOLE
 from rlbuffers_cli.main import cli
-from rlbuffers_train import POLICY, TrainingRequest, train_online
+from rlbuffers_train import POLICY, TrainingInterrupted, TrainingRequest, train_online
 from rlbuffers_train.evaluation_task import problem_of_task
 from rlbuffers_train.online_settings import recommended_settings
 
@@ -135,6 +135,22 @@ def test_a_checkpoint_says_who_acts_and_where(tmp_path):
         assert refused.exit_code == 2, refused.output
         assert message in refused.output
     assert not list(tmp_path.rglob("*no.hdf5*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [([], "goes on with its training"), (["--level", "medium-replay", "--stop-at", 1], "begins anew")],
+)
+def test_a_stopped_training_tells_what_the_same_command_does(words, told, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise TrainingInterrupted("Go on with --resume-path, which is another thing here")
+
+    monkeypatch.setattr("rlbuffers_train.expert.train_online", stop)
+    result = generate("--output", tmp_path / "no.hdf5", *words)
+    assert result.exit_code == 130
+    assert result.output.startswith(f"stopped; no buffer was written. The same command {told}")
+    assert "--resume-path" not in result.output
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("words", [["--buffer-size", 10], ["--eps", 0.1]])
