@@ -10,7 +10,7 @@ import numpy as np
 from rlbuffers.episode import Transitions
 from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.repair.damaged import DamagedBuffer
-from rlbuffers.repair.plan import SalvagePlan
+from rlbuffers.repair.salvage_plan import SalvagePlan
 from rlbuffers.schema import (
     EPISODES_GROUP,
     EXTRAS_GROUP,
