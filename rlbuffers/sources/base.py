@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from rlbuffers.episode import Episode, Transitions
 from rlbuffers.episode_block import EpisodeBlock
+from rlbuffers.errors import FormatError, SpecError
 from rlbuffers.schema import BufferSpec
 from rlbuffers.tally import Tally
 
-__all__ = ["Decoder", "IdentityDecoder", "Rows", "Source"]
+__all__ = ["Decoder", "IdentityDecoder", "RowSource", "Rows", "Source", "blamed_on"]
 
 Piece = TypeVar("Piece")
 PieceIn = TypeVar("PieceIn", contravariant=True)
 Rows = Transitions | Episode | EpisodeBlock
+RowPiece = TypeVar("RowPiece", bound=Rows)
 
 
 class Decoder(Protocol[PieceIn]):
@@ -106,3 +109,32 @@ class Source(ABC, Generic[Piece]):
     def done(self) -> int:
         """Units of work finished so far."""
         return 0
+
+
+class RowSource(Source[RowPiece]):
+    """A source whose pieces are rows already."""
+
+    @property
+    def decoder(self) -> IdentityDecoder:
+        """Returns the pieces."""
+        return IdentityDecoder()
+
+
+@contextmanager
+def blamed_on(where: object) -> Iterator[None]:
+    """Turn the error of a spec into one of the input that it was made from.
+
+    Parameters
+    ----------
+    where : object
+        What is read, as text.
+
+    Raises
+    ------
+    FormatError
+        Instead of a `SpecError`.
+    """
+    try:
+        yield
+    except SpecError as error:
+        raise FormatError(f"{where}: {error}") from error

@@ -17,9 +17,8 @@ import numpy as np
 
 from rlbuffers.decoding.npz_archive import read_npz
 from rlbuffers.episode import Episode
-from rlbuffers.errors import FormatError, SpecError
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation, next_name
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import RowSource, blamed_on
 from rlbuffers.sources.files import file_facts, require_file
 from rlbuffers.sources.flat_columns import (
     cut_episodes,
@@ -46,7 +45,7 @@ __all__ = ["NpzSource"]
 Array = np.ndarray[Any, Any]
 
 
-class NpzSource(Source[Episode]):
+class NpzSource(RowSource[Episode]):
     """Steps in time order, from one archive; an episode ends at a terminal or a timeout.
 
     Parameters
@@ -95,7 +94,7 @@ class NpzSource(Source[Episode]):
 
     def _make_spec(self) -> BufferSpec:
         derived = {next_name(name) for name in self._columns if is_observation(name)}
-        try:
+        with blamed_on(self.path):
             return BufferSpec(
                 layout="episodes",
                 columns=[
@@ -105,8 +104,6 @@ class NpzSource(Source[Episode]):
                 ],
                 extras=[ColumnSpec(name, rows.dtype, rows.shape[1:]) for name, rows in self._extras.items()],
             )
-        except SpecError as error:
-            raise FormatError(f"{self.path}: {error}") from error
 
     @property
     def where(self) -> str:
@@ -117,11 +114,6 @@ class NpzSource(Source[Episode]):
     def spec(self) -> BufferSpec:
         """Episodes, with every column that the archive has."""
         return self._spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Yield the episodes in order."""

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
-from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.errors import FormatError
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import RowSource, blamed_on
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.flat_columns import cut_episodes, episode_bounds
 from rlbuffers.sources.hdf5_columns import HDF5Columns
@@ -33,7 +33,7 @@ _EPISODE_TERMINALS = "episode_terminals"
 _VERSIONS = {"0": 0, "1.0": 1}
 
 
-class MDPDatasetSource(Source[Episode]):
+class MDPDatasetSource(RowSource[Episode]):
     """The episodes of one dump.
 
     Parameters
@@ -74,10 +74,8 @@ class MDPDatasetSource(Source[Episode]):
         flags = (TERMINALS, TIMEOUTS)
         columns = {name: column for name, column in self._file.columns.items() if name != _EPISODE_TERMINALS}
         columns |= {name: ColumnSpec(name, np.dtype(np.bool_)) for name in flags}
-        try:
+        with blamed_on(self.path):
             return BufferSpec("episodes", columns, extras=self._file.extras)
-        except SpecError as error:
-            raise FormatError(f"{self.path}: {error}") from error
 
     @property
     def where(self) -> str:
@@ -88,11 +86,6 @@ class MDPDatasetSource(Source[Episode]):
     def spec(self) -> BufferSpec:
         """Episodes, with every column of the file."""
         return self._spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Yield the episodes in order."""

@@ -18,9 +18,9 @@ import h5py
 import numpy as np
 
 from rlbuffers.episode import Episode
-from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.errors import FormatError
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import RowSource, blamed_on
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.hdf5_files import check_size, opened_hdf5
 from rlbuffers.stats import total_reward
@@ -38,7 +38,7 @@ OBSERVATION_NAMES = "rlbuffers_observation_names"
 _KNOWN = {OBSERVATIONS, ACTIONS, REWARDS, TERMINATED, "columns", "version", NUM_EPISODES, FINAL_ROWS, OBSERVATION_NAMES}
 
 
-class D3rlpySource(Source[Episode]):
+class D3rlpySource(RowSource[Episode]):
     """The episodes of one dump.
 
     Parameters
@@ -127,12 +127,10 @@ class D3rlpySource(Source[Episode]):
         ]
         if self._kinds[REWARDS][1] not in ((), (1,)):
             raise FormatError(f"{self.path}: expected one reward a row, found rows of shape {self._kinds[REWARDS][1]}")
-        try:
+        with blamed_on(self.path):
             for name, (dtype, shape) in self._kinds.items():
                 columns.append(ColumnSpec(name, dtype, _row_shape(name, dtype, shape)))
             return BufferSpec("episodes", columns)
-        except SpecError as error:
-            raise FormatError(f"{self.path}: {error}") from error
 
     @property
     def where(self) -> str:
@@ -143,11 +141,6 @@ class D3rlpySource(Source[Episode]):
     def spec(self) -> BufferSpec:
         """Episodes; several observations are ``observations/0``, ``observations/1``, ..."""
         return self._spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Yield the episodes in order."""

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
-from rlbuffers.errors import FormatError, SpecError
 from rlbuffers.schema import (
     REWARDS,
     TERMINALS,
@@ -30,7 +29,7 @@ from rlbuffers.schema import (
     is_observation,
     next_name,
 )
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import RowSource, blamed_on
 from rlbuffers.sources.d4rl.datasets import D4RLDataset
 from rlbuffers.sources.d4rl.facts import file_warnings, known_facts, policy_notes
 from rlbuffers.sources.files import file_facts
@@ -56,7 +55,7 @@ IGNORED_GROUP = "virtual"  # chunks of the same rows again, for a loader that no
 _BLOCK_BYTES = 16 << 20
 
 
-class D4RLSource(Source[Episode]):
+class D4RLSource(RowSource[Episode]):
     """Steps in time order, from one file.
 
     Parameters
@@ -147,10 +146,8 @@ class D4RLSource(Source[Episode]):
         columns = {name: column for name, column in self._file.columns.items() if name not in self._following}
         for name in self._flags:
             columns[name] = ColumnSpec(name, np.dtype(np.bool_))
-        try:
+        with blamed_on(self.path):
             return BufferSpec(layout="episodes", columns=columns, extras=self._file.extras)
-        except SpecError as error:
-            raise FormatError(f"{self.path}: {error}") from error
 
     @property
     def where(self) -> str:
@@ -161,11 +158,6 @@ class D4RLSource(Source[Episode]):
     def spec(self) -> BufferSpec:
         """Episodes, with every column of the file."""
         return self._spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Yield the episodes in order."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Transitions
-from rlbuffers.errors import FormatError, SpecError, UsageError
+from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.schema import (
     ACTIONS,
     NEXT_OBSERVATIONS,
@@ -25,7 +25,7 @@ from rlbuffers.schema import (
     BufferSpec,
     ColumnSpec,
 )
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import RowSource, blamed_on
 from rlbuffers.sources.d4rl.datasets import D4RLDataset
 from rlbuffers.sources.d4rl.facts import file_warnings, known_facts
 from rlbuffers.sources.d4rl.hdf5 import IGNORED_GROUP
@@ -42,7 +42,7 @@ _FLOAT = np.dtype(np.float32)
 _READ = (OBSERVATIONS, ACTIONS, REWARDS)
 
 
-class D4RLQLearningSource(Source[Transitions]):
+class D4RLQLearningSource(RowSource[Transitions]):
     """Transitions in time order, from one file.
 
     Parameters
@@ -69,10 +69,8 @@ class D4RLQLearningSource(Source[Transitions]):
         self._terminals = self._file.column(TERMINALS)
         self._dropped = self._timeouts()
         self._done = 0
-        try:
+        with blamed_on(path):
             self._spec = BufferSpec("transitions", [*map(self._float_column, _READ), *self._other_columns()])
-        except SpecError as error:
-            raise FormatError(f"{path}: {error}") from error
 
     def _timeouts(self) -> Array:
         if TIMEOUTS in self._file.columns:
@@ -99,11 +97,6 @@ class D4RLQLearningSource(Source[Transitions]):
     def spec(self) -> BufferSpec:
         """Transitions of float32 columns."""
         return self._spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Transitions need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Transitions]:
         """Yield blocks of transitions in order."""

@@ -29,7 +29,7 @@ from rlbuffers.schema import (
     is_observation,
     next_name,
 )
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import RowSource
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.flat_columns import episode_bounds
 from rlbuffers.sources.flat_ends import reset_warnings, unmarked_resets
@@ -45,7 +45,7 @@ Columns = dict[str, Array]
 _FLAGS = (TERMINALS, TIMEOUTS, DONE)
 
 
-class TianshouSource(Source[Episode]):
+class TianshouSource(RowSource[Episode]):
     """One saved buffer, as whole episodes.
 
     Memory is bounded by the longest episode and a block of rows: 16 MB, or as many whole chunks of a compressed file
@@ -117,11 +117,6 @@ class TianshouSource(Source[Episode]):
             stack=self._stack,
             episode_columns=[ColumnSpec("env_indices", np.dtype(np.int64))] if self._file.is_vector else [],
         )
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Yield the episodes of each ring in turn, oldest first."""
