@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -20,7 +21,7 @@ from rlbuffers.errors import FormatError, SpecError
 from rlbuffers.schema import BufferSpec
 from rlbuffers.tally import Tally
 
-__all__ = ["Decoder", "IdentityDecoder", "RowSource", "Rows", "Source", "blamed_on"]
+__all__ = ["Decoder", "FileSource", "IdentityDecoder", "RowSource", "Rows", "Source", "blamed_on"]
 
 Piece = TypeVar("Piece")
 PieceIn = TypeVar("PieceIn", contravariant=True)
@@ -118,6 +119,30 @@ class RowSource(Source[RowPiece]):
     def decoder(self) -> IdentityDecoder:
         """Returns the pieces."""
         return IdentityDecoder()
+
+
+class FileSource(RowSource[RowPiece]):
+    """A source that is one file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._done = 0
+
+    @property
+    def where(self) -> str:
+        """Path of the file."""
+        return str(self.path)
+
+    @property
+    def done(self) -> int:
+        """What has been read so far, in the units of `total`."""
+        return self._done
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import numpy as np
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
-from rlbuffers.sources.base import RowSource, blamed_on
+from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.flat_columns import cut_episodes, episode_bounds
 from rlbuffers.sources.hdf5_columns import HDF5Columns
@@ -33,7 +33,7 @@ _EPISODE_TERMINALS = "episode_terminals"
 _VERSIONS = {"0": 0, "1.0": 1}
 
 
-class MDPDatasetSource(RowSource[Episode]):
+class MDPDatasetSource(FileSource[Episode]):
     """The episodes of one dump.
 
     Parameters
@@ -48,15 +48,14 @@ class MDPDatasetSource(RowSource[Episode]):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = path = Path(path)
-        self._file = HDF5Columns(path)
+        super().__init__(path)
+        self._file = HDF5Columns(self.path)
         self._rewards_are_late = self._version() == 0
         self._terminals = self._file.column(TERMINALS)
         self._ends = self._terminals
         if _EPISODE_TERMINALS in self._file.columns:
             self._ends = self._file.column(_EPISODE_TERMINALS) != 0
         self._bounds = episode_bounds(self._ends)
-        self._done = 0
         self._spec = self._make_spec()
 
     def _version(self) -> int:
@@ -76,11 +75,6 @@ class MDPDatasetSource(RowSource[Episode]):
         columns |= {name: ColumnSpec(name, np.dtype(np.bool_)) for name in flags}
         with blamed_on(self.path):
             return BufferSpec("episodes", columns, extras=self._file.extras)
-
-    @property
-    def where(self) -> str:
-        """Path of the file."""
-        return str(self.path)
 
     @property
     def spec(self) -> BufferSpec:
@@ -153,11 +147,6 @@ class MDPDatasetSource(RowSource[Episode]):
     def total(self) -> int:
         """Number of rows."""
         return self._file.num_rows
-
-    @property
-    def done(self) -> int:
-        """Number of rows handed out."""
-        return self._done
 
 
 def _arrival_to_departure(rows: dict[str, Array]) -> Episode:

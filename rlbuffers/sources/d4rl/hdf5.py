@@ -29,7 +29,7 @@ from rlbuffers.schema import (
     is_observation,
     next_name,
 )
-from rlbuffers.sources.base import RowSource, blamed_on
+from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.d4rl.datasets import D4RLDataset
 from rlbuffers.sources.d4rl.facts import file_warnings, known_facts, policy_notes
 from rlbuffers.sources.files import file_facts
@@ -55,7 +55,7 @@ IGNORED_GROUP = "virtual"  # chunks of the same rows again, for a loader that no
 _BLOCK_BYTES = 16 << 20
 
 
-class D4RLSource(RowSource[Episode]):
+class D4RLSource(FileSource[Episode]):
     """Steps in time order, from one file.
 
     Parameters
@@ -72,9 +72,9 @@ class D4RLSource(RowSource[Episode]):
     """
 
     def __init__(self, path: str | Path, dataset: D4RLDataset | None = None) -> None:
-        self.path = path = Path(path)
+        super().__init__(path)
         self._dataset = dataset
-        self._file = HDF5Columns(path, ignore=IGNORED_GROUP)
+        self._file = HDF5Columns(self.path, ignore=IGNORED_GROUP)
         self._following = {
             next_name(name): name
             for name in self._file.columns
@@ -94,7 +94,6 @@ class D4RLSource(RowSource[Episode]):
         self._bounds = episode_bounds(self._ends)
         self._resets = 0
         self._following_is_next_row: bool | None = None
-        self._done = 0
         self._spec = self._make_spec()
 
     def _timeouts(self) -> Array | None:
@@ -148,11 +147,6 @@ class D4RLSource(RowSource[Episode]):
             columns[name] = ColumnSpec(name, np.dtype(np.bool_))
         with blamed_on(self.path):
             return BufferSpec(layout="episodes", columns=columns, extras=self._file.extras)
-
-    @property
-    def where(self) -> str:
-        """Path of the file."""
-        return str(self.path)
 
     @property
     def spec(self) -> BufferSpec:
@@ -238,11 +232,6 @@ class D4RLSource(RowSource[Episode]):
     def total(self) -> int:
         """Number of rows."""
         return self._file.num_rows
-
-    @property
-    def done(self) -> int:
-        """Number of rows handed out."""
-        return self._done
 
 
 def rebuilt_timeouts(terminals: Array, horizon: int) -> Array:
