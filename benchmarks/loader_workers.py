@@ -4,7 +4,8 @@
 
 The consumer takes batches as fast as they come; all take turns, round by round, in one process, warm page cache. The
 processes are the plainest thing that works: a pipe for the rows that are drawn, a slot of shared memory for the batch,
-and one copy out of it, as the slot is used again. `rlbuffers` has threads only: this shows why.
+and one copy out of it, as the slot is used again, into memory that is recycled as that of all batches is. There are
+threads only in `rlbuffers`: this shows why.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 import rlbuffers
+from rlbuffers.reading.recycling import RecycledArrays
 
 Array = np.ndarray[Any, Any]
 PREFETCH = 4
@@ -65,6 +67,7 @@ class ProcessLoader:
     def __init__(self, path: Path, sampler: Any, workers: int) -> None:
         self._slots = Slots(sampler.sample())
         self._sampler = sampler
+        self._memory = RecycledArrays()
         self._count = 0
         self._pending: deque[Connection] = deque()
         context = multiprocessing.get_context("fork")
@@ -83,7 +86,11 @@ class ProcessLoader:
             self._pending.append(connection)
             self._count += 1
         slot = self._pending.popleft().recv()
-        return {name: values.copy() for name, values in self._slots.arrays(slot).items()}
+        batch = {}
+        for name, values in self._slots.arrays(slot).items():
+            batch[name] = self._memory.empty(values.shape, values.dtype)
+            batch[name][...] = values
+        return batch
 
     def close(self) -> None:
         """End the processes and free the memory."""

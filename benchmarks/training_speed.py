@@ -36,6 +36,7 @@ from rlbuffers_train.stopwatch import Stopwatch
 COLUMNS = ("actions", "rewards", "terminals", "timeouts")
 PRESET = "tianshou"
 CPU = torch.device("cpu")
+WARM_UP = 10  # updates
 
 
 def data_of(buffer: Any, limit: int) -> dict[str, np.ndarray]:
@@ -95,12 +96,12 @@ def compare(name: str, buffer: Any, args: argparse.Namespace, settings: ComputeS
         if not peer.is_ready():
             raise SystemExit(f"Tianshou's {name} does not work here")
         seconds: dict[Callable[[int], float], list[float]] = {run: [], peer: []}
-        for round_number in range(args.rounds + 1):
+        for side in seconds:
+            side(WARM_UP)
+        updates = max(round(args.seconds * WARM_UP / run(WARM_UP)), 1)
+        for _ in range(args.rounds):
             for side, results in seconds.items():
-                # A round lasts a second or so of each: as many updates of both.
-                result = side(args.updates)
-                if round_number:  # the first one warms up
-                    results.append(result / args.updates)
+                results.append(side(updates) / updates)
     mine, theirs = seconds.values()
     ratios = [b / a for a, b in zip(mine, theirs, strict=True)]
     data_name = "frames" if buffer.spec.stack else "vectors"
@@ -118,13 +119,15 @@ def main() -> None:
     parser.add_argument("--algorithms", default="", help="comma-separated; all by default")
     parser.add_argument("--peer-python", default=".venv-peers/bin/python")
     parser.add_argument("--transitions", type=int, default=20_000, help="at most so many in the peer's buffer")
-    parser.add_argument("--updates", type=int, default=40, help="in each round")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="of ours, about, in each round; as many updates of both"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--precision", default="float32", help="of ours: float32 or bfloat16")
     parser.add_argument("--compile", action="store_true", help="ours, by torch.compile")
     args = parser.parse_args()
     settings = ComputeSettings(precision=args.precision, compile=args.compile)
-    print(f"{os.cpu_count()} cores; {args.rounds} rounds of {args.updates} updates; ours: {settings}")
+    print(f"{os.cpu_count()} cores; {args.rounds} rounds of {args.seconds:g} s of ours; ours: {settings}")
     print("algorithm data      batch   ours ms  their ms   ratio   range", flush=True)
     asked = [name for name in args.algorithms.split(",") if name]
     for path in args.buffers:

@@ -296,7 +296,7 @@ class Buffer:
         batch_size: int,
         seed: int | np.random.Generator = 0,
         *,
-        prefetch: int = 4,
+        prefetch: int | None = None,
         workers: int = 1,
         device: Any = None,
         **options: Unpack[SamplerOptions],

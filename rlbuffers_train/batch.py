@@ -132,4 +132,6 @@ class TransitionBatches:
 
     def hand_over(self, prepared: TransitionBatch) -> TransitionBatch:
         """Return tensors on the device."""
+        if self._device.type == "cpu":
+            return prepared
         return prepared.map(lambda tensor: tensor.to(self._device, non_blocking=True))

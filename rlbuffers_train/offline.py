@@ -45,6 +45,7 @@ _DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, 
 # One thread reads a batch in less time than an update takes; more would take cores from the update.
 _WORKERS = 1
 _PREFETCH = 4
+_BATCHES_AT_ONCE = 16
 _MAY_CHANGE = ("epoch", "eval_episodes", "buffer", "precision", "compile")
 
 
@@ -135,10 +136,11 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
 
 def make_loader(sampler: BatchSampler, algorithm: Algorithm[Any]) -> Loader[TransitionBatch]:
     """Return a loader of what the algorithm is updated with."""
-    # Vectors lie in memory: they are there sooner than another thread could be asked.
-    is_at_hand = algorithm.device.type == "cpu" and not algorithm.problem.is_pixels
     batches = TransitionBatches(algorithm.gamma, algorithm.device)
-    return Loader(sampler, batches, prefetch=_PREFETCH, workers=0 if is_at_hand else _WORKERS)
+    if algorithm.device.type == "cpu" and not algorithm.problem.is_pixels:
+        # Vectors lie in memory: they are there sooner than another thread could be asked.
+        return Loader(sampler, batches, prefetch=_BATCHES_AT_ONCE, workers=0)
+    return Loader(sampler, batches, prefetch=_PREFETCH, workers=_WORKERS)
 
 
 def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path:

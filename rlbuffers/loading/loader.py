@@ -11,12 +11,12 @@ import os
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from rlbuffers.errors import RlbuffersError, UsageError
 from rlbuffers.samplers.base import BatchSampler
@@ -27,6 +27,8 @@ from rlbuffers.windows.base import Batch
 __all__ = ["BatchConverter", "Loader", "NumpyBatches"]
 
 T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
 
 
 class BatchConverter(Protocol[T]):
@@ -89,6 +91,18 @@ def _read(sampler: BatchSampler, converter: BatchConverter[T], drawn: Sequence[D
         return outcomes
 
 
+class _AtOnce(Executor):
+    """Does what is submitted before it returns; an error, or Ctrl-C, reaches the caller at once."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        future: Future[R] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+_AT_ONCE = _AtOnce()
+
+
 class Loader(Generic[T]):
     """Hands out a sampler's batches, read ahead. An iterator without end, and a context manager.
 
@@ -104,9 +118,10 @@ class Loader(Generic[T]):
         What is handed out.
     prefetch : int
         Number of batches drawn ahead, at least 1; each takes its memory. With many of them, a thread reads
-        several in one call, which costs less.
+        several in one call, which costs less. Without threads, so many are drawn and read by one call whenever
+        none is left: 1 draws and reads each when it is asked for.
     workers : int
-        Number of threads; 0 reads in the consumer's thread when a batch is asked for.
+        Number of threads; 0 reads in the consumer's thread.
 
     Attributes
     ----------
@@ -180,26 +195,19 @@ class Loader(Generic[T]):
             raise UsageError("the loader is closed")
         started = time.perf_counter()
         try:
-            drawn, prepared = self._read_here() if self._workers == 0 else self._take_oldest()
+            drawn, prepared = self._take_oldest()
         finally:
             self.wait_seconds += time.perf_counter() - started
         self.num_delivered += 1
         self._sampler.deliver(drawn)
         return self._converter.hand_over(prepared), drawn
 
-    def _read_here(self) -> tuple[Drawn, T]:
-        drawn = self._sampler.draw()
-        return drawn, self._converter.prepare(self._sampler.read(drawn))
-
     def _take_oldest(self) -> tuple[Drawn, T]:
         executor = self._running_executor()
-        # At every call as many batches have been drawn beyond those delivered: what `update_priorities` changes
-        # shows after the same number of batches, however fast anything runs.
-        while len(self._pending) <= self._prefetch:
-            self._draw_into_group(executor)
+        self._draw_ahead(executor)
         oldest = self._pending[0]
-        future = oldest.group.future or self._submit(executor, oldest.group)
         try:
+            future = oldest.group.future or self._submit(executor, oldest.group)
             prepared = future.result()[oldest.index]
         except Exception:
             self._pending.popleft()
@@ -209,7 +217,18 @@ class Loader(Generic[T]):
             raise prepared.error
         return oldest.drawn, prepared
 
-    def _draw_into_group(self, executor: ThreadPoolExecutor) -> None:
+    def _draw_ahead(self, executor: Executor) -> None:
+        if self._workers:
+            # At every call as many batches have been drawn beyond those delivered: what `update_priorities` changes
+            # shows after the same number of batches, however fast anything runs.
+            while len(self._pending) <= self._prefetch:
+                self._draw_into_group(executor)
+        elif not self._pending:
+            # Up to a multiple of so many batches of the stream: where one goes on with it makes no difference.
+            for _ in range(self._prefetch - self._sampler.num_batches % self._prefetch):
+                self._draw_into_group(executor)
+
+    def _draw_into_group(self, executor: Executor) -> None:
         group = self._pending[-1].group if self._pending else None
         if group is None or group.future is not None:
             group = _Group()
@@ -218,11 +237,13 @@ class Loader(Generic[T]):
         if len(group.drawn) == self._group_size:
             self._submit(executor, group)
 
-    def _submit(self, executor: ThreadPoolExecutor, group: _Group[T]) -> Future[list[T | _Failed]]:
+    def _submit(self, executor: Executor, group: _Group[T]) -> Future[list[T | _Failed]]:
         group.future = executor.submit(_read, self._sampler, self._converter, group.drawn)
         return group.future
 
-    def _running_executor(self) -> ThreadPoolExecutor:
+    def _running_executor(self) -> Executor:
+        if not self._workers:
+            return _AT_ONCE
         if self._executor is not None and self._process == os.getpid():
             return self._executor
         if self._shut_down is not None:

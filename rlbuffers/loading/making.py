@@ -10,18 +10,22 @@ from rlbuffers.samplers.base import BatchSampler
 
 __all__ = ["make_loader"]
 
+_PREFETCH = 4
 
-def make_loader(sampler: BatchSampler, *, prefetch: int = 4, workers: int = 1, device: Any = None) -> Loader[Any]:
+
+def make_loader(
+    sampler: BatchSampler, *, prefetch: int | None = None, workers: int = 1, device: Any = None
+) -> Loader[Any]:
     """Return a loader over a sampler.
 
     Parameters
     ----------
     sampler : BatchSampler
         Draws and reads.
-    prefetch : int, default 4
-        Number of batches read ahead.
+    prefetch : int, optional
+        Number of batches read ahead, 4 by default. Without threads, the number that is read by one call, 1 by default.
     workers : int, default 1
-        Number of threads that read; 0 reads when a batch is asked for.
+        Number of threads that read; 0 reads in the thread that asks for a batch.
     device : str or torch.device, optional
         Batches are dicts of tensors there; dicts of NumPy arrays without one. For a GPU, batches wait in
         pinned memory and are copied without blocking.
@@ -33,6 +37,8 @@ def make_loader(sampler: BatchSampler, *, prefetch: int = 4, workers: int = 1, d
     UsageError
         If a number is out of range, or torch knows no such device.
     """
+    if prefetch is None:
+        prefetch = _PREFETCH if workers else 1
     if device is None:
         return Loader(sampler, NumpyBatches(), prefetch=prefetch, workers=workers)
     require("torch", extra="train", purpose="loader(device=...)")

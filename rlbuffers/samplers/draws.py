@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -49,14 +48,13 @@ class Drawn:
         extras = {name: np.array(found["values"], found["dtype"]) for name, found in state["extras"].items()}
         return cls(np.array(state["items"], np.int64), extras, bool(state["ends_epoch"]))
 
-    def chained_hash(self, before: str) -> str:
-        """Return the SHA-256 (hexadecimal) of this draw and the hash of all that came before it."""
-        digest = hashlib.sha256(before.encode())
-        digest.update(np.ascontiguousarray(self.items, "<i8").data)
+    def content(self) -> bytes:
+        """Return the bytes that say what was drawn, the same on every machine."""
+        parts = [np.asarray(self.items, "<i8").tobytes()]
         for name in sorted(self.extras):
             values = self.extras[name]
-            digest.update(name.encode() + values.astype(values.dtype.newbyteorder("<")).tobytes())
-        return digest.hexdigest()
+            parts += [name.encode(), values.astype(values.dtype.newbyteorder("<")).tobytes()]
+        return b"".join(parts)
 
 
 class Draws(ABC):

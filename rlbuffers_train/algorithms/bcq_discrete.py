@@ -31,7 +31,6 @@ from rlbuffers_train.algorithms.base import Metrics
 from rlbuffers_train.algorithms.one_network import TargetNetworkAlgorithm, TargetNetworkConfig
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.discrete import TwoHeadedNetwork
-from rlbuffers_train.networks.features import make_features
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.settings import setting
 from rlbuffers_train.targets import td_target
@@ -63,7 +62,7 @@ class DiscreteBCQ(TargetNetworkAlgorithm[DiscreteBCQConfig]):
 
     name = "bcq"
     config_class = DiscreteBCQConfig
-    presets: ClassVar = {"tianshou": DiscreteBCQConfig(adam_eps=1e-8)}
+    presets: ClassVar = {"tianshou": DiscreteBCQConfig(adam_eps=1e-8, scale_pixels=False)}
 
     @classmethod
     def recommended(cls, problem: ProblemSpec) -> DiscreteBCQConfig:
@@ -81,7 +80,7 @@ class DiscreteBCQ(TargetNetworkAlgorithm[DiscreteBCQConfig]):
 
     def make_network(self) -> TwoHeadedNetwork:
         """Return Q and the logits of G over shared features."""
-        return TwoHeadedNetwork(make_features(self.problem), self.config.hidden_sizes, self.problem.num_actions)
+        return TwoHeadedNetwork(self.make_features(), self.config.hidden_sizes, self.problem.num_actions)
 
     def action_scores(self, observations: torch.Tensor) -> torch.Tensor:
         """Return Q, with -inf for the actions that the behavior policy is unlikely to take."""

@@ -57,6 +57,7 @@ class ContinuousAlgorithm(Algorithm[ConfigT], Generic[ConfigT]):
     ) -> None:
         self._center = torch.from_numpy(problem.box.center).to(device)
         self._half_range = torch.from_numpy(problem.box.half_range).to(device)
+        self._is_scaled = bool(not self._center.any() and (self._half_range == 1.0).all())
         super().__init__(problem, config, generator, device)
 
     @classmethod
@@ -89,7 +90,7 @@ class ContinuousAlgorithm(Algorithm[ConfigT], Generic[ConfigT]):
         return super().update(scaled)
 
     def _scaled(self, actions: torch.Tensor) -> torch.Tensor:
-        return (actions - self._center) / self._half_range
+        return actions if self._is_scaled else (actions - self._center) / self._half_range
 
     def prepare(self, observations: torch.Tensor) -> torch.Tensor:
         """Return observations (B, *obs) as (B, F), standardized if so configured."""

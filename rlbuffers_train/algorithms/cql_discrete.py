@@ -48,7 +48,9 @@ class DiscreteCQL(QRDQN):
     config: DiscreteCQLConfig
     config_class = DiscreteCQLConfig
     presets: ClassVar = {
-        "tianshou": DiscreteCQLConfig(lr=1e-4, adam_eps=1e-8, target_update_freq=500, min_q_weight=10.0, double_q=True)
+        "tianshou": DiscreteCQLConfig(
+            lr=1e-4, adam_eps=1e-8, target_update_freq=500, min_q_weight=10.0, double_q=True, scale_pixels=False
+        )
     }
 
     @classmethod

@@ -34,7 +34,6 @@ from rlbuffers_train.algorithms.base import Metrics
 from rlbuffers_train.algorithms.one_network import TargetNetworkAlgorithm, TargetNetworkConfig
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.discrete import TwoHeadedNetwork
-from rlbuffers_train.networks.features import make_features
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.settings import setting
 from rlbuffers_train.targets import conservative_gap, td_target
@@ -63,7 +62,9 @@ class DiscreteCRR(TargetNetworkAlgorithm[DiscreteCRRConfig]):
     name = "crr"
     config_class = DiscreteCRRConfig
     presets: ClassVar = {
-        "tianshou": DiscreteCRRConfig(target_update_freq=500, min_q_weight=10.0, samples_inference=True)
+        "tianshou": DiscreteCRRConfig(
+            target_update_freq=500, min_q_weight=10.0, samples_inference=True, scale_pixels=False
+        )
     }
 
     @classmethod
@@ -80,7 +81,7 @@ class DiscreteCRR(TargetNetworkAlgorithm[DiscreteCRRConfig]):
 
     def make_network(self) -> TwoHeadedNetwork:
         """Return Q and the logits of pi over shared features."""
-        return TwoHeadedNetwork(make_features(self.problem), self.config.hidden_sizes, self.problem.num_actions)
+        return TwoHeadedNetwork(self.make_features(), self.config.hidden_sizes, self.problem.num_actions)
 
     def choose(self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool) -> torch.Tensor:
         """Return the likeliest actions, or ones drawn from pi."""

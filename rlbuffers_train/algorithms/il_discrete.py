@@ -7,7 +7,7 @@ offline benchmark uses (numbering ours)::
     act  = argmax_a pi(a|s)                                                             (2)
 
 What it reaches is what the others must beat. Nothing departs from Tianshou's ``atari_il`` but that pixels are
-divided by 255.
+divided by 255, which ``--preset tianshou`` leaves out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from rlbuffers_train.algorithms.base import Metrics
 from rlbuffers_train.algorithms.one_network import OneNetworkAlgorithm, OneNetworkConfig
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.discrete import ActionScores
-from rlbuffers_train.networks.features import make_features
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.settings import setting
 
@@ -44,7 +43,7 @@ class DiscreteIL(OneNetworkAlgorithm[DiscreteILConfig]):
     name = "il"
     config_class = DiscreteILConfig
     columns = ("observations", "actions")
-    presets: ClassVar = {"tianshou": DiscreteILConfig()}
+    presets: ClassVar = {"tianshou": DiscreteILConfig(scale_pixels=False)}
 
     @classmethod
     def recommended(cls, problem: ProblemSpec) -> DiscreteILConfig:
@@ -55,7 +54,7 @@ class DiscreteIL(OneNetworkAlgorithm[DiscreteILConfig]):
 
     def make_network(self) -> ActionScores:
         """Return the logits of pi."""
-        return ActionScores(make_features(self.problem), self.config.hidden_sizes, self.problem.num_actions)
+        return ActionScores(self.make_features(), self.config.hidden_sizes, self.problem.num_actions)
 
     def action_scores(self, observations: torch.Tensor) -> torch.Tensor:
         """Return the logits of pi."""

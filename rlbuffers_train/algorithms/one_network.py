@@ -13,6 +13,7 @@ from torch import nn
 
 from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig, DiscountedConfig, Metrics
 from rlbuffers_train.batch import TransitionBatch
+from rlbuffers_train.networks.features import FlatFeatures, PixelFeatures, make_features
 from rlbuffers_train.networks.orthogonal import make_orthogonal
 from rlbuffers_train.settings import setting
 
@@ -29,6 +30,7 @@ class OneNetworkConfig(AlgorithmConfig):
     adam_eps: float = setting(1e-8, "Added to the denominator of Adam's step.", above=0)
     hidden_sizes: tuple[int, ...] = setting(about="Widths of the layers before the outputs.", at_least=1)
     orthogonal: bool = setting(False, "Whether weights begin orthogonal: quicker where little moves (0 or 1).")
+    scale_pixels: bool = setting(True, "Whether pixels are divided by 255; rates are meant for that (0 or 1).")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,10 @@ class OneNetworkAlgorithm(Algorithm[ConfigT], Generic[ConfigT]):
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=self.config.lr, eps=self.config.adam_eps, fused=True
         )
+
+    def make_features(self) -> PixelFeatures | FlatFeatures:
+        """Return the layers that heads build on."""
+        return make_features(self.problem, scales_pixels=self.config.scale_pixels)
 
     @abstractmethod
     def make_network(self) -> nn.Module:

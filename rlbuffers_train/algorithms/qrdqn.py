@@ -29,7 +29,6 @@ from rlbuffers_train.algorithms.base import Metrics
 from rlbuffers_train.algorithms.one_network import TargetNetworkAlgorithm, TargetNetworkConfig
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.discrete import QuantileNetwork
-from rlbuffers_train.networks.features import make_features
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.settings import setting
 from rlbuffers_train.targets import quantile_huber_loss, quantile_midpoints, td_target
@@ -56,7 +55,7 @@ class QRDQN(TargetNetworkAlgorithm[QRDQNConfig]):
 
     name = "qrdqn"
     config_class: ClassVar[type[QRDQNConfig]] = QRDQNConfig
-    presets: ClassVar[Mapping[str, QRDQNConfig]] = {"tianshou": QRDQNConfig(double_q=True)}
+    presets: ClassVar[Mapping[str, QRDQNConfig]] = {"tianshou": QRDQNConfig(double_q=True, scale_pixels=False)}
 
     def build(self) -> None:
         """Make networks, target networks and optimizers."""
@@ -81,7 +80,7 @@ class QRDQN(TargetNetworkAlgorithm[QRDQNConfig]):
     def make_network(self) -> QuantileNetwork:
         """Return theta of the module's docstring."""
         config = self.config
-        features = make_features(self.problem)
+        features = self.make_features()
         return QuantileNetwork(features, config.hidden_sizes, self.problem.num_actions, config.num_quantiles)
 
     def action_scores(self, observations: torch.Tensor) -> torch.Tensor:

@@ -9,13 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rlbuffers_train.networks.linear import is_worth_it, linear
+from rlbuffers_train.networks.linear import chain, is_worth_it
 
 __all__ = ["CriticEnsemble"]
 
 # Weight and bias of each layer, of one member or of all: hidden layers, norms, the last layer.
 _Weights = tuple[Sequence[Sequence[torch.Tensor]], Sequence[Sequence[torch.Tensor]], Sequence[torch.Tensor]]
-_Product = Callable[..., torch.Tensor]
 
 
 class CriticEnsemble(nn.Module):
@@ -101,41 +100,37 @@ def _values(inputs: torch.Tensor, weights: _Weights) -> torch.Tensor:
     one member is large enough for oneDNN, that is faster yet.
     """
     hidden, norms, last = weights
-    if is_worth_it(inputs, hidden[0][0][0].t()):
-        members = zip(*(zip(*layer, strict=True) for layer in (*hidden, *norms, last)), strict=True)
-        first, second = len(hidden), len(hidden) + len(norms)
-        return torch.stack(
-            [_run(inputs, (one[:first], one[first:second], one[second]), _member_product) for one in members]
-        )
-    return _run(inputs.expand(len(last[0]), *inputs.shape), weights, _batched_product)
+    if not is_worth_it(inputs, hidden[0][0][0].t()):
+        return _values_together(inputs.expand(len(last[0]), *inputs.shape), weights)
+    members = zip(*(zip(*layer, strict=True) for layer in (*hidden, *norms, last)), strict=True)
+    return torch.stack([_values_of_member(inputs, layers, len(norms)) for layers in members])
 
 
-def _run(inputs: torch.Tensor, weights: _Weights, product: _Product) -> torch.Tensor:
-    """Return the values (..., B) of inputs (..., B, F + D)."""
+def _values_together(inputs: torch.Tensor, weights: _Weights) -> torch.Tensor:
+    """Return the values (N, B) of inputs (N, B, F + D)."""
     layers, norms, last = weights
     hidden = inputs
     for number, (weight, bias) in enumerate(layers):
-        hidden = product(hidden, weight, bias, rectifies=True)
+        hidden = F.relu(torch.baddbmm(bias, hidden, weight))
         if norms:
-            scale, shift = norms[number]
-            hidden = F.layer_norm(hidden, hidden.shape[-1:]) * scale + shift
+            hidden = _normalized(hidden, *norms[number])
     # The last layer computes in float32 whatever the others do: values keep their digits.
-    if torch.is_autocast_enabled(hidden.device.type):
-        with torch.autocast(hidden.device.type, enabled=False):
-            return product(hidden.float(), *last).squeeze(-1)
-    return product(hidden, *last).squeeze(-1)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return torch.baddbmm(last[1], hidden.to(last[0].dtype), last[0]).squeeze(-1)
 
 
-def _batched_product(
-    inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, rectifies: bool = False
-) -> torch.Tensor:
-    """Map (N, B, inputs) to (N, B, outputs)."""
-    outputs = torch.baddbmm(bias, inputs, weight)
-    return F.relu(outputs) if rectifies else outputs
+def _values_of_member(inputs: torch.Tensor, weights: Sequence[Sequence[torch.Tensor]], num_norms: int) -> torch.Tensor:
+    """Return the values (B,) of inputs (B, F + D) by hidden layers, their norms and the last layer of one member."""
+    num_layers = len(weights) - num_norms
+    norms, last = weights[num_layers - 1 : -1], weights[-1]
+    layers = [(weight.t(), bias.squeeze(0)) for weight, bias in (*weights[: num_layers - 1], last)]
+    if not norms:
+        return chain(inputs, layers).squeeze(-1)
+    hidden = inputs
+    for layer, norm in zip(layers, norms, strict=False):
+        hidden = _normalized(chain(hidden, [layer], rectifies=True), *norm)
+    return chain(hidden, layers[-1:]).squeeze(-1)
 
 
-def _member_product(
-    inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, rectifies: bool = False
-) -> torch.Tensor:
-    """Map (B, inputs) to (B, outputs)."""
-    return linear(inputs, weight.t(), bias.squeeze(0), rectifies=rectifies)
+def _normalized(hidden: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    return F.layer_norm(hidden, hidden.shape[-1:]) * scale + shift

@@ -9,28 +9,31 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from rlbuffers_train.networks.linear import Linear, OutputLayer
+from rlbuffers_train.networks.linear import Linear, OutputLayer, chain
 from rlbuffers_train.problem import ProblemSpec
 
 __all__ = ["FlatFeatures", "PixelFeatures", "make_features", "mlp"]
 
 # (filters, kernel size, stride) of Mnih et al. 2015, "Human-level control through deep RL".
 _NATURE_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+_LARGEST_PIXEL = 255.0
 
 
 class PixelFeatures(nn.Module):
     """The convolutions of the Nature DQN over a stack of grayscale frames.
 
-    Pixels are divided by 255 here and nowhere else, so that learning rates mean the same for every
-    algorithm and a checkpoint needs no note on scaling.
+    Pixels are divided by 255 here and nowhere else, so that learning rates mean the same for every algorithm.
 
     Parameters
     ----------
     observation_shape : (frames, height, width)
+    scales_pixels : bool
+        False leaves them from 0 to 255, which some published code does; its learning rates are for that.
     """
 
-    def __init__(self, observation_shape: Sequence[int]) -> None:
+    def __init__(self, observation_shape: Sequence[int], *, scales_pixels: bool = True) -> None:
         super().__init__()
+        self._divisor = _LARGEST_PIXEL if scales_pixels else 1.0
         channels, height, width = observation_shape
         layers: list[nn.Module] = []
         for filters, kernel, stride in _NATURE_LAYERS:
@@ -48,7 +51,7 @@ class PixelFeatures(nn.Module):
         # Whole numbers to 255 are exact in bfloat16 too.
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         pixels = observations.to(dtype).contiguous(memory_format=torch.channels_last)
-        features: torch.Tensor = self.convolutions(pixels.div_(255.0))
+        features: torch.Tensor = self.convolutions(pixels.div_(self._divisor))
         return features
 
 
@@ -65,14 +68,15 @@ class FlatFeatures(nn.Module):
 
 
 class _Perceptron(nn.Sequential):
-    """Linear layers with a ReLU after each but the last; each pair of the two is computed as one."""
+    """Linear layers with a ReLU after each but the last, computed as one."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Map (B, inputs) to float32 (B, outputs)."""
-        *hidden, last = (layer for layer in self if isinstance(layer, Linear))
-        for layer in hidden:
-            inputs = layer.rectified(inputs)
-        outputs: torch.Tensor = last(inputs)
+        *hidden, last = [layer for layer in self if isinstance(layer, Linear)]
+        layers = [(layer.weight, layer.bias) for layer in hidden]
+        if not torch.is_autocast_enabled(inputs.device.type):
+            return chain(inputs, [*layers, (last.weight, last.bias)])
+        outputs: torch.Tensor = last(chain(inputs, layers, rectifies=True))
         return outputs
 
 
@@ -85,7 +89,8 @@ def mlp(num_inputs: int, hidden_sizes: Sequence[int], num_outputs: int) -> nn.Se
     return _Perceptron(*layers, OutputLayer(sizes[-1], num_outputs))
 
 
-def make_features(problem: ProblemSpec) -> PixelFeatures | FlatFeatures:
+def make_features(problem: ProblemSpec, *, scales_pixels: bool) -> PixelFeatures | FlatFeatures:
     """Return what turns the observations of a problem into vectors."""
-    make = PixelFeatures if problem.is_pixels else FlatFeatures
-    return make(problem.observation_shape)
+    if problem.is_pixels:
+        return PixelFeatures(problem.observation_shape, scales_pixels=scales_pixels)
+    return FlatFeatures(problem.observation_shape)

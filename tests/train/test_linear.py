@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from rlbuffers_train.networks.critics import CriticEnsemble
-from rlbuffers_train.networks.linear import OutputLayer, is_worth_it, linear
+from rlbuffers_train.networks.linear import OutputLayer, chain, is_worth_it
 from rlbuffers_train.networks.orthogonal import make_orthogonal
 
 
@@ -21,7 +23,7 @@ def test_layer_and_gradients_are_those_of_plain_products(
     stored = (torch.randn(shape, generator=generator) / inputs**0.5).requires_grad_()
     bias = torch.randn(outputs, generator=generator, requires_grad=True)
     slope = torch.randn(rows, outputs, generator=generator)
-    found = linear(x, stored.t() if transposed else stored, bias)
+    found = chain(x, [(stored.t() if transposed else stored, bias)])
     gradients = torch.autograd.grad((found * slope).sum(), [x, stored, bias])
     exact_x, exact_weight, exact_slope = x.detach().double(), stored.detach().double(), slope.double()
     weight = exact_weight.t() if transposed else exact_weight
@@ -35,6 +37,43 @@ def test_layer_and_gradients_are_those_of_plain_products(
     for mine, right in zip([found, *gradients], expected, strict=True):
         assert mine.dtype == torch.float32
         assert (mine.double() - right).norm() < 1e-5 * right.norm()
+
+
+@pytest.mark.parametrize("rectifies", [False, True])
+@pytest.mark.parametrize("wanted", ["all", "inputs", "last layer", "biases", "nothing"])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_gradients_of_a_chain_are_those_of_its_parts(rectifies: bool, wanted: str, transposed: bool) -> None:
+    """Whoever asks for some gradients gets these; incoming ones stay as they are."""
+    torch.manual_seed(0)
+    sizes = (17, 256, 200, 6)  # products that oneDNN computes, and smaller ones
+    inputs, slope = torch.randn(256, sizes[0]), torch.randn(256, sizes[-1])
+    layers = []
+    for before, after in itertools.pairwise(sizes):
+        weight = torch.randn((before, after) if transposed else (after, before)) / before**0.5
+        layers.append((weight, torch.randn(after)))
+    leaves = {
+        "all": [inputs, *itertools.chain(*layers)],
+        "inputs": [inputs],
+        "last layer": list(layers[-1]),
+        "biases": [bias for _, bias in layers],
+        "nothing": [],
+    }[wanted]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    found = chain(inputs, [(w.t() if transposed else w, b) for w, b in layers], rectifies=rectifies)
+    assert found.requires_grad == bool(leaves)
+    exact = inputs.double()
+    for number, (weight, bias) in enumerate(layers):
+        exact = exact @ (weight if transposed else weight.t()).double() + bias.double()
+        if number < len(layers) - 1 or rectifies:
+            exact = exact.relu()
+    assert (found - exact).norm() < 1e-5 * exact.norm()
+    if leaves:
+        kept = slope.clone()
+        gradients = torch.autograd.grad(found, leaves, slope)
+        assert torch.equal(slope, kept)
+        for mine, right in zip(gradients, torch.autograd.grad(exact, leaves, slope.double()), strict=True):
+            assert (mine - right).norm() < 1e-5 * right.norm()
 
 
 def test_onednn_multiplies_what_is_large_and_float32() -> None:

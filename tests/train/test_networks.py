@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from rlbuffers_train.batch import make_batch
@@ -14,11 +15,12 @@ def test_nature_features_have_the_published_size() -> None:
     assert PixelFeatures((4, 84, 84)).num_features == 3136
 
 
-def test_pixels_are_divided_by_255_inside_the_network() -> None:
-    features = PixelFeatures((4, 84, 84))
+@pytest.mark.parametrize(("scales", "divisor"), [(True, 255.0), (False, 1.0)])
+def test_pixels_are_divided_by_255_inside_the_network_unless_told_otherwise(scales: bool, divisor: float) -> None:
+    features = PixelFeatures((4, 84, 84), scales_pixels=scales)
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 4, 84, 84), np.uint8))
     with torch.no_grad():
-        expected = features.convolutions(pixels.float() / 255.0)
+        expected = features.convolutions(pixels.float() / divisor)
         torch.testing.assert_close(features(pixels), expected)
 
 

@@ -50,6 +50,10 @@ class SlowSampler:
         self._numbers = itertools.count()
         self.drawn = []
 
+    @property
+    def num_batches(self):
+        return self._sampler.num_batches
+
     def draw(self):
         self.drawn.append(self._sampler.draw())
         return self.drawn[-1]
@@ -111,8 +115,13 @@ def test_as_many_batches_are_drawn_ahead_as_is_said(buffer):
             assert len(sampler.drawn) == number + 3
     sampler = SlowSampler(buffer.sampler(8))
     with Loader(sampler, NumpyBatches(), prefetch=3, workers=0) as loader:
-        next(loader)
-        assert len(sampler.drawn) == 1
+        for number in range(1, 8):
+            next(loader)
+            assert len(sampler.drawn) == 3 * -(-number // 3)
+    with buffer.sampler(8).loader(workers=0) as loader:
+        for _ in range(3):
+            next(loader)
+            assert not loader.state_dict()["waiting"]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
