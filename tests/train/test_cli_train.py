@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from small_runs import error_of
 
 import rlbuffers_train
 from rlbuffers.errors import UsageError
@@ -80,9 +81,8 @@ def test_mistakes_are_answered_in_one_line(
     monkeypatch.chdir(tmp_path)
     result = run(*arguments, home=tmp_path)
     assert result.exit_code == exit_code
+    assert error_of(result)
     assert told in result.output
-    errors = [line for line in result.output.splitlines() if line.startswith("Error: ")]
-    assert len(errors) == 1
     assert "Traceback" not in result.output
 
 
