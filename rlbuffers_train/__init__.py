@@ -13,6 +13,7 @@ check that the packages of the extra ``train`` are installed.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from rlbuffers.optional import require
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from rlbuffers_train.loaded_policy import LoadedPolicy, load_policy
     from rlbuffers_train.offline import train_offline
     from rlbuffers_train.policy_export import export_policy
-    from rlbuffers_train.run import BEST, LAST, RunSummary
+    from rlbuffers_train.run_folder import BEST, LAST
+    from rlbuffers_train.run_summary import RunSummary
     from rlbuffers_train.training_request import TrainingRequest
 
 __all__ = [
@@ -51,15 +53,19 @@ __all__ = [
     "train_qrdqn",
 ]
 
+# Torch's threads wait for one another at every layer. By default they spin meanwhile, which takes the cores from
+# whoever shares them: two trainings on two cores take several times as long then. Read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 _HOMES = {
     "ALGORITHMS": "algorithms",
-    "BEST": "run",
+    "BEST": "run_folder",
     "JudgedPolicy": "checkpoint_evaluation",
-    "LAST": "run",
+    "LAST": "run_folder",
     "POLICY": "expert",
     "LiveTable": "live_table",
     "LoadedPolicy": "loaded_policy",
-    "RunSummary": "run",
+    "RunSummary": "run_summary",
     "TrainingInterrupted": "interrupts",
     "TrainingRequest": "training_request",
     "compare_runs": "comparison",

@@ -17,7 +17,7 @@ from rlbuffers_train.confidence import MeanInterval, summarize_runs
 from rlbuffers_train.evaluation import EvaluationResult
 from rlbuffers_train.reference_scores import ReferenceScores, find_reference_scores
 from rlbuffers_train.reporting import EpochRecord
-from rlbuffers_train.run import LAST, SUMMARY
+from rlbuffers_train.run_folder import LAST, SUMMARY
 
 __all__ = ["ComparedRun", "RunGroup", "compare_runs", "find_runs", "read_run"]
 

@@ -23,7 +23,8 @@ from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
 from rlbuffers_train.problem import BoxActions, ProblemSpec
 from rlbuffers_train.replay_recorder import ReplayRecorder
 from rlbuffers_train.reporting import Reporter, SilentReporter
-from rlbuffers_train.run import RunSummary, TrainingRun
+from rlbuffers_train.run import TrainingRun
+from rlbuffers_train.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import with_changes
 from rlbuffers_train.steppers import OnlineStepper

@@ -24,7 +24,9 @@ from rlbuffers_train.evaluation_task import choose_evaluation_task, problem_of_t
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer, reward_scale_of
 from rlbuffers_train.reporting import Reporter, SilentReporter
-from rlbuffers_train.run import BEST, RunSummary, TrainingRun
+from rlbuffers_train.run import TrainingRun
+from rlbuffers_train.run_folder import BEST
+from rlbuffers_train.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import setting, with_changes
 from rlbuffers_train.steppers import OfflineStepper

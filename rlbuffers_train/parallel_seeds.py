@@ -52,8 +52,9 @@ def train_seeds_in_parallel(
 ) -> SeedsSummary:
     """Train seeds in up to `num_processes` processes; see `rlbuffers_train.several_seeds.train_seeds`.
 
-    Ctrl-C is passed on to every run, which saves its state and ends. Networks for images share the machine's cores
-    evenly; rounding differs with their number, so bits equal those of another run with as many processes.
+    Ctrl-C is passed on to every run, which saves its state and ends. The processes divide torch's threads: two
+    trainings with a thread for each core wait for one another at every layer. Rounding differs with the number of
+    threads, so bits of networks for images equal those of another run with as many processes.
     """
     crew = _Crew(train, requests, num_processes)
     with InterruptGuard() as guard:
@@ -154,8 +155,9 @@ def _sigint_blocked() -> Iterator[None]:
 
 def _run(train: Train, request: TrainingRequest, seed: int, threads: int, messages: multiprocessing.Queue[Any]) -> None:
     """Train in a process of its own and tell the parent."""
-    # The terminal's Ctrl-C goes to the parent alone, which passes it on once: a second one would not wait for saving.
+    # Ctrl-C and a scheduler's SIGTERM are for the parent, which passes them on once: a second one would not wait.
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(threads)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # one that came while modules were loaded acts now

@@ -17,7 +17,9 @@ from rlbuffers_train.evaluation import EvaluationResult
 from rlbuffers_train.interrupts import InterruptGuard, TrainingInterrupted
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.reporting import EpochRecord, Progress
-from rlbuffers_train.run import LAST, RunSummary, TrainingRun
+from rlbuffers_train.run import TrainingRun
+from rlbuffers_train.run_folder import LAST
+from rlbuffers_train.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream
 from rlbuffers_train.stopwatch import Stopwatch
 

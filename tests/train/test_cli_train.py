@@ -93,7 +93,8 @@ def test_missing_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert result.output == "Error: Training needs torch. Install it with: pip install 'rlbuffers[train]'\n"
 
 
-def test_ctrl_c_saves_and_tells_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])  # Ctrl-C, and what schedulers of clusters send
+def test_a_stop_saves_and_tells_how_to_go_on(sent: signal.Signals, tmp_path: Path) -> None:
     logdir = tmp_path / "run"
     command = [sys.executable, "-c", "from rlbuffers_cli.main import main; main()", "train", "qrdqn"]
     process = subprocess.Popen(
@@ -107,7 +108,7 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(tmp_path: Path) -> None:
     while not (logdir / "config.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.count("\n") == 1
@@ -122,6 +123,16 @@ def test_importing_commands_and_names_loads_nothing_heavy() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("asked", [None, "ACTIVE"])
+def test_waiting_threads_leave_their_cores_to_others(asked: str | None) -> None:
+    code = "import os, sys, rlbuffers_train; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {} if asked is None else {"OMP_WAIT_POLICY": asked}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert found.stdout == f"{asked or 'PASSIVE'} False\n"  # torch reads it when it is loaded, later
 
 
 def test_every_public_name_is_there() -> None:

@@ -19,7 +19,7 @@ from rlbuffers_cli.main import cli
 from rlbuffers_train import train_offline
 from rlbuffers_train.comparison import compare_runs
 from rlbuffers_train.confidence import summarize_runs
-from rlbuffers_train.run import RunSummary
+from rlbuffers_train.run_summary import RunSummary
 
 
 def compare(*words: str | Path) -> Result:

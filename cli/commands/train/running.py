@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["algorithm_command"]
 
-_EXIT_INTERRUPTED = 130
 _PATH = click.Path(path_type=Path)
 
 
@@ -117,7 +116,7 @@ def _offline_defaults() -> dict[str, Any]:
 def _run(name: str, given: dict[str, Any], hyperparameters: list[str], settings: list[str], is_online: bool) -> None:
     """Train, show how it goes, and print what came out."""
     from rlbuffers_cli.console import console
-    from rlbuffers_train import LiveTable, TrainingInterrupted, TrainingRequest, train_offline, train_online
+    from rlbuffers_train import LiveTable, TrainingRequest, train_offline, train_online
 
     request = TrainingRequest(
         name,
@@ -133,20 +132,16 @@ def _run(name: str, given: dict[str, Any], hyperparameters: list[str], settings:
     if given["config"] is not None:
         request = _with_config(request, given)
     trainer = train_online if is_online else train_offline
-    try:
-        if given["seeds"] is not None:
-            _check_seeds(given)
-            from rlbuffers_cli.commands.train.several import run_seeds
+    if given["seeds"] is not None:
+        _check_seeds(given)
+        from rlbuffers_cli.commands.train.several import run_seeds
 
-            run_seeds(trainer, request, given["seeds"], given["parallel"] or 1)
-            return
-        if given["parallel"] is not None:
-            raise UsageError("--parallel is for several runs; name their --seeds, such as 0,1,2")
-        with LiveTable(console, f"Training {name}") as table:
-            summary = trainer(request, table)
-    except TrainingInterrupted as interruption:
-        click.echo(str(interruption), err=True)
-        raise click.exceptions.Exit(_EXIT_INTERRUPTED) from None
+        run_seeds(trainer, request, given["seeds"], given["parallel"] or 1)
+        return
+    if given["parallel"] is not None:
+        raise UsageError("--parallel is for several runs; name their --seeds, such as 0,1,2")
+    with LiveTable(console, f"Training {name}") as table:
+        summary = trainer(request, table)
     for line in summary.lines():
         console.print(line, soft_wrap=True)
 

@@ -14,7 +14,7 @@ from rlbuffers_train.evaluation import EvaluationResult
 from rlbuffers_train.live_table import LiveTable
 from rlbuffers_train.parallel_seeds import train_seeds_in_parallel
 from rlbuffers_train.reporting import EpochRecord, Progress
-from rlbuffers_train.run import seeds_logdir
+from rlbuffers_train.run_folder import seeds_logdir
 from rlbuffers_train.several_seeds import SEEDS_SUMMARY, SeedOutcome, SeedsSummary, requests_of_seeds, train_seeds
 from rlbuffers_train.training_request import TrainingRequest
 
