@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,10 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTAINERS",
+    "OutputOptions",
     "counted",
     "files_argument",
     "output_options",
-    "output_path",
     "run_conversion",
     "told_of_interruptions",
 ]
@@ -51,11 +53,77 @@ _OUTPUT_OPTIONS = (
 )
 
 
-def output_options(command: Command) -> Command:
-    """Add the options that say where a buffer goes: output, buffer_dir, format_name, overwrite, workers."""
+@dataclass(frozen=True)
+class OutputOptions:
+    """What the options say of the buffer that is to be made.
+
+    Parameters
+    ----------
+    output : Path or None
+        Its path, if that was given.
+    buffer_dir : Path
+        Where it is made otherwise.
+    format_name : str or None
+        Its container; of a path that was given, or HDF5, if None.
+    overwrite : bool
+        Whether an existing buffer is replaced.
+    workers : int
+        Processes that help.
+    """
+
+    output: Path | None
+    buffer_dir: Path
+    format_name: str | None
+    overwrite: bool
+    workers: int
+
+    def path(self, default: Path) -> Path:
+        """Tell where the buffer goes, and refuse early if it is there already.
+
+        Parameters
+        ----------
+        default : Path
+            Place below `buffer_dir`, without the suffix.
+
+        Raises
+        ------
+        BufferExistsError, UsageError
+            If the path is taken, or contradicts the format.
+        """
+        from rlbuffers.errors import BufferExistsError, UsageError
+        from rlbuffers.stores import FORMATS, format_of
+
+        if self.output is None:
+            path = self.buffer_dir.expanduser() / f"{default}{FORMATS[self.format_name or 'hdf5'].suffix}"
+        else:
+            path = self.output.expanduser()
+            found, wanted = format_of(path), self.format_name
+            if wanted not in (None, found):
+                raise UsageError(f"{path}: the name says {found}, --format says {wanted}; drop one of them")
+        if path.exists() and not self.overwrite:  # before a long download
+            raise BufferExistsError(f"{path}: exists already; pass --overwrite to replace it")
+        return path
+
+
+def output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say where a buffer goes; the command gets them as ``output``, an `OutputOptions`."""
+
+    @wraps(command)
+    def with_output(
+        *,
+        output: Path | None,
+        buffer_dir: Path,
+        format_name: str | None,
+        overwrite: bool,
+        workers: int,
+        **others: Any,
+    ) -> None:
+        command(output=OutputOptions(output, buffer_dir, format_name, overwrite, workers), **others)
+
+    decorated: Callable[..., None] = with_output
     for option in reversed(_OUTPUT_OPTIONS):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 def files_argument(metavar: str) -> Callable[[Command], Command]:
@@ -65,52 +133,20 @@ def files_argument(metavar: str) -> Callable[[Command], Command]:
     )
 
 
-def output_path(
-    default: Path, output: Path | None, buffer_dir: Path, format_name: str | None, *, overwrite: bool
-) -> Path:
-    """Tell where the buffer goes, and refuse early if it is there already.
-
-    Parameters
-    ----------
-    default : Path
-        Place below `buffer_dir`, without the suffix.
-    output, buffer_dir, format_name, overwrite
-        As the options give them.
-
-    Raises
-    ------
-    BufferExistsError, UsageError
-        If the path is taken, or contradicts the format.
-    """
-    from rlbuffers.errors import BufferExistsError, UsageError
-    from rlbuffers.stores import FORMATS, format_of
-
-    if output is None:
-        path = buffer_dir.expanduser() / f"{default}{FORMATS[format_name or 'hdf5'].suffix}"
-    else:
-        path = output.expanduser()
-        if format_name is not None and format_of(path) != format_name:
-            raise UsageError(f"{path}: the name says {format_of(path)}, --format says {format_name}; drop one of them")
-        format_of(path)
-    if path.exists() and not overwrite:  # before a long download
-        raise BufferExistsError(f"{path}: exists already; pass --overwrite to replace it")
-    return path
-
-
-def run_conversion(sources: Sequence[Source[Any]], output: Path, *, overwrite: bool, workers: int, title: str) -> None:
+def run_conversion(sources: Sequence[Source[Any]], path: Path, options: OutputOptions, *, title: str) -> None:
     """Convert one source, or several into one buffer, and print what was made."""
     from rlbuffers.conversion.convert import convert
     from rlbuffers.sources.concatenated import ConcatenatedSource
     from rlbuffers_cli.console import progress_bar
 
     source = sources[0] if len(sources) == 1 else ConcatenatedSource(sources)
-    with progress_bar() as progress, told_of_interruptions(output):
+    with progress_bar() as progress, told_of_interruptions(path):
         bar = progress.add_task(f"Converting {title}", total=source.total)
         report = convert(
             source,
-            output,
-            overwrite=overwrite,
-            workers=workers,
+            path,
+            overwrite=options.overwrite,
+            workers=options.workers,
             on_progress=lambda done, total, count: progress.update(bar, completed=done, total=total, count=count),
         )
         progress.update(bar, completed=source.total)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from rlbuffers.errors import CorruptDataError, FormatError, OutOfRangeError, SpecError, UnsupportedError, UsageError
+from rlbuffers.errors import OutOfRangeError, SpecError, UnsupportedError, UsageError
 from rlbuffers.metadata import parse_metadata
 from rlbuffers.optional import require
 from rlbuffers.paths import located
 from rlbuffers.reading.batch_columns import BatchColumns
 from rlbuffers.reading.cache_plan import ArrayPlan, plan_cache
+from rlbuffers.reading.checked_spec import checked_spec
 from rlbuffers.reading.stored_rows import StoredRows
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
@@ -26,8 +27,6 @@ from rlbuffers.schema import (
     NEXT_OBSERVATIONS,
     OBSERVATIONS,
     TERMINALS,
-    BufferSpec,
-    stored_arrays,
 )
 from rlbuffers.sizes import parse_bytes
 from rlbuffers.stores import open_store
@@ -74,41 +73,12 @@ class Buffer:
         self._cache_bytes = parse_bytes(cache)
         self._store = open_store(self.path)
         self.metadata: Mapping[str, Any] = parse_metadata(self._store.metadata, str(self.path))
-        self.spec = BufferSpec.from_json(self.metadata.get("spec", {}))
-        try:
-            self._check_arrays()
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, FormatError):
-                raise
-            raise FormatError(
-                f"{self.path}: the metadata lack something or contradict themselves: {error!r}"
-            ) from error
+        self.spec = checked_spec(self.metadata, self._store.arrays, str(self.path))
         self.plan: Mapping[str, ArrayPlan] = plan_cache(
             self._store.arrays.values(), self._store.stored_bytes, self._cache_bytes
         )
         self._rows = {name: StoredRows(self._store, name, planned.place) for name, planned in self.plan.items()}
         self._columns = BatchColumns(self.spec, self._rows, len(self))
-
-    def _check_arrays(self) -> None:
-        """Hold the store's arrays against the metadata and the spec."""
-        found = {name: (array.dtype.name, list(array.shape)) for name, array in self._store.arrays.items()}
-        stated = {name: (facts["dtype"], facts["shape"]) for name, facts in self.metadata["arrays"].items()}
-        if found != stated:
-            wrong = sorted(name for name in {*found, *stated} if found.get(name) != stated.get(name))[0]
-            raise CorruptDataError(
-                f"{self.path}: array {wrong!r}: the metadata says {stated.get(wrong)}, "
-                f"the file holds {found.get(wrong)}"
-            )
-        num_rows: dict[str, int] = {"transitions": len(self)}
-        for name, array in stored_arrays(self.spec).items():
-            dtype, shape = found.get(name, ("absent", [0]))
-            if dtype != array.dtype.name or tuple(shape[1:]) != array.row_shape:
-                raise CorruptDataError(f"{self.path}: array {name!r} is {dtype} {shape}, unlike the spec")
-            expected = shape[0] if array.rows == "own" else num_rows.setdefault(array.rows, shape[0])
-            if shape[0] != expected:
-                raise CorruptDataError(f"{self.path}: array {name!r} has {shape[0]:,} rows, expected {expected:,}")
-        if not isinstance(self.metadata["fingerprint"], str) or not isinstance(self.metadata["statistics"], dict):
-            raise FormatError(f"{self.path}: the metadata lack a fingerprint or statistics")
 
     def __len__(self) -> int:
         return int(self.metadata["counts"]["transitions"])

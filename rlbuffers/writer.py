@@ -19,31 +19,27 @@ from rlbuffers.paths import located
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
-    EPISODE_RETURNS,
-    EPISODE_STARTS,
     EPISODE_WHOLE,
     EXTRAS_GROUP,
     FRAMES,
-    NEXT_OBSERVATIONS,
-    OBSERVATIONS,
     OVERRIDE_OBSERVATIONS,
     OVERRIDE_ROWS,
     REWARDS,
     STACK_INDEX,
     BufferSpec,
-    final_name,
-    next_name,
     stored_arrays,
 )
-from rlbuffers.stats import quantiles, total_reward
+from rlbuffers.stats import total_reward
 from rlbuffers.stores import format_of, is_in_memory, writer_class
-from rlbuffers.stores.base import StackView, StepView, StoreWriter, View
+from rlbuffers.stores.base import StoreWriter
 from rlbuffers.writing.array_writer import ArrayWriter
 from rlbuffers.writing.checkpoints import Checkpoints
 from rlbuffers.writing.chunk_encoder import ChunkEncoder
+from rlbuffers.writing.episode_facts import EpisodeFacts
 from rlbuffers.writing.journal import JournalWriter, interrupted_of, keep_interrupted, remove_interrupted
 from rlbuffers.writing.storage_options import StorageOptions
 from rlbuffers.writing.summary import ColumnSummary
+from rlbuffers.writing.views import views_of
 
 __all__ = ["BufferWriter", "create"]
 
@@ -110,11 +106,7 @@ class BufferWriter:
         except BaseException:
             self.abort()
             raise
-        self._starts: list[int] = []
-        self._lengths: list[int] = []
-        self._returns: list[float] = []
-        self._whole: list[bool] = []
-        self._final_known: list[bool] = []
+        self._episodes = EpisodeFacts()
         self._override_rows: list[int] = []
         self.num_transitions = 0
 
@@ -144,13 +136,10 @@ class BufferWriter:
         rows = episode.rows_of(self.spec)
         start, length = self.num_transitions, len(episode)
         if self.spec.stack:
-            first_frame = start + len(self._starts) * self.spec.stack
+            first_frame = start + len(self._episodes) * self.spec.stack
             rows[STACK_INDEX] = first_frame + np.add.outer(np.arange(length), np.arange(self.spec.stack + 1))
-        self._starts.append(start)
-        self._lengths.append(length)
-        self._returns.append(total_reward(rows[REWARDS]))
-        self._whole.append(bool(episode.whole))
-        self._final_known.append(bool(rows.pop(EPISODE_FINAL_KNOWN)[0]))
+        final_known = bool(rows.pop(EPISODE_FINAL_KNOWN)[0])
+        self._episodes.add([start], [length], [total_reward(rows[REWARDS])], [bool(episode.whole)], [final_known])
         self._append_rows(rows, length)
 
     def append_episodes(self, block: EpisodeBlock) -> None:
@@ -171,17 +160,16 @@ class BufferWriter:
         if self.spec.stack:
             # Row t of episode e begins at frame t + e k.
             firsts = self.num_transitions + np.arange(len(block))
-            firsts += np.repeat(np.arange(len(lengths)) + len(self._starts), lengths) * self.spec.stack
+            firsts += np.repeat(np.arange(len(lengths)) + len(self._episodes), lengths) * self.spec.stack
             rows[STACK_INDEX] = np.add.outer(firsts, np.arange(self.spec.stack + 1))
         # Each return summed by itself: sums of another order round differently, and would change the fingerprint.
         rewards = rows[REWARDS].astype(np.float64)
         bounds = zip(starts.tolist(), ends.tolist(), strict=True)
         with np.errstate(over="ignore", invalid="ignore"):
-            self._returns.extend(float(rewards[start:end].sum()) for start, end in bounds)
-        self._starts.extend((starts + self.num_transitions).tolist())
-        self._lengths.extend(lengths.tolist())
-        self._whole.extend(rows.pop(EPISODE_WHOLE).tolist())
-        self._final_known.extend(rows.pop(EPISODE_FINAL_KNOWN).tolist())
+            returns = [float(rewards[start:end].sum()) for start, end in bounds]
+        whole, final_known = rows.pop(EPISODE_WHOLE), rows.pop(EPISODE_FINAL_KNOWN)
+        first_rows = starts + self.num_transitions
+        self._episodes.add(first_rows.tolist(), lengths.tolist(), returns, whole.tolist(), final_known.tolist())
         self._append_rows(rows, len(block))
 
     def append_transitions(self, transitions: Transitions | Mapping[str, Array]) -> None:
@@ -239,9 +227,7 @@ class BufferWriter:
             self._checkpoints.take_if_due(self.num_transitions, self._episodes_so_far(), self._facts_so_far)
 
     def _episodes_so_far(self) -> dict[str, Sequence[Any]]:
-        if self.spec.layout == "transitions":
-            return {}
-        return {"lengths": self._lengths, "whole": self._whole, "final_known": self._final_known}
+        return self._episodes.to_checkpoint() if self.spec.layout == "episodes" else {}
 
     def _facts_so_far(self) -> dict[str, Any]:
         return {**self.early_metadata, **self.metadata}
@@ -249,7 +235,7 @@ class BufferWriter:
     @property
     def num_episodes(self) -> int:
         """Number of episodes so far; 0 in the ``transitions`` layout."""
-        return len(self._starts)
+        return len(self._episodes)
 
     def commit(self, check: Callable[[Path], None] | None = None) -> Path:
         """Make the buffer whole and readable under its path.
@@ -275,7 +261,8 @@ class BufferWriter:
             for array in self._arrays.values():
                 array.flush()
             lengths = {name: array.num_rows for name, array in self._arrays.items()}
-            self._store.finish(lengths, _render(self.path, self._document()), self._views())
+            views = views_of(self.spec, self._episodes, self.num_transitions, self._override_rows)
+            self._store.finish(lengths, _render(self.path, self._document()), views)
             if check is not None:
                 check(self._target.partial if self._target else self.path)
             if self._target:
@@ -289,13 +276,7 @@ class BufferWriter:
 
     def _append_episode_facts(self) -> None:
         """Write what was collected one value an episode."""
-        for name, values in (
-            (EPISODE_STARTS, self._starts),
-            (EPISODE_LENGTHS, self._lengths),
-            (EPISODE_RETURNS, self._returns),
-            (EPISODE_WHOLE, self._whole),
-            (EPISODE_FINAL_KNOWN, self._final_known),
-        ):
+        for name, values in self._episodes.stored().items():
             if name in self._arrays:
                 self._arrays[name].append(np.array(values, self._arrays[name].spec.dtype))
 
@@ -368,50 +349,18 @@ class BufferWriter:
             "arrays": described,
             "fingerprint": fingerprint,
             "counts": self._counts(),
-            "statistics": self._all_statistics(),
+            "statistics": {**self._summary.statistics(), **self._episodes.statistics()},
         }
 
     def _counts(self) -> dict[str, int]:
         counts = {"transitions": self.num_transitions, **self._summary.flag_counts}
         if self.spec.layout == "episodes":
-            counts["episodes"] = len(self._starts)
-            counts["whole_episodes"] = sum(self._whole)
-        if not all(self._final_known):
-            counts["final_observations_unknown"] = self._final_known.count(False)
+            counts |= self._episodes.counts()
         if self.spec.stack:
             counts["frames"] = self._arrays[FRAMES].num_rows
         if self._override_rows:
             counts["next_overrides"] = len(self._override_rows)
         return counts
-
-    def _all_statistics(self) -> dict[str, Any]:
-        found = self._summary.statistics()
-        if self._lengths:
-            found["episode_lengths"] = quantiles(np.array(self._lengths))
-        whole_returns = np.array(self._returns)[np.array(self._whole, bool)]
-        if len(whole_returns) and np.isfinite(whole_returns).all():
-            found["episode_returns"] = quantiles(whole_returns)
-        return found
-
-    def _views(self) -> list[View]:
-        if self.spec.stack:
-            return [self._stack_view(OBSERVATIONS, 0), self._stack_view(NEXT_OBSERVATIONS, 1)]
-        if self.spec.layout == "transitions":
-            return []
-        starts, lengths = np.array(self._starts, np.int64), np.array(self._lengths, np.int64)
-        return [
-            StepView(next_name(name), name, final_name(name), starts, lengths) for name in self.spec.observation_names
-        ]
-
-    def _stack_view(self, name: str, shift: int) -> StackView:
-        if self.spec.layout == "transitions":
-            starts, lengths = np.zeros(1, np.int64), np.array([self.num_transitions], np.int64)
-            frames, step = starts, self.spec.stack + 1
-        else:
-            starts, lengths = np.array(self._starts, np.int64), np.array(self._lengths, np.int64)
-            frames, step = starts + np.arange(len(starts)) * self.spec.stack, 1
-        overrides = np.array(self._override_rows if shift else [], np.int64)
-        return StackView(name, self.spec.stack, shift, step, starts, frames, lengths, overrides)
 
 
 def create(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from answering import STACK, answer, arguments
 from gymnasium.spaces import Box, Discrete
-from torch import nn
+from tianshou_networks import autoencoder, critic, perturbation
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -26,14 +26,8 @@ with warnings.catch_warnings():
     from tianshou.algorithm.optim import AdamOptimizerFactory
     from tianshou.data import Batch, ReplayBuffer
     from tianshou.env.atari.atari_network import DQNet, QRDQNet
-    from tianshou.utils.net.common import MLP, Net
-    from tianshou.utils.net.continuous import (
-        VAE,
-        ContinuousActorDeterministic,
-        ContinuousActorProbabilistic,
-        ContinuousCritic,
-        Perturbation,
-    )
+    from tianshou.utils.net.common import Net
+    from tianshou.utils.net.continuous import ContinuousActorDeterministic, ContinuousActorProbabilistic
     from tianshou.utils.net.discrete import DiscreteActor, DiscreteCritic
     from tianshou.utils.torch_utils import policy_within_training_step
 
@@ -62,13 +56,6 @@ def deterministic_actor(inputs, elements):
     return ContinuousActorDeterministic(preprocess_net=body, action_shape=(elements,), max_action=1.0)
 
 
-def critic(inputs, elements):
-    """Return one critic for vectors."""
-    return ContinuousCritic(
-        preprocess_net=Net(state_shape=inputs, action_shape=elements, hidden_sizes=HIDDEN, concat=True)
-    )
-
-
 def vectors(name, inputs, elements):
     """Return the algorithm of `d4rl_<name>.py`."""
     space = Box(-1.0, 1.0, (elements,), np.float32)
@@ -76,8 +63,8 @@ def vectors(name, inputs, elements):
         policy = ImitationPolicy(actor=deterministic_actor(inputs, elements), action_space=space, action_scaling=True)
         return OfflineImitationLearning(policy=policy, optim=adam(1e-4))
     critics = {
-        "critic": critic(inputs, elements),
-        "critic2": critic(inputs, elements),
+        "critic": critic(inputs, elements, HIDDEN),
+        "critic2": critic(inputs, elements, HIDDEN),
         "gamma": GAMMA,
         "tau": TAU,
     }
@@ -96,20 +83,11 @@ def vectors(name, inputs, elements):
             **critics,
         )
     if name == "bcq":
-        latent = 2 * elements
-        body = MLP(input_dim=inputs + elements, output_dim=elements, hidden_sizes=HIDDEN)
-        vae = VAE(
-            encoder=MLP(input_dim=inputs + elements, hidden_sizes=VAE_HIDDEN),
-            decoder=MLP(input_dim=inputs + latent, output_dim=elements, hidden_sizes=VAE_HIDDEN),
-            hidden_dim=VAE_HIDDEN[-1],
-            latent_dim=latent,
-            max_action=1.0,
-        )
         policy = BCQPolicy(
-            actor_perturbation=Perturbation(preprocess_net=WithState(body), max_action=1.0, phi=0.05),
+            actor_perturbation=perturbation(inputs, elements, HIDDEN),
             action_space=space,
             critic=critics.pop("critic"),
-            vae=vae,
+            vae=autoencoder(inputs, elements, VAE_HIDDEN),
         )
         return BCQ(
             policy=policy,
@@ -140,18 +118,6 @@ def vectors(name, inputs, elements):
         max_action=1.0,
         **critics,
     )
-
-
-class WithState(nn.Module):
-    """A network with the signature that a perturbation asks for."""
-
-    def __init__(self, body):
-        super().__init__()
-        self.body = body
-
-    def forward(self, inputs):
-        """Return outputs and no state."""
-        return self.body(inputs), None
 
 
 def frames(name, actions):

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from rlbuffers.repair.plan import Loss
+    from rlbuffers.repair.losses import Loss
     from rlbuffers.repair.repair import RepairReport
 
 __all__ = ["repair"]

@@ -8,40 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
 from rlbuffers.metadata import FORMAT_NAME, parse_metadata
 from rlbuffers.repair.salvaged_array import SalvagedArray
-from rlbuffers.schema import ArraySpec, BufferSpec, stored_arrays
+from rlbuffers.repair.stated_array import StatedArray, stated_arrays
+from rlbuffers.schema import BufferSpec
 
-__all__ = ["DamagedBuffer", "StatedArray", "open_damaged", "stated_arrays"]
+__all__ = ["DamagedBuffer", "open_damaged"]
 
 _TRUST = "--trust-metadata (trust_metadata=True) takes them as they are: rows are checked by checksums of their own"
-
-
-@dataclass(frozen=True)
-class StatedArray:
-    """What the metadata say of an array.
-
-    Parameters
-    ----------
-    spec : ArraySpec
-        Name, dtype, shape of a row, and what a row is.
-    num_rows : int
-        Number of rows.
-    digest : str or None
-        Digest of the content.
-    """
-
-    spec: ArraySpec
-    num_rows: int
-    digest: str | None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the whole array."""
-        return (self.num_rows, *self.spec.row_shape)
 
 
 @dataclass(frozen=True)
@@ -129,26 +104,3 @@ def _trusted(text: str, path: Path) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise FormatError(f"{path}: the metadata does not say format {FORMAT_NAME!r}")
     return metadata
-
-
-def stated_arrays(metadata: Mapping[str, Any], spec: BufferSpec, path: Path) -> dict[str, StatedArray]:
-    """Return what the metadata say of the arrays of a spec.
-
-    Raises
-    ------
-    CorruptDataError
-        If they say it of other arrays than those of the spec.
-    """
-    found = {}
-    for name, array in stored_arrays(spec).items():
-        try:
-            facts = metadata["arrays"][name]
-            shape = tuple(int(size) for size in facts["shape"])
-            fits = np.dtype(facts["dtype"]) == array.dtype and shape[1:] == array.row_shape and shape[0] >= 0
-            digest = str(facts["digest"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise CorruptDataError(f"{path}: the metadata do not describe array {name!r} ({error!r})") from error
-        if not fits:
-            raise CorruptDataError(f"{path}: the metadata contradict their spec: array {name!r}")
-        found[name] = StatedArray(array, shape[0], digest)
-    return found

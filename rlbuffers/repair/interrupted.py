@@ -10,8 +10,9 @@ import numpy as np
 
 from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written, partial_of
 from rlbuffers.errors import BufferBusyError, CorruptDataError, FormatError
-from rlbuffers.repair.damaged import DamagedBuffer, StatedArray
+from rlbuffers.repair.damaged import DamagedBuffer
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, Tail
+from rlbuffers.repair.stated_array import StatedArray
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,

@@ -14,7 +14,9 @@ from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.reader import Buffer
 from rlbuffers.repair.damaged import DamagedBuffer, open_damaged
 from rlbuffers.repair.interrupted import find_interrupted, is_hidden, open_interrupted
-from rlbuffers.repair.plan import Loss, SalvagePlan, make_plan
+from rlbuffers.repair.losses import Loss
+from rlbuffers.repair.plan import make_plan
+from rlbuffers.repair.salvage_plan import SalvagePlan
 from rlbuffers.repair.source import SalvageSource
 from rlbuffers.stores import format_of
 from rlbuffers.tally import Tally

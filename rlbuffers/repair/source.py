@@ -10,7 +10,7 @@ import numpy as np
 from rlbuffers.episode import Transitions
 from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.repair.damaged import DamagedBuffer
-from rlbuffers.repair.plan import SalvagePlan
+from rlbuffers.repair.salvage_plan import SalvagePlan
 from rlbuffers.schema import (
     EPISODES_GROUP,
     EXTRAS_GROUP,
@@ -22,7 +22,7 @@ from rlbuffers.schema import (
     BufferSpec,
     final_name,
 )
-from rlbuffers.sources.base import IdentityDecoder, Rows, Source
+from rlbuffers.sources.base import Rows, RowSource
 from rlbuffers.sources.buffer_selection import DERIVED_METADATA
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
@@ -33,7 +33,7 @@ Array = np.ndarray[Any, Any]
 _BLOCK_BYTES = 16 << 20
 
 
-class SalvageSource(Source[Rows]):
+class SalvageSource(RowSource[Rows]):
     """The episodes or rows that a plan keeps.
 
     Parameters
@@ -62,11 +62,6 @@ class SalvageSource(Source[Rows]):
     def spec(self) -> BufferSpec:
         """The plan's."""
         return self._plan.spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Rows need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Rows]:
         """Yield blocks of neighbors that are kept."""

@@ -13,8 +13,8 @@ import zstandard
 from google_crc32c import value as crc32c
 
 from rlbuffers.errors import CorruptDataError, FormatError
-from rlbuffers.repair.damaged import StatedArray
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, missing_array
+from rlbuffers.repair.stated_array import StatedArray
 from rlbuffers.schema import BufferSpec
 from rlbuffers.stores.base import StoredArray
 from rlbuffers.stores.chunking import chunk_rows

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from rlbuffers.episode import Episode, Transitions
 from rlbuffers.episode_block import EpisodeBlock
+from rlbuffers.errors import FormatError, SpecError
 from rlbuffers.schema import BufferSpec
 from rlbuffers.tally import Tally
 
-__all__ = ["Decoder", "IdentityDecoder", "Rows", "Source"]
+__all__ = ["Decoder", "FileSource", "IdentityDecoder", "RowSource", "Rows", "Source", "blamed_on"]
 
 Piece = TypeVar("Piece")
 PieceIn = TypeVar("PieceIn", contravariant=True)
 Rows = Transitions | Episode | EpisodeBlock
+RowPiece = TypeVar("RowPiece", bound=Rows)
 
 
 class Decoder(Protocol[PieceIn]):
@@ -106,3 +110,56 @@ class Source(ABC, Generic[Piece]):
     def done(self) -> int:
         """Units of work finished so far."""
         return 0
+
+
+class RowSource(Source[RowPiece]):
+    """A source whose pieces are rows already."""
+
+    @property
+    def decoder(self) -> IdentityDecoder:
+        """Returns the pieces."""
+        return IdentityDecoder()
+
+
+class FileSource(RowSource[RowPiece]):
+    """A source that is one file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._done = 0
+
+    @property
+    def where(self) -> str:
+        """Path of the file."""
+        return str(self.path)
+
+    @property
+    def done(self) -> int:
+        """What has been read so far, in the units of `total`."""
+        return self._done
+
+
+@contextmanager
+def blamed_on(where: object) -> Iterator[None]:
+    """Turn the error of a spec into one of the input that it was made from.
+
+    Parameters
+    ----------
+    where : object
+        What is read, as text.
+
+    Raises
+    ------
+    FormatError
+        Instead of a `SpecError`.
+    """
+    try:
+        yield
+    except SpecError as error:
+        raise FormatError(f"{where}: {error}") from error

@@ -33,7 +33,7 @@ from rlbuffers.schema import (
     is_observation,
     stored_arrays,
 )
-from rlbuffers.sources.base import IdentityDecoder, Rows, Source
+from rlbuffers.sources.base import Rows, RowSource
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -51,7 +51,7 @@ DERIVED_METADATA = (
 )
 
 
-class BufferSelection(Source[Rows]):
+class BufferSelection(RowSource[Rows]):
     """Chosen episodes, or in the ``transitions`` layout rows, of a buffer, in the order of the buffer.
 
     Parameters
@@ -111,11 +111,6 @@ class BufferSelection(Source[Rows]):
     def spec(self) -> BufferSpec:
         """The buffer's own."""
         return self._buffer.spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Rows need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Rows]:
         """Yield blocks of episodes, or of transitions, in order."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlbuffers.errors import BufferNotFoundError
+from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
 
-__all__ = ["file_facts", "files_in", "in_natural_order", "require_file"]
+__all__ = ["file_facts", "files_in", "in_natural_order", "json_object_in", "require_file"]
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -26,6 +27,25 @@ def require_file(path: Path) -> Path:
     if not path.is_file():
         raise BufferNotFoundError(f"{path}: there is no such file")
     return path
+
+
+def json_object_in(path: Path) -> dict[str, Any]:
+    """Return what a file says that is there.
+
+    Raises
+    ------
+    CorruptDataError
+        If it is no JSON.
+    FormatError
+        If it is no JSON object.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise CorruptDataError(f"{path}: damaged or cut short: no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise FormatError(f"{path}: expected a JSON object")
+    return found
 
 
 def file_facts(path: Path) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.errors import FormatError
 from rlbuffers.schema import REWARDS, ColumnSpec
+from rlbuffers.sources.base import blamed_on
 from rlbuffers.sources.flat_columns import flat_column, scalar_facts, sort_arrays
 from rlbuffers.sources.hdf5_files import check_size, datasets_of, opened_hdf5
 
@@ -67,13 +68,11 @@ class HDF5Columns:
             for name in (*names.columns, *names.extras, *names.scalars):
                 check_size(arrays[name], path)
             self.num_rows: int = arrays[REWARDS].shape[0]
-            try:
+            with blamed_on(path):
                 self.columns = {name: _column(name, arrays[name], path) for name in names.columns}
                 self.extras = {
                     name: ColumnSpec(name, arrays[name].dtype, arrays[name].shape[1:]) for name in names.extras
                 }
-            except SpecError as error:
-                raise FormatError(f"{path}: {error}") from error
             self.scalars, unsaid = scalar_facts({name: _scalar(arrays[name]) for name in names.scalars})
             self.left_out += [*names.left_out, *unsaid, *_unread_attributes(file)]
 

@@ -17,9 +17,8 @@ import numpy as np
 
 from rlbuffers.decoding.npz_archive import read_npz
 from rlbuffers.episode import Episode
-from rlbuffers.errors import FormatError, SpecError
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation, next_name
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts, require_file
 from rlbuffers.sources.flat_columns import (
     cut_episodes,
@@ -46,7 +45,7 @@ __all__ = ["NpzSource"]
 Array = np.ndarray[Any, Any]
 
 
-class NpzSource(Source[Episode]):
+class NpzSource(FileSource[Episode]):
     """Steps in time order, from one archive; an episode ends at a terminal or a timeout.
 
     Parameters
@@ -61,11 +60,12 @@ class NpzSource(Source[Episode]):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = path = require_file(Path(path))
-        arrays, no_arrays = read_npz(path)
+        super().__init__(path)
+        require_file(self.path)
+        arrays, no_arrays = read_npz(self.path)
         self._raw_rewards = arrays.get(REWARDS)
-        names = sort_arrays(arrays, str(path))
-        self._columns = {name: flat_column(name, arrays[name], str(path)) for name in names.columns}
+        names = sort_arrays(arrays, self.where)
+        self._columns = {name: flat_column(name, arrays[name], self.where) for name in names.columns}
         self._extras = {name: arrays[name] for name in names.extras}
         self._scalars, unsaid = scalar_facts({name: arrays[name] for name in names.scalars})
         self._left_out = no_arrays + names.left_out + unsaid
@@ -73,7 +73,6 @@ class NpzSource(Source[Episode]):
         self._flag_ends = self._ends_by_flags()
         self._drop_shifted()
         self._resets = unmarked_resets(self._columns, self._flag_ends)
-        self._done = 0
         self._spec = self._make_spec()
 
     def _goals_played_on_from(self) -> int:
@@ -95,7 +94,7 @@ class NpzSource(Source[Episode]):
 
     def _make_spec(self) -> BufferSpec:
         derived = {next_name(name) for name in self._columns if is_observation(name)}
-        try:
+        with blamed_on(self.path):
             return BufferSpec(
                 layout="episodes",
                 columns=[
@@ -105,23 +104,11 @@ class NpzSource(Source[Episode]):
                 ],
                 extras=[ColumnSpec(name, rows.dtype, rows.shape[1:]) for name, rows in self._extras.items()],
             )
-        except SpecError as error:
-            raise FormatError(f"{self.path}: {error}") from error
-
-    @property
-    def where(self) -> str:
-        """Path of the archive."""
-        return str(self.path)
 
     @property
     def spec(self) -> BufferSpec:
         """Episodes, with every column that the archive has."""
         return self._spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Yield the episodes in order."""
@@ -161,8 +148,3 @@ class NpzSource(Source[Episode]):
     def total(self) -> int:
         """Number of rows."""
         return len(self._columns[REWARDS])
-
-    @property
-    def done(self) -> int:
-        """Number of rows handed out."""
-        return self._done

@@ -16,7 +16,7 @@ from rlbuffers.episode import Episode
 from rlbuffers.errors import UsageError
 from rlbuffers.online.recording import EpisodeRecording, spec_of_environment
 from rlbuffers.schema import ACTIONS, REWARDS, BufferSpec
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import RowSource
 from rlbuffers.spaces import count_outside
 from rlbuffers.tally import Tally
 
@@ -32,7 +32,7 @@ class Policy(Protocol):
         """Return actions (num_envs,) or (num_envs, D) for observations (num_envs, *obs)."""
 
 
-class PolicyRolloutSource(Source[Episode]):
+class PolicyRolloutSource(RowSource[Episode]):
     """Transitions of a policy in several copies of an environment.
 
     Every copy contributes the same number of steps (one more for the first ones where it does not
@@ -97,11 +97,6 @@ class PolicyRolloutSource(Source[Episode]):
     def spec(self) -> BufferSpec:
         """Episodes; stacks of frames where the environment stacks them."""
         return self._spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Play, and yield each episode when it ends."""

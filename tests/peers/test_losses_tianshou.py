@@ -32,14 +32,9 @@ with warnings.catch_warnings():
     from tianshou.algorithm.modelfree.sac import SAC, AutoAlpha, SACPolicy
     from tianshou.algorithm.optim import AdamOptimizerFactory
     from tianshou.data import Batch, ReplayBuffer
-    from tianshou.utils.net.common import MLP, Net
-    from tianshou.utils.net.continuous import (
-        VAE,
-        ContinuousActorDeterministic,
-        ContinuousActorProbabilistic,
-        ContinuousCritic,
-        Perturbation,
-    )
+    from tianshou.utils.net.common import Net
+    from tianshou.utils.net.continuous import ContinuousActorDeterministic, ContinuousActorProbabilistic
+    from tianshou_networks import autoencoder, critic, perturbation
 
 from rlbuffers_train.algorithms import load_algorithm
 from rlbuffers_train.batch import TransitionBatch
@@ -165,16 +160,18 @@ def compare(
     return metrics, report
 
 
-def net(inputs: int, outputs: int, layers: list[tuple[torch.Tensor, torch.Tensor]], **options: Any) -> Net:
-    made = Net(state_shape=inputs, action_shape=outputs, hidden_sizes=HIDDEN, **options)
-    fill(made, layers)
+def filled_critics(critics: Any) -> list[nn.Module]:
+    """Return Tianshou's twin critics with the weights of ours."""
+    made = [critic(INPUTS, ELEMENTS, HIDDEN) for _ in range(2)]
+    for number, theirs in enumerate(made):
+        fill(theirs, member_layers(critics, number))
     return made
 
 
-def critic(layers: list[tuple[torch.Tensor, torch.Tensor]]) -> ContinuousCritic:
-    body = Net(state_shape=INPUTS, action_shape=ELEMENTS, hidden_sizes=HIDDEN, concat=True)
-    made = ContinuousCritic(preprocess_net=body)
-    fill(made, layers)
+def filled_actor(ours: nn.Module) -> ContinuousActorDeterministic:
+    body = Net(state_shape=INPUTS, hidden_sizes=HIDDEN)
+    made = ContinuousActorDeterministic(preprocess_net=body, action_shape=(ELEMENTS,))
+    fill(made, layers_of(ours))
     return made
 
 
@@ -223,9 +220,7 @@ def test_discrete_il() -> None:
 
 def test_continuous_il() -> None:
     ours = make("il")
-    body = Net(state_shape=INPUTS, hidden_sizes=HIDDEN)
-    actor = ContinuousActorDeterministic(preprocess_net=body, action_shape=(ELEMENTS,))
-    fill(actor, layers_of(ours.actor))
+    actor = filled_actor(ours.actor)
     theirs = OfflineImitationLearning(policy=ImitationPolicy(actor=actor, action_space=BOX_SPACE), optim=ADAM)
     metrics, report = compare(ours, theirs, single(box_batch(0)), {"actor": (lambda: layers_of(ours.actor), actor)})
     alike(metrics["loss"], report.loss)
@@ -325,10 +320,8 @@ def test_tianshous_crr_moves_the_critic_by_the_actors_loss_too() -> None:
 def test_td3_bc() -> None:
     ours = make("td3-bc", clips_target_actions=False)
     ours.num_updates = 1  # Tianshou's actor learns in its first update, ours in the second
-    body = Net(state_shape=INPUTS, hidden_sizes=HIDDEN)
-    actor = ContinuousActorDeterministic(preprocess_net=body, action_shape=(ELEMENTS,))
-    fill(actor, layers_of(ours.actor))
-    critics = [critic(member_layers(ours.critics, number)) for number in range(2)]
+    actor = filled_actor(ours.actor)
+    critics = filled_critics(ours.critics)
     theirs = TD3BC(
         policy=ContinuousDeterministicPolicy(actor=actor, action_space=BOX_SPACE),
         policy_optim=ADAM,
@@ -352,33 +345,16 @@ def test_td3_bc() -> None:
 
 def bcq_pair(perturbs_targets: bool) -> tuple[Any, Any, Any, list[Any], Any]:
     ours = make("bcq", perturbs_targets=perturbs_targets, vae_hidden_sizes=HIDDEN)
-    body = MLP(input_dim=INPUTS + ELEMENTS, output_dim=ELEMENTS, hidden_sizes=HIDDEN)
-
-    class WithState(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = body
-
-        def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, None]:
-            return self.body(inputs), None
-
-    perturbation = Perturbation(preprocess_net=WithState(), max_action=1.0, phi=0.05)
-    fill(perturbation, layers_of(ours.perturbation))
-    vae = VAE(
-        encoder=MLP(input_dim=INPUTS + ELEMENTS, hidden_sizes=HIDDEN),
-        decoder=MLP(input_dim=INPUTS + 2 * ELEMENTS, output_dim=ELEMENTS, hidden_sizes=HIDDEN),
-        hidden_dim=HIDDEN[-1],
-        latent_dim=2 * ELEMENTS,
-        max_action=1.0,
-    )
+    actor, vae = perturbation(INPUTS, ELEMENTS, HIDDEN), autoencoder(INPUTS, ELEMENTS, HIDDEN)
+    fill(actor, layers_of(ours.perturbation))
     encoder = halves(layers_of(ours.vae.encoder))
     fill(vae.encoder, encoder[:-2])
     fill(vae.mean, encoder[-2:-1])
     fill(vae.log_std, encoder[-1:])
     fill(vae.decoder, layers_of(ours.vae.decoder))
-    critics = [critic(member_layers(ours.critics, number)) for number in range(2)]
+    critics = filled_critics(ours.critics)
     theirs = BCQ(
-        policy=BCQPolicy(actor_perturbation=perturbation, action_space=BOX_SPACE, critic=critics[0], vae=vae),
+        policy=BCQPolicy(actor_perturbation=actor, action_space=BOX_SPACE, critic=critics[0], vae=vae),
         actor_perturbation_optim=ADAM,
         critic_optim=ADAM,
         vae_optim=ADAM,
@@ -386,13 +362,13 @@ def bcq_pair(perturbs_targets: bool) -> tuple[Any, Any, Any, list[Any], Any]:
         gamma=GAMMA,
         tau=TAU,
     )
-    return ours, theirs, perturbation, critics, vae
+    return ours, theirs, actor, critics, vae
 
 
 def test_continuous_bcq() -> None:
-    ours, theirs, perturbation, critics, vae = bcq_pair(perturbs_targets=False)
+    ours, theirs, actor, critics, vae = bcq_pair(perturbs_targets=False)
     pairs = {
-        "perturbation": (lambda: layers_of(ours.perturbation), perturbation),
+        "perturbation": (lambda: layers_of(ours.perturbation), actor),
         "critic": (lambda: member_layers(ours.critics, 0), critics[0]),
         "critic2": (lambda: member_layers(ours.critics, 1), critics[1]),
         "decoder": (lambda: layers_of(ours.vae.decoder), vae.decoder),
@@ -415,7 +391,7 @@ def test_tianshous_bcq_does_not_perturb_targets() -> None:
 
 def sac_parts(ours: Any) -> dict[str, Any]:
     policy = SACPolicy(actor=gaussian_actor(ours), action_space=BOX_SPACE)
-    critics = [critic(member_layers(ours.critics, number)) for number in range(2)]
+    critics = filled_critics(ours.critics)
     return {
         "policy": policy,
         "policy_optim": ADAM,

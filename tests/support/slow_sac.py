@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from batches import ELEMENTS, INPUTS, SIZE
-from slow_nets import Adam, SeededNoise, flat, follow, member_of, mlp_of
+from slow_nets import Adam, SeededNoise, descend, flat, follow, member_of, mlp_of
 
 Array = np.ndarray[Any, Any]
 
@@ -43,13 +43,7 @@ class SlowSAC:
     def update_critics(self, batch: dict[str, Array]) -> float:
         targets = self.targets(batch, with_entropy=True)
         inputs = np.concatenate([batch["observations"], batch["actions"]], axis=1)
-        loss = 0.0
-        for critic, adam in zip(self.critics, self.critic_adams, strict=True):
-            errors = critic(inputs)[:, 0] - targets
-            loss += (errors**2).mean()
-            gradients, _ = critic.gradient(inputs, 2 * errors[:, None] / SIZE)
-            adam.step(flat(critic.layers), flat(gradients))
-        return loss
+        return descend(self.critics, self.critic_adams, inputs, targets)
 
     def update_actor(self, batch: dict[str, Array]) -> dict[str, float]:
         noise, observations = self.noise.normal_array(SIZE, ELEMENTS), batch["observations"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from batches import ELEMENTS, SIZE
-from slow_nets import Adam, SeededNoise, assert_same, flat, follow, member_of, mlp_of
+from slow_nets import Adam, SeededNoise, assert_same, descend, flat, follow, member_of, mlp_of
 
 Array = np.ndarray[Any, Any]
 
@@ -47,12 +47,7 @@ class SlowTD3(ABC):
         noisy_actions = np.tanh(self.target_actor(batch["next_observations"])) + noise
         targets = batch["rewards"] + batch["discounts"] * self.next_values(batch, noisy_actions)
         inputs = np.concatenate([batch["observations"], batch["actions"]], axis=1)
-        losses = {"critic_loss": 0.0}
-        for critic, adam in zip(self.critics, self.critic_adams, strict=True):
-            errors = critic(inputs)[:, 0] - targets
-            losses["critic_loss"] += (errors**2).mean()
-            gradients, _ = critic.gradient(inputs, 2 * errors[:, None] / SIZE)
-            adam.step(flat(critic.layers), flat(gradients))
+        losses = {"critic_loss": descend(self.critics, self.critic_adams, inputs, targets)}
         if self.step % config.actor_update_freq == 0:
             losses["actor_loss"] = self.update_actor(batch)
             follow(self.target_actor, self.actor, config.tau)

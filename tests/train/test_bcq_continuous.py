@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from batches import ELEMENTS, INPUTS, SIZE, arrays, box_batch
-from slow_nets import Adam, SeededNoise, assert_same, flat, follow, in_double, member_of, mlp_of
+from slow_nets import Adam, SeededNoise, assert_same, descend, flat, follow, in_double, member_of, mlp_of
 
 from rlbuffers_train.algorithms.bcq_continuous import ContinuousBCQ, ContinuousBCQConfig
 from rlbuffers_train.problem import BoxActions, ProblemSpec
@@ -99,13 +99,7 @@ class SlowBCQ:
                 mixed.append(config.min_weight * min(values) + (1 - config.min_weight) * max(values))
             targets[row] = batch["rewards"][row] + batch["discounts"][row] * max(mixed)
         inputs = np.concatenate([batch["observations"], batch["actions"]], axis=1)
-        loss = 0.0
-        for critic, adam in zip(self.critics, self.critic_adams, strict=True):
-            errors = critic(inputs)[:, 0] - targets
-            loss += (errors**2).mean()
-            gradients, _ = critic.gradient(inputs, 2 * errors[:, None] / SIZE)
-            adam.step(flat(critic.layers), flat(gradients))
-        return loss
+        return descend(self.critics, self.critic_adams, inputs, targets)
 
     def _update_actor(self, batch: dict[str, np.ndarray]) -> float:
         observations = batch["observations"]

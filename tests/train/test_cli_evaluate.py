@@ -14,13 +14,13 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
+from small_runs import error_of, small_request
 
 from rlbuffers_cli.main import cli
 from rlbuffers_train import train_offline
 from rlbuffers_train.checkpoint import load_checkpoint, save_checkpoint
 from rlbuffers_train.checkpoint_evaluation import JudgedPolicy
 from rlbuffers_train.evaluation import play_episodes
-from rlbuffers_train.training_request import TrainingRequest
 from rlbuffers_train.video import record_video
 
 STEPS = 5
@@ -37,17 +37,13 @@ def found(*words: str) -> dict[str, Any]:
     return values
 
 
-def trained(buffer: Path, logdir: Path, name: str = "bcq", **options: Any) -> Path:
-    settings = {"epoch": 2, "update_per_epoch": 100, "eval_episodes": 3, **options.pop("settings", {})}
-    hyperparameters = {"hidden_sizes": (16,), "batch_size": 16, **options.pop("hyperparameters", {"lr": 0.01})}
-    request = TrainingRequest(
-        name, buffer=buffer, logdir=logdir, device="cpu", settings=settings, hyperparameters=hyperparameters, **options
-    )
-    return train_offline(request).logdir
+def trained(buffer: Path, logdir: Path, name: str = "bcq", lr: float = 0.01, **settings: Any) -> Path:
+    rates = {"lr": lr} if name == "bcq" else {}
+    return train_offline(small_request(name, buffer, logdir, settings, rates)).logdir
 
 
 def test_tells_what_a_policy_is_worth(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
-    logdir = trained(make_signal_buffer(), tmp_path / "run", settings={"epoch": 1})
+    logdir = trained(make_signal_buffer(), tmp_path / "run", epoch=1)
     result = run(str(logdir), "--episodes", "7", "--seed", "3")
     assert result.exit_code == 0, result.output
     told = "".join(result.output.split())  # long paths are folded
@@ -84,9 +80,8 @@ def test_json_holds_every_episode(make_signal_buffer: Callable[..., Path], tmp_p
 
 def test_no_episode_is_one_that_chose_the_policy(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
     # Nothing is learned, so scores are those of one fixed policy on different episodes.
-    frozen = {"lr": 1e-12}
     settings = {"epoch": 3, "update_per_epoch": 1, "eval_episodes": 40, "seed": 5}
-    logdir = trained(make_signal_buffer(), tmp_path / "run", settings=settings, hyperparameters=frozen)
+    logdir = trained(make_signal_buffer(), tmp_path / "run", lr=1e-12, **settings)
     history = load_checkpoint(logdir / "last.pth", torch.device("cpu")).history
     mean = found(str(logdir), "--episodes", "40", "--seed", "5")["return"]["mean"]
     assert mean not in [record["evaluation"]["mean"] for record in history]
@@ -110,7 +105,7 @@ def test_warns_where_the_data_are_from_elsewhere(make_signal_buffer: Callable[..
 def test_a_checkpoint_that_names_no_environment_needs_one(
     make_signal_buffer: Callable[..., Path], tmp_path: Path
 ) -> None:
-    logdir = trained(make_signal_buffer(), tmp_path / "run", settings={"eval_episodes": 0, "epoch": 1})
+    logdir = trained(make_signal_buffer(), tmp_path / "run", eval_episodes=0, epoch=1)
     path = logdir / "last.pth"
     assert found(str(logdir), "--episodes", "1")["task"] == "Signal-v0"  # what the data say
     checkpoint = load_checkpoint(path, torch.device("cpu"))
@@ -145,14 +140,12 @@ def test_mistakes_are_answered_in_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trained(make_signal_buffer(), tmp_path / "run", settings={"epoch": 1, "update_per_epoch": 1})
+    trained(make_signal_buffer(), tmp_path / "run", epoch=1, update_per_epoch=1)
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     result = run(*words)
     assert result.exit_code == exit_code
-    errors = [line for line in result.output.splitlines() if line.startswith("Error: ")]
-    assert len(errors) == 1
-    assert told in errors[0]
+    assert told in error_of(result)
 
 
 class Fades(gymnasium.Env[np.ndarray, np.int64]):
@@ -244,9 +237,7 @@ def test_a_video_of_a_game_is_what_the_policy_sees(tmp_path: Path) -> None:
 
 
 def test_a_policy_is_judged_without_the_command(make_aim_buffer: Callable[..., Path], tmp_path: Path) -> None:
-    logdir = trained(
-        make_aim_buffer(), tmp_path / "run", "td3-bc", hyperparameters={}, settings={"update_per_epoch": 20}
-    )
+    logdir = trained(make_aim_buffer(), tmp_path / "run", "td3-bc", update_per_epoch=20)
     judged = JudgedPolicy(logdir / "best.pth", seed=2)
     counts: list[int] = []
     told = judged.play(4, on_episode=counts.append)

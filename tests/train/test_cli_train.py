@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from small_runs import error_of
 
 import rlbuffers_train
 from rlbuffers.errors import UsageError
@@ -102,9 +103,8 @@ def test_mistakes_are_answered_in_one_line(
     make_signal_buffer().rename("discrete.hdf5")
     result = run(*arguments, home=tmp_path)
     assert result.exit_code == exit_code
+    assert error_of(result)
     assert told in result.output
-    errors = [line for line in result.output.splitlines() if line.startswith("Error: ")]
-    assert len(errors) == 1
     assert "Traceback" not in result.output
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
+from small_runs import error_of, small_request
 
 from rlbuffers_cli.main import cli
 from rlbuffers_train import train_offline, train_online
@@ -22,7 +23,6 @@ from rlbuffers_train.checkpoint import load_checkpoint, save_checkpoint
 from rlbuffers_train.comparison import compare_runs
 from rlbuffers_train.confidence import summarize_runs
 from rlbuffers_train.run_summary import RunSummary
-from rlbuffers_train.training_request import TrainingRequest
 
 
 def compare(*words: str | Path) -> Result:
@@ -30,17 +30,9 @@ def compare(*words: str | Path) -> Result:
     return runner.invoke(cli, ["compare", *map(str, words)], catch_exceptions=False)
 
 
-def train(buffer: Path, logdir: Path, seed: int, **settings: Any) -> RunSummary:
-    lr = settings.pop("lr", 0.01)
-    request = TrainingRequest(
-        "bcq",
-        buffer=buffer,
-        logdir=logdir / f"seed{seed}",
-        device="cpu",
-        settings={"epoch": 3, "update_per_epoch": 10, "eval_episodes": 3, "seed": seed, **settings},
-        hyperparameters={"hidden_sizes": (16,), "batch_size": 16, "lr": lr},
-    )
-    return train_offline(request)
+def train(buffer: Path, logdir: Path, seed: int, lr: float = 0.01, **settings: Any) -> RunSummary:
+    settings = {"epoch": 3, "update_per_epoch": 10, "seed": seed, **settings}
+    return train_offline(small_request("bcq", buffer, logdir / f"seed{seed}", settings, {"lr": lr}))
 
 
 @pytest.fixture
@@ -226,6 +218,4 @@ def test_mistakes_are_answered_in_one_line(
     monkeypatch.chdir(tmp_path)
     result = compare(*words)
     assert result.exit_code == exit_code
-    errors = [line for line in result.output.splitlines() if line.startswith("Error: ")]
-    assert len(errors) == 1
-    assert told in errors[0]
+    assert told in error_of(result)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from batches import ELEMENTS, INPUTS, SIZE, arrays, box_batch
-from slow_nets import Adam, assert_same, flat, follow, in_double, member_of, mlp_of, numpy_of
+from slow_nets import Adam, assert_same, descend, flat, follow, in_double, member_of, mlp_of, numpy_of
 
 from rlbuffers_train.algorithms.iql import IQL, IQLConfig
 from rlbuffers_train.problem import BoxActions, ProblemSpec
@@ -62,11 +62,7 @@ class SlowIQL:
         self.step += 1
 
         targets = batch["rewards"] + batch["discounts"] * self.value(batch["next_observations"])[:, 0]
-        losses["critic_loss"] = 0.0
-        for critic, adam in zip(self.critics, self.critic_adams, strict=True):
-            differences = critic(inputs)[:, 0] - targets
-            losses["critic_loss"] += (differences**2).mean()
-            adam.step(flat(critic.layers), flat(critic.gradient(inputs, 2 * differences[:, None] / SIZE)[0]))
+        losses["critic_loss"] = descend(self.critics, self.critic_adams, inputs, targets)
         for target, online in zip(self.target_critics, self.critics, strict=True):
             follow(target, online, config.tau)
         return losses

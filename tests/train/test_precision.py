@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from nested import same
+from small_runs import small_request
 
 from rlbuffers.errors import UsageError
 from rlbuffers_cli.main import cli
@@ -22,14 +23,8 @@ CPU = torch.device("cpu")
 
 
 def request(buffer: Path, logdir: Path, precision: str) -> TrainingRequest:
-    return TrainingRequest(
-        "bcq",
-        buffer=buffer,
-        logdir=logdir,
-        device="cpu",
-        settings={"epoch": 3, "update_per_epoch": 100, "eval_episodes": 10, "precision": precision},
-        hyperparameters={"batch_size": 16, "hidden_sizes": (16,), "target_update_freq": 7, "lr": 0.01},
-    )
+    settings = {"epoch": 3, "eval_episodes": 10, "precision": precision}
+    return small_request("bcq", buffer, logdir, settings, {"target_update_freq": 7, "lr": 0.01})
 
 
 def test_bfloat16_learns_repeats_itself_and_differs(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 import yaml
 from click.testing import CliRunner, Result
 from nested import same
+from small_runs import error_of
 
 from rlbuffers_cli.main import cli
 from rlbuffers_train.algorithms import ALGORITHMS, load_algorithm
@@ -153,9 +154,7 @@ def test_a_wrong_key_or_value_is_named(
     path.write_text(text)
     result = train("--config", path, "--buffer", make_signal_buffer(), "--logdir", tmp_path / "run")
     assert result.exit_code == 2
-    errors = [line for line in result.output.splitlines() if line.startswith("Error: ")]
-    assert len(errors) == 1
-    assert told in errors[0]
+    assert told in error_of(result)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rlbuffers.paths import DEFAULT_DATASET_DIR
-from rlbuffers_cli.conversions import output_options, output_path, run_conversion
+from rlbuffers_cli.conversions import OutputOptions, output_options, run_conversion
 from rlbuffers_cli.downloads import download_unless_there
 
 if TYPE_CHECKING:
@@ -49,11 +49,7 @@ def command(
     files: tuple[Path, ...],
     view: str,
     dataset_dir: Path,
-    output: Path | None,
-    buffer_dir: Path,
-    format_name: str | None,
-    overwrite: bool,
-    workers: int,
+    output: OutputOptions,
 ) -> None:
     """D4RL's HDF5 files: gym, AntMaze, Maze2D, Adroit, kitchen and the others.
 
@@ -71,14 +67,14 @@ def command(
     dataset = find_dataset(dataset_id) if dataset_id is not None else None
     title = dataset.id if dataset else files[0].stem
     name = title if view == "episodes" else f"{title}-{view}"
-    target = output_path(Path("d4rl") / name, output, buffer_dir, format_name, overwrite=overwrite)
+    target = output.path(Path("d4rl") / name)
     if dataset is not None and not files:
         files = (_fetched(dataset, dataset_dir.expanduser()),)
     source = D4RLSource if view == "episodes" else D4RLQLearningSource
     found = files_in(files, (".hdf5", ".h5"))
     sources = [source(path, dataset or dataset_of_file(path.name)) for path in found]
     # The rows are finished as they are read: sending them to other processes and back only costs time.
-    run_conversion(sources, target, overwrite=overwrite, workers=workers, title=title)
+    run_conversion(sources, target, output, title=title)
 
 
 def _fetched(dataset: D4RLDataset, folder: Path) -> Path:

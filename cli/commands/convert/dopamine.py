@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from rlbuffers_cli.conversions import output_options, output_path, run_conversion
+from rlbuffers_cli.conversions import OutputOptions, output_options, run_conversion
 
 __all__ = ["command"]
 
@@ -37,11 +38,7 @@ def command(
     game: str | None,
     stack: int,
     step_limit: int,
-    output: Path | None,
-    buffer_dir: Path,
-    format_name: str | None,
-    overwrite: bool,
-    workers: int,
+    output: OutputOptions,
 ) -> None:
     """Dopamine replay logs, such as DQN Replay.
 
@@ -54,8 +51,6 @@ def command(
     parts = [part for part in (source.game, source.run_id) if part is not None]
     first, last = source.checkpoints[0].number, source.checkpoints[-1].number
     name = f"ckpt.{first}" if first == last else f"ckpt.{first}-{last}"
-    target = output_path(
-        Path("dopamine").joinpath(*map(str, parts), name), output, buffer_dir, format_name, overwrite=overwrite
-    )
+    target = output.path(Path("dopamine").joinpath(*map(str, parts), name))
     # There is nothing to decode, and sending gigabytes of frames to another process and back would only cost memory.
-    run_conversion([source], target, overwrite=overwrite, workers=0, title=source.game or folder.name)
+    run_conversion([source], target, replace(output, workers=0), title=source.game or folder.name)

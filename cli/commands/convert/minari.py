@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rlbuffers_cli.conversions import output_options, output_path, run_conversion
+from rlbuffers_cli.conversions import OutputOptions, output_options, run_conversion
 
 __all__ = ["command"]
 
@@ -14,14 +14,7 @@ __all__ = ["command"]
 @click.command("minari")
 @click.argument("datasets", metavar="ID_OR_DIR...", nargs=-1, required=True)
 @output_options
-def command(
-    datasets: tuple[str, ...],
-    output: Path | None,
-    buffer_dir: Path,
-    format_name: str | None,
-    overwrite: bool,
-    workers: int,
-) -> None:
+def command(datasets: tuple[str, ...], output: OutputOptions) -> None:
     """Minari datasets, HDF5 or Arrow.
 
     An id such as D4RL/pen/human-v2 is looked for where Minari keeps datasets ($MINARI_DATASETS_PATH or
@@ -31,6 +24,6 @@ def command(
     from rlbuffers.sources.minari.places import dataset_folder, dataset_name
 
     default = Path("minari") / dataset_name(datasets[0])
-    target = output_path(default, output, buffer_dir, format_name, overwrite=overwrite)
+    target = output.path(default)
     sources = [MinariSource(dataset_folder(name)) for name in datasets]
-    run_conversion(sources, target, overwrite=overwrite, workers=workers, title=default.name)
+    run_conversion(sources, target, output, title=default.name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rlbuffers_cli.conversions import files_argument, output_options, output_path, run_conversion
+from rlbuffers_cli.conversions import OutputOptions, files_argument, output_options, run_conversion
 
 __all__ = ["command"]
 
@@ -14,14 +14,7 @@ __all__ = ["command"]
 @click.command("npz")
 @files_argument("FILE_OR_DIR...")
 @output_options
-def command(
-    paths: tuple[Path, ...],
-    output: Path | None,
-    buffer_dir: Path,
-    format_name: str | None,
-    overwrite: bool,
-    workers: int,
-) -> None:
+def command(paths: tuple[Path, ...], output: OutputOptions) -> None:
     """NumPy archives of flat arrays with the D4RL names.
 
     Expected are observations (or observations/KEY), actions, rewards and terminals; timeouts, next_observations and
@@ -30,6 +23,6 @@ def command(
     from rlbuffers.sources.files import files_in
     from rlbuffers.sources.npz import NpzSource
 
-    target = output_path(Path("npz") / paths[0].stem, output, buffer_dir, format_name, overwrite=overwrite)
+    target = output.path(Path("npz") / paths[0].stem)
     sources = [NpzSource(path) for path in files_in(paths, (".npz",))]
-    run_conversion(sources, target, overwrite=overwrite, workers=workers, title=paths[0].name)
+    run_conversion(sources, target, output, title=paths[0].name)

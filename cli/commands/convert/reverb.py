@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlbuffers_cli.conversions import output_options, output_path, run_conversion
+from rlbuffers_cli.conversions import OutputOptions, output_options, run_conversion
 
 if TYPE_CHECKING:
     from rlbuffers.sources.base import Source
@@ -32,11 +32,7 @@ def command(
     table: str | None,
     pairs: tuple[str, ...],
     server: str | None,
-    output: Path | None,
-    buffer_dir: Path,
-    format_name: str | None,
-    overwrite: bool,
-    workers: int,
+    output: OutputOptions,
 ) -> None:
     """One table of a Reverb checkpoint, or of a running Reverb server.
 
@@ -55,9 +51,9 @@ def command(
         raise UsageError("convert reverb: expected the directory of a checkpoint, or --server HOST:PORT")
     where = Path(server.replace(":", "_") if server else path.resolve().name.partition("T")[0] if path else "")
     default = Path("reverb") / where / (table or "table")
-    target = output_path(default, output, buffer_dir, format_name, overwrite=overwrite)
+    target = output.path(default)
     source = _source(path, server, table, _names(pairs))
-    run_conversion([source], target, overwrite=overwrite, workers=workers, title=table or where.name)
+    run_conversion([source], target, output, title=table or where.name)
 
 
 def _names(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlbuffers.paths import DEFAULT_DATASET_DIR
-from rlbuffers_cli.conversions import output_options, output_path, run_conversion
+from rlbuffers_cli.conversions import OutputOptions, output_options, run_conversion
 from rlbuffers_cli.downloads import download_unless_there
 from rlbuffers_cli.rl_unplugged_shards import SUITES, Request, find_shards
 
@@ -69,11 +69,7 @@ def command(
     shard_ids: tuple[int, ...],
     files: tuple[Path, ...],
     dataset_dir: Path,
-    output: Path | None,
-    buffer_dir: Path,
-    format_name: str | None,
-    overwrite: bool,
-    workers: int,
+    output: OutputOptions,
     **options: Any,
 ) -> None:
     """RL Unplugged: Atari, control suite, locomotion, RWRL, DM Lab and bsuite.
@@ -90,10 +86,10 @@ def command(
     numbers = shard_ids or (0,)
     names = [path.name for path in files] or [shards.name(number) for number in numbers]
     more = f"+{len(names) - 1}" if len(names) > 1 else ""
-    target = output_path(shards.folder / f"{names[0]}{more}", output, buffer_dir, format_name, overwrite=overwrite)
+    target = output.path(shards.folder / f"{names[0]}{more}")
     sources: list[Source[Any]] = [shards.open(require_file(path), shards.stated) for path in files]
     for number, name in () if files else zip(numbers, names, strict=True):
         path, url = dataset_dir.expanduser() / shards.folder / name, shards.url(number)
         download_unless_there(url, path)
         sources.append(shards.open(path, {**shards.facts, "shard_id": number, "published_at": url}))
-    run_conversion(sources, target, overwrite=overwrite, workers=workers, title=shards.title)
+    run_conversion(sources, target, output, title=shards.title)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rlbuffers_cli.conversions import output_options, output_path, run_conversion
+from rlbuffers_cli.conversions import OutputOptions, output_options, run_conversion
 
 if TYPE_CHECKING:
     from rlbuffers.sources.tfds.endings import LastRow
@@ -41,11 +41,7 @@ def command(
     split: str | None,
     last_row: LastRow,
     action: str | None,
-    output: Path | None,
-    buffer_dir: Path,
-    format_name: str | None,
-    overwrite: bool,
-    workers: int,
+    output: OutputOptions,
 ) -> None:
     """RLDS datasets of TensorFlow Datasets, such as d4rl_mujoco_halfcheetah/v2-medium.
 
@@ -65,6 +61,6 @@ def command(
         found = prepared_dir(str(dataset), root)
     info = read_info(found)
     default = Path(info.name) / "-".join([*([info.config] if info.config else []), info.version])
-    target = output_path(default, output, buffer_dir, format_name, overwrite=overwrite)
+    target = output.path(default)
     source = RLDSSource(found, split=split, last_row=last_row, action=action)
-    run_conversion([source], target, overwrite=overwrite, workers=workers, title=info.name)
+    run_conversion([source], target, output, title=info.name)

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
-from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.errors import FormatError
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.flat_columns import cut_episodes, episode_bounds
 from rlbuffers.sources.hdf5_columns import HDF5Columns
@@ -33,7 +33,7 @@ _EPISODE_TERMINALS = "episode_terminals"
 _VERSIONS = {"0": 0, "1.0": 1}
 
 
-class MDPDatasetSource(Source[Episode]):
+class MDPDatasetSource(FileSource[Episode]):
     """The episodes of one dump.
 
     Parameters
@@ -48,15 +48,14 @@ class MDPDatasetSource(Source[Episode]):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = path = Path(path)
-        self._file = HDF5Columns(path)
+        super().__init__(path)
+        self._file = HDF5Columns(self.path)
         self._rewards_are_late = self._version() == 0
         self._terminals = self._file.column(TERMINALS)
         self._ends = self._terminals
         if _EPISODE_TERMINALS in self._file.columns:
             self._ends = self._file.column(_EPISODE_TERMINALS) != 0
         self._bounds = episode_bounds(self._ends)
-        self._done = 0
         self._spec = self._make_spec()
 
     def _version(self) -> int:
@@ -74,25 +73,13 @@ class MDPDatasetSource(Source[Episode]):
         flags = (TERMINALS, TIMEOUTS)
         columns = {name: column for name, column in self._file.columns.items() if name != _EPISODE_TERMINALS}
         columns |= {name: ColumnSpec(name, np.dtype(np.bool_)) for name in flags}
-        try:
+        with blamed_on(self.path):
             return BufferSpec("episodes", columns, extras=self._file.extras)
-        except SpecError as error:
-            raise FormatError(f"{self.path}: {error}") from error
-
-    @property
-    def where(self) -> str:
-        """Path of the file."""
-        return str(self.path)
 
     @property
     def spec(self) -> BufferSpec:
         """Episodes, with every column of the file."""
         return self._spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Yield the episodes in order."""
@@ -160,11 +147,6 @@ class MDPDatasetSource(Source[Episode]):
     def total(self) -> int:
         """Number of rows."""
         return self._file.num_rows
-
-    @property
-    def done(self) -> int:
-        """Number of rows handed out."""
-        return self._done
 
 
 def _arrival_to_departure(rows: dict[str, Array]) -> Episode:

@@ -18,9 +18,9 @@ import h5py
 import numpy as np
 
 from rlbuffers.episode import Episode
-from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.errors import FormatError
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.hdf5_files import check_size, opened_hdf5
 from rlbuffers.stats import total_reward
@@ -38,7 +38,7 @@ OBSERVATION_NAMES = "rlbuffers_observation_names"
 _KNOWN = {OBSERVATIONS, ACTIONS, REWARDS, TERMINATED, "columns", "version", NUM_EPISODES, FINAL_ROWS, OBSERVATION_NAMES}
 
 
-class D3rlpySource(Source[Episode]):
+class D3rlpySource(FileSource[Episode]):
     """The episodes of one dump.
 
     Parameters
@@ -53,12 +53,11 @@ class D3rlpySource(Source[Episode]):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = path = Path(path)
-        self._done = 0
+        super().__init__(path)
         self._num_transitions = 0
         self._num_unknown = 0
         self._reward_sum = 0.0
-        with opened_hdf5(path) as file:
+        with opened_hdf5(self.path) as file:
             self._count = self._num_episodes(file)
             self._places = self._observation_places(file)
             self._final_rows = self._read_final_rows(file)
@@ -127,27 +126,15 @@ class D3rlpySource(Source[Episode]):
         ]
         if self._kinds[REWARDS][1] not in ((), (1,)):
             raise FormatError(f"{self.path}: expected one reward a row, found rows of shape {self._kinds[REWARDS][1]}")
-        try:
+        with blamed_on(self.path):
             for name, (dtype, shape) in self._kinds.items():
                 columns.append(ColumnSpec(name, dtype, _row_shape(name, dtype, shape)))
             return BufferSpec("episodes", columns)
-        except SpecError as error:
-            raise FormatError(f"{self.path}: {error}") from error
-
-    @property
-    def where(self) -> str:
-        """Path of the file."""
-        return str(self.path)
 
     @property
     def spec(self) -> BufferSpec:
         """Episodes; several observations are ``observations/0``, ``observations/1``, ..."""
         return self._spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Yield the episodes in order."""
@@ -228,11 +215,6 @@ class D3rlpySource(Source[Episode]):
     def total(self) -> int:
         """Number of episodes."""
         return self._count
-
-    @property
-    def done(self) -> int:
-        """Number of episodes handed out."""
-        return self._done
 
 
 def _row_shape(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
-from rlbuffers.errors import FormatError, SpecError
 from rlbuffers.schema import (
     REWARDS,
     TERMINALS,
@@ -30,7 +29,7 @@ from rlbuffers.schema import (
     is_observation,
     next_name,
 )
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.d4rl.datasets import D4RLDataset
 from rlbuffers.sources.d4rl.facts import file_warnings, known_facts, policy_notes
 from rlbuffers.sources.files import file_facts
@@ -56,7 +55,7 @@ IGNORED_GROUP = "virtual"  # chunks of the same rows again, for a loader that no
 _BLOCK_BYTES = 16 << 20
 
 
-class D4RLSource(Source[Episode]):
+class D4RLSource(FileSource[Episode]):
     """Steps in time order, from one file.
 
     Parameters
@@ -73,9 +72,9 @@ class D4RLSource(Source[Episode]):
     """
 
     def __init__(self, path: str | Path, dataset: D4RLDataset | None = None) -> None:
-        self.path = path = Path(path)
+        super().__init__(path)
         self._dataset = dataset
-        self._file = HDF5Columns(path, ignore=IGNORED_GROUP)
+        self._file = HDF5Columns(self.path, ignore=IGNORED_GROUP)
         self._following = {
             next_name(name): name
             for name in self._file.columns
@@ -95,7 +94,6 @@ class D4RLSource(Source[Episode]):
         self._bounds = episode_bounds(self._ends)
         self._resets = 0
         self._following_is_next_row: bool | None = None
-        self._done = 0
         self._spec = self._make_spec()
 
     def _timeouts(self) -> Array | None:
@@ -147,25 +145,13 @@ class D4RLSource(Source[Episode]):
         columns = {name: column for name, column in self._file.columns.items() if name not in self._following}
         for name in self._flags:
             columns[name] = ColumnSpec(name, np.dtype(np.bool_))
-        try:
+        with blamed_on(self.path):
             return BufferSpec(layout="episodes", columns=columns, extras=self._file.extras)
-        except SpecError as error:
-            raise FormatError(f"{self.path}: {error}") from error
-
-    @property
-    def where(self) -> str:
-        """Path of the file."""
-        return str(self.path)
 
     @property
     def spec(self) -> BufferSpec:
         """Episodes, with every column of the file."""
         return self._spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Yield the episodes in order."""
@@ -246,11 +232,6 @@ class D4RLSource(Source[Episode]):
     def total(self) -> int:
         """Number of rows."""
         return self._file.num_rows
-
-    @property
-    def done(self) -> int:
-        """Number of rows handed out."""
-        return self._done
 
 
 def rebuilt_timeouts(terminals: Array, horizon: int) -> Array:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Transitions
-from rlbuffers.errors import FormatError, SpecError, UsageError
+from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.schema import (
     ACTIONS,
     NEXT_OBSERVATIONS,
@@ -25,7 +25,7 @@ from rlbuffers.schema import (
     BufferSpec,
     ColumnSpec,
 )
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.d4rl.datasets import D4RLDataset
 from rlbuffers.sources.d4rl.facts import file_warnings, known_facts
 from rlbuffers.sources.d4rl.hdf5 import IGNORED_GROUP
@@ -42,7 +42,7 @@ _FLOAT = np.dtype(np.float32)
 _READ = (OBSERVATIONS, ACTIONS, REWARDS)
 
 
-class D4RLQLearningSource(Source[Transitions]):
+class D4RLQLearningSource(FileSource[Transitions]):
     """Transitions in time order, from one file.
 
     Parameters
@@ -61,18 +61,17 @@ class D4RLQLearningSource(Source[Transitions]):
     """
 
     def __init__(self, path: str | Path, dataset: D4RLDataset | None = None) -> None:
-        self.path = path = Path(path)
+        super().__init__(path)
         self._dataset = dataset
-        self._file = HDF5Columns(path, ignore=IGNORED_GROUP)
+        self._file = HDF5Columns(self.path, ignore=IGNORED_GROUP)
         if OBSERVATIONS not in self._file.columns:
-            raise FormatError(f"{path}: expected one array 'observations'; D4RL's qlearning_dataset takes no others")
+            raise FormatError(
+                f"{self.path}: expected one array 'observations'; D4RL's qlearning_dataset takes no others"
+            )
         self._terminals = self._file.column(TERMINALS)
         self._dropped = self._timeouts()
-        self._done = 0
-        try:
+        with blamed_on(self.path):
             self._spec = BufferSpec("transitions", [*map(self._float_column, _READ), *self._other_columns()])
-        except SpecError as error:
-            raise FormatError(f"{path}: {error}") from error
 
     def _timeouts(self) -> Array:
         if TIMEOUTS in self._file.columns:
@@ -91,19 +90,9 @@ class D4RLQLearningSource(Source[Transitions]):
         return [following, ColumnSpec(TERMINALS, np.dtype(np.bool_))]
 
     @property
-    def where(self) -> str:
-        """Path of the file."""
-        return str(self.path)
-
-    @property
     def spec(self) -> BufferSpec:
         """Transitions of float32 columns."""
         return self._spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Transitions need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Transitions]:
         """Yield blocks of transitions in order."""
@@ -163,11 +152,6 @@ class D4RLQLearningSource(Source[Transitions]):
     def total(self) -> int:
         """Number of rows."""
         return self._file.num_rows
-
-    @property
-    def done(self) -> int:
-        """Number of rows read."""
-        return self._done
 
 
 def counted_timeouts(terminals: Array, horizon: int) -> Array:

@@ -22,7 +22,7 @@ import numpy as np
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.schema import ACTIONS, FRAMES, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import RowSource
 from rlbuffers.sources.dopamine.checkpoints import Checkpoint, find_checkpoints
 from rlbuffers.sources.dopamine.cuts import Cut, CutCounts
 from rlbuffers.sources.dopamine.rows import Chain, ChainRows, find_chains
@@ -51,7 +51,7 @@ _NOTES = [
 ]
 
 
-class DopamineSource(Source[Episode]):
+class DopamineSource(RowSource[Episode]):
     """Episodes of one or more checkpoints of a run, in time order.
 
     Parameters
@@ -129,11 +129,6 @@ class DopamineSource(Source[Episode]):
             ],
             episode_columns=[ColumnSpec("checkpoint_idx", np.dtype(np.int64))],
         )
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Look at all rows, then yield the episodes."""

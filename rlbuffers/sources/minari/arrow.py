@@ -5,7 +5,6 @@ Actions, rewards and flags are padded to T + 1 rows; the last one of each is dro
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.optional import require
-from rlbuffers.sources.files import in_natural_order, require_file
+from rlbuffers.sources.files import in_natural_order, json_object_in, require_file
 from rlbuffers.sources.minari.places import METADATA_FILE
 from rlbuffers.sources.minari.stored import Kind, Rows, Shapes, Stored
 
@@ -68,14 +67,7 @@ class ArrowPayload:
 
     def facts(self, number: int) -> dict[str, Any]:
         """Return what the JSON file in an episode's folder says."""
-        path = require_file(self._folder(number) / METADATA_FILE)
-        try:
-            facts = json.loads(path.read_text())
-        except (ValueError, RecursionError) as error:
-            raise CorruptDataError(f"{path}: damaged or cut short: no JSON: {error}") from error
-        if not isinstance(facts, dict):
-            raise FormatError(f"{path}: expected a JSON object")
-        return facts
+        return json_object_in(require_file(self._folder(number) / METADATA_FILE))
 
     def stored(self, number: int, shapes: Shapes) -> dict[str, Stored]:
         """Describe the arrays of an episode."""

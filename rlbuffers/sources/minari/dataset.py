@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
-from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.errors import FormatError
 from rlbuffers.schema import REWARDS, TERMINALS, BufferSpec, ColumnSpec
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import RowSource, blamed_on
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.minari.arrow import ArrowPayload
 from rlbuffers.sources.minari.columns import Columns, ColumnSurvey
@@ -37,7 +37,7 @@ _MAX_SEED = np.iinfo(np.uint64).max
 _SAID_ELSEWHERE = re.compile(r"id|total_steps|seed|rewards_(sum|mean|std|max|min)")
 
 
-class MinariSource(Source[Episode]):
+class MinariSource(RowSource[Episode]):
     """The episodes of one dataset.
 
     Parameters
@@ -109,11 +109,9 @@ class MinariSource(Source[Episode]):
 
     def _make_spec(self) -> BufferSpec:
         seeds = [ColumnSpec(SEEDS, np.dtype(np.uint64)), ColumnSpec(SEEDS_KNOWN, np.dtype(np.bool_))]
-        try:
+        with blamed_on(self._folder):
             facts = [*(seeds if self._has_seeds else []), *self._columns.fact_specs()]
             return BufferSpec("episodes", self._columns.specs(), episode_columns=facts)
-        except SpecError as error:
-            raise FormatError(f"{self._folder}: {error}") from error
 
     @property
     def where(self) -> str:
@@ -124,11 +122,6 @@ class MinariSource(Source[Episode]):
     def spec(self) -> BufferSpec:
         """Episodes with the columns that all of them have."""
         return self._spec
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Yield the episodes in order."""

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlbuffers.errors import CorruptDataError, FormatError, UnsupportedError
+from rlbuffers.errors import FormatError, UnsupportedError
 from rlbuffers.schema import ACTIONS, OBSERVATIONS
+from rlbuffers.sources.files import json_object_in
 from rlbuffers.sources.minari.places import METADATA_FILE
 from rlbuffers.sources.minari.spaces import Leaf, leaves_of, parse_space
 
@@ -57,7 +58,7 @@ class DatasetFacts:
     def __init__(self, folder: Path, attributes: Mapping[str, Any]) -> None:
         path = folder / METADATA_FILE
         self.where = str(path) if path.exists() else str(folder)
-        self._facts = _read(path) if path.exists() else dict(attributes)
+        self._facts = json_object_in(path) if path.exists() else dict(attributes)
         self.warnings: list[str] = []
         self.left_out: list[str] = []
         version = str(self._facts.get("minari_version"))
@@ -138,16 +139,6 @@ class DatasetFacts:
         if value is not None:
             self.left_out.append(f"{name!r} of the metadata, which is no JSON object")
         return {}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise CorruptDataError(f"{path}: damaged or cut short: no JSON: {error}") from error
-    if not isinstance(facts, dict):
-        raise FormatError(f"{path}: expected a JSON object")
-    return facts
 
 
 def _finite_object(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from rlbuffers.schema import (
     is_observation,
     next_name,
 )
-from rlbuffers.sources.base import IdentityDecoder, Rows, Source
+from rlbuffers.sources.base import Rows, RowSource
 from rlbuffers.sources.flat_columns import flat_column
 from rlbuffers.sources.reverb.names import DISCOUNTS
 from rlbuffers.sources.reverb.remarks import ACROSS, BEYOND, ITEMS, NO_PAIR, left_out_of, notes_of, warnings_of
@@ -73,7 +73,7 @@ class TableItem:
     begins: bool = False
 
 
-class TableSource(Source[Rows]):
+class TableSource(RowSource[Rows]):
     """The items of a table, in the order in which they come.
 
     Parameters
@@ -139,11 +139,6 @@ class TableSource(Source[Rows]):
         if column.name not in _NUMBERS:
             return column
         return ColumnSpec(column.name, np.dtype(np.bool_) if column.name in _FLAGS else column.dtype)
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Rows need no decoding."""
-        return IdentityDecoder()
 
     @abstractmethod
     def items(self) -> Iterator[TableItem]:

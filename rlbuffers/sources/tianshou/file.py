@@ -27,6 +27,7 @@ from rlbuffers.schema import (
     is_observation,
     next_name,
 )
+from rlbuffers.sources.base import blamed_on
 from rlbuffers.sources.files import require_file
 from rlbuffers.sources.flat_columns import flat_column
 from rlbuffers.sources.hdf5_files import check_size, datasets_of, opened_hdf5
@@ -222,16 +223,12 @@ class TianshouFile:
                 "cannot be stored; save a buffer of one of them"
             )
         row = flat_column(_like(name), np.zeros((1, *array.shape[1:]), array.dtype), str(self.path))
-        try:
+        with blamed_on(self.path):
             return ColumnSpec(name, row.dtype, row.shape[1:])
-        except SpecError as error:
-            raise FormatError(f"{self.path}: {error}") from error
 
     def _require_storable(self, columns: dict[str, ColumnSpec]) -> None:
-        try:
+        with blamed_on(self.path):
             BufferSpec("episodes", columns)
-        except SpecError as error:
-            raise FormatError(f"{self.path}: {error}") from error
 
     def _take_if_storable(self, name: str, array: h5py.Dataset, columns: dict[str, ColumnSpec]) -> None:
         try:

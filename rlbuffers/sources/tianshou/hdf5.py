@@ -29,7 +29,7 @@ from rlbuffers.schema import (
     is_observation,
     next_name,
 )
-from rlbuffers.sources.base import IdentityDecoder, Source
+from rlbuffers.sources.base import FileSource
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.flat_columns import episode_bounds
 from rlbuffers.sources.flat_ends import reset_warnings, unmarked_resets
@@ -45,7 +45,7 @@ Columns = dict[str, Array]
 _FLAGS = (TERMINALS, TIMEOUTS, DONE)
 
 
-class TianshouSource(Source[Episode]):
+class TianshouSource(FileSource[Episode]):
     """One saved buffer, as whole episodes.
 
     Memory is bounded by the longest episode and a block of rows: 16 MB, or as many whole chunks of a compressed file
@@ -63,14 +63,13 @@ class TianshouSource(Source[Episode]):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = path = Path(path)
-        self._file = TianshouFile(path)
+        super().__init__(path)
+        self._file = TianshouFile(self.path)
         columns = self._file.columns
         self._observed = [name for name in columns if is_observation(name)]
         self._has_next = next_name(self._observed[0]) in columns
         self._flags = {name: self._file.whole(name) for name in _FLAGS if name in columns}
         self._resets = 0
-        self._done = 0
         self._rows_are_frames = self._file.stack_num > 1 and self._is_images(dimensions=2)
         rows_are_stacks = not self._rows_are_frames and self._is_images(dimensions=3) and self._stacks_move_on()
         self._stack = self._file.stack_num if self._rows_are_frames else 0
@@ -99,11 +98,6 @@ class TianshouSource(Source[Episode]):
         return [*self._observed, *(next_name(name) for name in self._observed if self._has_next)]
 
     @property
-    def where(self) -> str:
-        """Path of the file."""
-        return str(self.path)
-
-    @property
     def spec(self) -> BufferSpec:
         """Episodes; stacks of frames where the observations are such."""
         derived = {DONE, *(next_name(name) for name in self._observed)}
@@ -117,11 +111,6 @@ class TianshouSource(Source[Episode]):
             stack=self._stack,
             episode_columns=[ColumnSpec("env_indices", np.dtype(np.int64))] if self._file.is_vector else [],
         )
-
-    @property
-    def decoder(self) -> IdentityDecoder:
-        """Episodes need no decoding."""
-        return IdentityDecoder()
 
     def pieces(self) -> Iterator[Episode]:
         """Yield the episodes of each ring in turn, oldest first."""
@@ -259,11 +248,6 @@ class TianshouSource(Source[Episode]):
     def total(self) -> int:
         """Number of rows."""
         return self._file.num_rows
-
-    @property
-    def done(self) -> int:
-        """Number of rows handed out."""
-        return self._done
 
 
 def _joined(parts: list[Columns]) -> Columns:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
 from reference import Recipe, assert_same_rows, make, taken, write
+from threads import at_once
 
 import rlbuffers
 from rlbuffers.errors import UsageError
@@ -107,19 +106,13 @@ def test_threads_may_come_first_at_once(path, cache, monkeypatch):
     monkeypatch.setattr(stored_rows, "_SMALL_BYTES", 0)
     made, wrong = make(FRAMES), []
     with rlbuffers.open(path, cache=cache) as buffer:
-        barrier = threading.Barrier(4)
 
         def read(seed):
-            barrier.wait()
             for rows in np.random.default_rng(seed).integers(60, size=(30, 4)):
                 batch = buffer.rows(rows)
                 wrong.extend(name for name, values in batch.items() if (values != made.table[name][rows]).any())
 
-        threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(read, range(4))
     assert not wrong
 
 

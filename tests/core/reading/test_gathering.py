@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import STORES, Recipe, assert_same_rows, make, recipes, taken, write
+from threads import at_once
 
 import rlbuffers
 from rlbuffers.errors import OutOfRangeError
@@ -84,11 +83,7 @@ def test_threads_may_ask_for_batches_of_different_sizes(new_path):
                 found = buffer.rows(rows)
                 wrong.extend(name for name in found if not np.array_equal(found[name], expected[name]))
 
-        threads = [threading.Thread(target=read, args=(size,)) for size in (1, 5, 33, 200)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(read, (1, 5, 33, 200))
     assert not wrong
 
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import gc
-import threading
 
 import numpy as np
 import pytest
+from threads import at_once
 
 from rlbuffers.reading.recycling import RecycledArrays
 
@@ -93,9 +93,5 @@ def test_threads_never_share_an_array():
             if (array != value).any() or (other != value + 1).any():
                 wrong.append(value)
 
-    threads = [threading.Thread(target=work, args=(10 * number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, range(0, 40, 10))
     assert not wrong

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-import threading
 import zlib
 
 import numpy as np
@@ -11,6 +10,7 @@ import zstandard
 from google_crc32c import value as crc32c
 from hypothesis import given
 from hypothesis import strategies as st
+from threads import at_once
 
 from rlbuffers.stores.codecs import CodecError, RawCodec, ZlibCodec, ZstdCodec
 
@@ -104,10 +104,4 @@ def test_threads_may_decode_at_once():
     chunks = chunks_of(200)
     stored = [codec.encode(chunk) for chunk in chunks]
     expected = b"".join(chunk.tobytes() for chunk in chunks)
-    wrong = []
-    threads = [threading.Thread(target=lambda: wrong.append(decoded(codec, stored) != expected)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == [False] * 4
+    assert at_once(lambda _: decoded(codec, stored) == expected, range(4)) == [True] * 4

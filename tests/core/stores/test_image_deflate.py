@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import zlib
 
 import h5py
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threads import at_once
 
 from rlbuffers.stores.codecs import ZlibCodec, ZstdCodec, image_bytes_of
 from rlbuffers.stores.image_deflate import compress_images
@@ -70,17 +70,11 @@ def test_a_smaller_chunk_after_a_larger_one():
 
 def test_threads_have_memory_of_their_own():
     images = [np.tile(noise(500, seed), 40) for seed in range(4)]
-    wrong = []
 
-    def compress(data):
-        wrong.extend(index for index in range(200) if zlib.decompress(compress_images(data, 500)) != data.tobytes())
+    def is_always_right(data):
+        return all(zlib.decompress(compress_images(data, 500)) == data.tobytes() for _ in range(200))
 
-    threads = [threading.Thread(target=compress, args=(data,)) for data in images]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert at_once(is_always_right, images) == [True] * 4
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import Recipe, assert_same_rows, make, recipes, taken, write
+from threads import at_once
 
 import rlbuffers
 from rlbuffers.errors import CorruptDataError
@@ -144,11 +144,7 @@ def test_threads_read_one_buffer_at_once(new_path, monkeypatch, store, name):
                 batch = buffer.rows(rows)
                 wrong.extend(name for name, values in batch.items() if (values != expected.table[name][rows]).any())
 
-        threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(read, range(4))
     assert not wrong
 
 
