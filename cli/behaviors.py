@@ -48,8 +48,8 @@ def find_behavior(path: Path, policy: str | None, task: str | None) -> TrainedPo
     """
     torch = require("torch", extra="train", purpose="Playing a trained policy")
     from rlbuffers_train.checkpoint import load_checkpoint
-    from rlbuffers_train.checkpoint_evaluation import find_checkpoint
     from rlbuffers_train.evaluation_task import task_of_checkpoint
+    from rlbuffers_train.run_folder import find_checkpoint
 
     path = find_checkpoint(path)
     checkpoint = load_checkpoint(path, torch.device("cpu"))

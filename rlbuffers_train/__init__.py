@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from rlbuffers_train.checkpoint_evaluation import JudgedPolicy
     from rlbuffers_train.comparison import compare_runs
     from rlbuffers_train.evaluation import evaluate
-    from rlbuffers_train.expert import POLICY, train_online, train_qrdqn
+    from rlbuffers_train.expert import train_online, train_qrdqn
     from rlbuffers_train.interrupts import TrainingInterrupted
     from rlbuffers_train.live_table import LiveTable
     from rlbuffers_train.loaded_policy import LoadedPolicy, load_policy
     from rlbuffers_train.offline import train_offline
     from rlbuffers_train.policy_export import export_policy
-    from rlbuffers_train.run_folder import BEST, LAST
+    from rlbuffers_train.run_folder import BEST, LAST, POLICY
     from rlbuffers_train.run_summary import RunSummary
     from rlbuffers_train.training_request import TrainingRequest
 
@@ -62,7 +62,7 @@ _HOMES = {
     "BEST": "run_folder",
     "JudgedPolicy": "checkpoint_evaluation",
     "LAST": "run_folder",
-    "POLICY": "expert",
+    "POLICY": "run_folder",
     "LiveTable": "live_table",
     "LoadedPolicy": "loaded_policy",
     "RunSummary": "run_summary",

@@ -9,38 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.errors import BufferNotFoundError
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
 from rlbuffers_train.devices import pick_device
 from rlbuffers_train.evaluation import PlayedEpisodes, play_episodes
 from rlbuffers_train.evaluation_task import environment_warnings, task_of_checkpoint
-from rlbuffers_train.expert import POLICY
 from rlbuffers_train.loaded_policy import policy_of
 from rlbuffers_train.reference_scores import ReferenceScores, find_reference_scores
-from rlbuffers_train.run_folder import BEST, LAST
+from rlbuffers_train.run_folder import find_checkpoint
 from rlbuffers_train.seeds import Stream, generator_of
 
-__all__ = ["CheckpointEvaluation", "JudgedPolicy", "find_checkpoint"]
-
-
-def find_checkpoint(path: Path) -> Path:
-    """Return `path`, or the checkpoint of the best epoch if it is the folder of a run.
-
-    Raises
-    ------
-    BufferNotFoundError
-        If the folder holds none.
-    """
-    path = path.expanduser()
-    if not path.is_dir():
-        return path
-    for name in (BEST, POLICY, LAST):
-        if (path / name).is_file():
-            return path / name
-    runs = sorted(last.parent for last in path.glob(f"*/{LAST}"))
-    if runs:
-        raise BufferNotFoundError(f"{path}: no run, but it holds some; name one, such as {runs[0]}")
-    raise BufferNotFoundError(f"{path}: there is no checkpoint in this folder; name a file such as {path / BEST}")
+__all__ = ["CheckpointEvaluation", "JudgedPolicy"]
 
 
 @dataclass(frozen=True)
@@ -123,8 +101,8 @@ class JudgedPolicy:
 
     Parameters
     ----------
-    path : Path
-        Checkpoint.
+    path : Path or str
+        Checkpoint, or the folder of a run, which means its best epoch.
     task : str, optional
         Environment; by default the one of the training's evaluation, or else of the data.
     seed : int
@@ -143,9 +121,10 @@ class JudgedPolicy:
     """
 
     def __init__(
-        self, path: Path, *, task: str | None = None, seed: int = 0, eps: float | None = None, device: str = "cpu"
+        self, path: Path | str, *, task: str | None = None, seed: int = 0, eps: float | None = None, device: str = "cpu"
     ) -> None:
         torch_device = pick_device(device)
+        path = find_checkpoint(path)
         checkpoint = load_checkpoint(path, torch_device)
         self.path = path
         self.task = task_of_checkpoint(path, checkpoint, task)

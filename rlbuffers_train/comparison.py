@@ -170,12 +170,12 @@ def read_run(path: Path) -> ComparedRun:
         raise FormatError(f"{summary}: not the summary of a run ({error})") from error
 
 
-def compare_runs(paths: Sequence[Path]) -> list[RunGroup]:
+def compare_runs(paths: Sequence[Path | str]) -> list[RunGroup]:
     """Read all runs at or below some paths, and put those together that differ in their seeds only.
 
     Of several runs of one seed the one that came farthest counts.
     """
-    folders = dict.fromkeys(folder for path in paths for folder in find_runs(path))
+    folders = dict.fromkeys(folder for path in paths for folder in find_runs(Path(path)))
     groups: dict[str, list[ComparedRun]] = {}
     for folder in folders:
         run = read_run(folder)

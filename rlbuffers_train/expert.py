@@ -24,6 +24,7 @@ from rlbuffers_train.problem import BoxActions, ProblemSpec
 from rlbuffers_train.replay_recorder import ReplayRecorder
 from rlbuffers_train.reporting import Reporter, SilentReporter
 from rlbuffers_train.run import TrainingRun
+from rlbuffers_train.run_folder import POLICY
 from rlbuffers_train.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import with_changes
@@ -38,9 +39,8 @@ from rlbuffers_train.training_request import (
     run_logdir,
 )
 
-__all__ = ["POLICY", "train_online", "train_qrdqn"]
+__all__ = ["train_online", "train_qrdqn"]
 
-POLICY = "policy.pth"
 DEFAULT_TASKS = {"discrete": "CartPole-v1", "box": "Pendulum-v1"}
 _MAY_CHANGE = ("epoch", "eval_episodes", "stop_at", "precision", "compile")
 

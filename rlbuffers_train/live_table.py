@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,9 @@ __all__ = ["LiveTable"]
 
 _SECONDS_BETWEEN_DRAWINGS = 0.25
 _LINES_BESIDE_ROWS = 8  # title, frame, heading, status that wraps
+_FIRST_COLUMNS = ("epoch", "step", "return")
+_FRAME = 3  # a line and a space on either side
+_NUMBER = 10  # characters that four digits may take, such as -1.234e-05
 
 
 class LiveTable:
@@ -103,16 +107,36 @@ class LiveTable:
         """Draw the newest rows; rich would cut a table that is taller than the terminal at its lower end."""
         if self._live is None:
             return
-        names = list(dict.fromkeys(name for record in self._records for name in record.metrics))
+        records = self._records[-max(max_rows, 1) :]
+        names = self._metrics_that_fit(records)
         table = Table(title=self._title, title_justify="left")
-        for heading in ("epoch", "step", "return", *(name.replace("_", " ") for name in names), "minutes"):
-            table.add_column(heading, justify="right")
-        for record in self._records[-max(max_rows, 1) :]:
+        for heading in (*_FIRST_COLUMNS, *names, "minutes"):  # headings of metrics may wrap, numbers may not
+            table.add_column(heading.replace("_", " "), justify="right", no_wrap=heading not in names)
+        for record in records:
             values = (f"{record.metrics[name]:.4g}" if name in record.metrics else "" for name in names)
-            minutes = f"{record.seconds / 60:.1f}"
-            table.add_row(str(record.epoch), f"{record.step:,}", _return_of(record), *values, minutes)
+            table.add_row(*_first_cells(record), *values, f"{record.seconds / 60:.1f}")
         self._live.update(Group(table, self._status), refresh=True)
         self._drawn_at = time.monotonic()
+
+    def _metrics_that_fit(self, records: Sequence[EpochRecord]) -> list[str]:
+        """Return the metrics that have a place, so that each epoch stays one line."""
+        names = dict.fromkeys(name for record in records for name in record.metrics)
+        cells = [_FIRST_COLUMNS, *(_first_cells(record) for record in records)]
+        room = self._console.width - 1 - sum(_FRAME + max(map(len, column)) for column in zip(*cells, strict=True))
+        room -= _FRAME + len("minutes")
+        fitting = []
+        for name in names:
+            room -= _FRAME + max(_NUMBER, *(len(word) for word in name.split("_")))
+            if room < 0:
+                break
+            fitting.append(name)
+        return fitting
+
+
+def _first_cells(record: EpochRecord) -> tuple[str, str, str]:
+    result = record.evaluation
+    told = "none" if result is None else f"{result.mean:.1f} ± {result.std:.1f}"
+    return str(record.epoch), f"{record.step:,}", told
 
 
 def _return_of(record: EpochRecord) -> str:

@@ -14,6 +14,7 @@ from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, file_sha256,
 from rlbuffers_train.devices import pick_device, set_threads
 from rlbuffers_train.evaluation_task import problem_of_task
 from rlbuffers_train.policy import ExploringPolicy
+from rlbuffers_train.run_folder import find_checkpoint
 from rlbuffers_train.training_request import TrainingRequest, make_algorithm
 
 __all__ = ["LoadedPolicy", "load_policy", "policy_of", "untrained_policy"]
@@ -49,14 +50,14 @@ class LoadedPolicy(ExploringPolicy):
 
 
 def load_policy(
-    path: Path, *, eps: float, generator: np.random.Generator, device: str = "cpu", samples: bool = False
+    path: Path | str, *, eps: float, generator: np.random.Generator, device: str = "cpu", samples: bool = False
 ) -> LoadedPolicy:
     """Load the policy of a checkpoint of any algorithm.
 
     Parameters
     ----------
-    path : Path
-        ``policy.pth``, ``best.pth`` or ``last.pth`` of a run.
+    path : Path or str
+        ``policy.pth``, ``best.pth`` or ``last.pth`` of a run, or its folder, which means its best epoch.
     eps : float
         Probability of a random action, in [0, 1].
     generator : numpy.random.Generator
@@ -72,6 +73,7 @@ def load_policy(
         If the file is missing, something else, or damaged.
     """
     torch_device = pick_device(device)
+    path = find_checkpoint(path)
     return policy_of(path, load_checkpoint(path, torch_device), torch_device, eps, generator, samples=samples)
 
 

@@ -14,6 +14,7 @@ from rlbuffers.loading.loader import Loader
 from rlbuffers.paths import generated_buffer_path
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.samplers.base import BatchSampler
+from rlbuffers.schema import STACK_INDEX
 from rlbuffers.transforms import ClipRewards, ScaleRewards, Transform
 from rlbuffers_train.algorithms import entries_of, find_entry, load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm
@@ -87,7 +88,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
     device = pick_device(request.device)
     resumed = load_resumed(request, device, online=False)
     with ExitStack() as stack:
-        buffer = stack.enter_context(open_buffer(_find_buffer(request, resumed)))
+        buffer = stack.enter_context(open_buffer(_find_buffer(request, resumed), cache=request.cache))
         _refuse_other_data(request, buffer)
         asked = request.task or (None if resumed is None else resumed.task)
         environment = buffer.metadata.get("environment") or {}
@@ -131,6 +132,9 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             reporter.note(f"warning: {warning}")
         reporter.note(f"{request.algorithm}: {find_entry(request.algorithm, problem.actions.kind).paper}")
         reporter.note(f"{request.algorithm} on {len(buffer):,} transitions of {buffer.path}")
+        from_file = [name for name, planned in buffer.plan.items() if planned.place == "file" and name != STACK_INDEX]
+        if from_file:
+            reporter.note(f"read from the file each time, for want of --cache: {', '.join(from_file)}")
         reporter.note(f"evaluation: {task or 'none'}; device: {device}; files: {run.logdir}")
         trainer = Trainer(run, stepper, num_epochs=settings.epoch, steps_per_epoch=settings.update_per_epoch)
         return trainer.train()

@@ -28,6 +28,7 @@ from rlbuffers.optional import require
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import build_algorithm, file_sha256, load_checkpoint
 from rlbuffers_train.checkpoint_evaluation import step_name_of
+from rlbuffers_train.run_folder import find_checkpoint
 
 __all__ = ["ExportedPolicy", "export_policy"]
 
@@ -57,14 +58,14 @@ class ExportedPolicy:
     is_checked: bool
 
 
-def export_policy(checkpoint_path: Path, output: Path, *, overwrite: bool = False) -> ExportedPolicy:
+def export_policy(checkpoint_path: Path | str, output: Path | str, *, overwrite: bool = False) -> ExportedPolicy:
     """Write the policy of a checkpoint.
 
     Parameters
     ----------
-    checkpoint_path : Path
-        Of any algorithm whose policy is a function of the observation.
-    output : Path
+    checkpoint_path : Path or str
+        Of any algorithm whose policy is a function of the observation. The folder of a run means its best epoch.
+    output : Path or str
         ``.pt2`` for `torch.export.load`, ``.onnx`` for ONNX runtimes. The input ``observations`` is float32
         (B, *obs), or uint8 for stacks of images; the output ``actions`` is int64 (B,) or float32 (B, D); any B.
     overwrite : bool
@@ -79,12 +80,14 @@ def export_policy(checkpoint_path: Path, output: Path, *, overwrite: bool = Fals
     UnsupportedError
         If the policy draws its actions at random, as BCQ's for vectors does.
     """
+    output = Path(output)
     suffix = output.suffix.lower()
     if suffix not in (_PROGRAM, _ONNX):
         hint = "; TorchScript is deprecated, .pt2 is its successor" if suffix in (".pt", ".pth", ".ts") else ""
         raise UsageError(f"{output}: policies are exported as .pt2 (torch.export) or .onnx{hint}")
     if output.exists() and not overwrite:
         raise BufferExistsError(f"{output}: exists already; pass --overwrite to replace it")
+    checkpoint_path = find_checkpoint(checkpoint_path)
     checkpoint = load_checkpoint(checkpoint_path, torch.device("cpu"))
     algorithm = build_algorithm(checkpoint, np.random.default_rng(0), torch.device("cpu"))
     observations = _random_observations(algorithm)

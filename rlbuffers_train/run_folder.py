@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rlbuffers.errors import BufferNotFoundError
 from rlbuffers.optional import require
 from rlbuffers.paths import DEFAULT_LOG_DIR
 
@@ -28,13 +29,16 @@ __all__ = [
     "CONFIG_OF_PROGRAMS",
     "LAST",
     "LEARNING_CURVE",
+    "POLICY",
     "SUMMARY",
+    "find_checkpoint",
     "new_logdir",
     "render_config",
     "seeds_logdir",
 ]
 
 BEST = "best.pth"
+POLICY = "policy.pth"
 LAST = "last.pth"
 CONFIG = "config.yaml"
 CONFIG_OF_PROGRAMS = "config.json"
@@ -64,3 +68,23 @@ def render_config(facts: Mapping[str, Any]) -> bytes:
     body = yaml.safe_dump(json.loads(json.dumps(facts)), sort_keys=False, allow_unicode=True, width=100)
     head = "# `rlbuffers train --config THIS_FILE` trains this again; options beside it change single values.\n"
     return (head + str(body)).encode()
+
+
+def find_checkpoint(path: Path | str) -> Path:
+    """Return `path`, or the checkpoint of the best epoch if it is the folder of a run.
+
+    Raises
+    ------
+    BufferNotFoundError
+        If the folder holds none.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        return path
+    for name in (BEST, POLICY, LAST):
+        if (path / name).is_file():
+            return path / name
+    runs = sorted(last.parent for last in path.glob(f"*/{LAST}"))
+    if runs:
+        raise BufferNotFoundError(f"{path}: no run, but it holds some; name one, such as {runs[0]}")
+    raise BufferNotFoundError(f"{path}: there is no checkpoint in this folder; name a file such as {path / BEST}")

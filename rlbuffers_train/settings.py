@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
 from rlbuffers.errors import FormatError, UsageError
 
-__all__ = ["Settings", "SettingsT", "option_name", "setting", "with_changes"]
+__all__ = ["Settings", "SettingsT", "nearest_of", "option_name", "setting", "with_changes"]
 
 
 def setting(
@@ -91,8 +92,15 @@ def with_changes(settings: SettingsT, changes: Mapping[str, Any]) -> SettingsT:
     known = settings.to_json()
     for name in given:
         if name not in known:
-            raise UsageError(f"{option_name(name)} is no setting here; there are {', '.join(known)}")
+            raise UsageError(f"{option_name(name)} is no setting here; {nearest_of(name, list(known))}")
     return type(settings).from_json({**known, **given})
+
+
+def nearest_of(name: str, known: Sequence[str]) -> str:
+    """Word which option may have been meant, and which there are."""
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {option_name(nearest[0])}? There are" if nearest else "there are"
+    return f"{hint} {', '.join(map(option_name, known))}"
 
 
 def option_name(name: str) -> str:

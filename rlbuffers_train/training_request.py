@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from rlbuffers.errors import UsageError
+from rlbuffers.reader import DEFAULT_CACHE_BYTES
 from rlbuffers_train.algorithms import ACTION_KINDS, load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.run_folder import LAST, new_logdir
 from rlbuffers_train.seeds import Stream, generator_of
-from rlbuffers_train.settings import option_name, with_changes
+from rlbuffers_train.settings import nearest_of, option_name, with_changes
 
 __all__ = ["TrainingRequest", "given", "load_resumed", "make_algorithm", "refuse_changes", "run_logdir"]
 
@@ -32,7 +33,7 @@ class TrainingRequest:
     task : str, optional
         Environment to evaluate on, or to train in.
     buffer : Path, optional
-        Data of offline training.
+        Data of offline training. Paths may be given as text, too.
     logdir : Path, optional
         Folder of the run.
     resume_path : Path, optional
@@ -47,6 +48,8 @@ class TrainingRequest:
         Fields of the trainer's settings.
     buffer_fingerprint : str, optional
         Of the data that are meant; others are refused.
+    cache : int or str
+        Memory that keeps data at hand, see `rlbuffers.open`; batches are the same whatever it is.
     """
 
     algorithm: str
@@ -59,6 +62,12 @@ class TrainingRequest:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     buffer_fingerprint: str | None = None
+    cache: int | str = DEFAULT_CACHE_BYTES
+
+    def __post_init__(self) -> None:
+        for name in ("buffer", "logdir", "resume_path"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, Path(getattr(self, name)))
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,9 +152,8 @@ def _refuse_unknown(request: TrainingRequest, problem: ProblemSpec, config: Algo
     known = list(config.to_json())
     for name in given(request.hyperparameters):
         if name not in known:
-            there = ", ".join(map(option_name, known))
             kind = ACTION_KINDS[problem.actions.kind]
-            raise UsageError(f"{request.algorithm} for {kind} has no {option_name(name)}; it has {there}")
+            raise UsageError(f"{request.algorithm} for {kind} has no {option_name(name)}; {nearest_of(name, known)}")
 
 
 def _starting_config(

@@ -44,13 +44,13 @@ def evaluate(
     """
     require("torch", extra="train", purpose="Evaluating a policy")
     from rlbuffers_cli.console import console, facts_table, print_json, progress_bar, warn
-    from rlbuffers_train.checkpoint_evaluation import JudgedPolicy, find_checkpoint
+    from rlbuffers_train.checkpoint_evaluation import JudgedPolicy
     from rlbuffers_train.seeds import Stream
     from rlbuffers_train.video import check_video_path, record_video
 
     if video is not None:
         check_video_path(video)
-    judged = JudgedPolicy(find_checkpoint(checkpoint), task=task, seed=seed, eps=eps, device=device)
+    judged = JudgedPolicy(checkpoint, task=task, seed=seed, eps=eps, device=device)
     for warning in judged.warnings:
         warn(warning)
     with nullcontext() if as_json else progress_bar() as progress:

@@ -238,7 +238,7 @@ def test_a_video_of_a_game_is_what_the_policy_sees(tmp_path: Path) -> None:
 
 def test_a_policy_is_judged_without_the_command(make_aim_buffer: Callable[..., Path], tmp_path: Path) -> None:
     logdir = trained(make_aim_buffer(), tmp_path / "run", "td3-bc", update_per_epoch=20)
-    judged = JudgedPolicy(logdir / "best.pth", seed=2)
+    judged = JudgedPolicy(str(logdir), seed=2)  # the folder means its best epoch
     counts: list[int] = []
     told = judged.play(4, on_episode=counts.append)
     assert sorted(counts) == [1, 2, 3, 4]

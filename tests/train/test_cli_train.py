@@ -86,7 +86,7 @@ def test_trains_and_resumes(make_signal_buffer: Callable[..., Path], tmp_path: P
         (
             ["bcq", "--buffer", "discrete.hdf5", "--tau", "1"],
             2,
-            "bcq for discrete actions has no --tau; it has --batch",
+            "bcq for discrete actions has no --tau; there are --batch",
         ),
         (["bcq", "--unlikely-action-threshold", "1"], 2, "--unlikely-action-threshold"),
     ],

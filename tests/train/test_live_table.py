@@ -49,7 +49,24 @@ def test_a_terminal_shows_the_newest_epochs_and_in_the_end_all(monkeypatch: pyte
     assert while_running == ["20", "21", "22", "23", "24", "25"]
     at_the_end = stream.getvalue().rpartition("title")[2]
     assert re.findall(r"│ +(\d+) │ +[\d,]+ │", at_the_end) == [str(epoch) for epoch in range(1, 26)]
-    assert "25.2 ± 1.0 (10 episodes)" in at_the_end
+    assert "│ 25.2 ± 1.0 │" in at_the_end
+
+
+def test_each_epoch_is_one_line_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, height=24, color_system=None)
+    names = ("quantile_loss", "imitation_loss", "gap", "mean_value", "mean_weight", "entropy", "alpha")
+    metrics = dict.fromkeys(names, -1.23456e-05)
+    result = EvaluationResult(mean=-1234.56, std=345.67, num_episodes=10, mean_length=3.0)
+    with LiveTable(console, "title") as table:
+        for epoch in (1, 2, 3):
+            table.epoch_done(EpochRecord(epoch, 1_000_000 + epoch, metrics, result, False, 60.0))
+    rows = [line for line in stream.getvalue().rpartition("title")[2].splitlines() if line.startswith("│")]
+    assert len(rows) == 3
+    for number, row in enumerate(rows, 1):
+        assert f"{number} │ 1,000,00{number} │ -1234.6 ± 345.7 │ -1.235e-05 │" in row
+        assert "…" not in row
 
 
 def test_progress_tells_where_time_goes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,19 @@ class Listener(SilentReporter):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_what_is_kept_in_memory_changes_no_weight(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    buffer, listener = make_signal_buffer(), Listener()
+    train_offline(request(buffer, tmp_path / "kept"), silent := Listener())
+    # Paths may be text, as most would write them.
+    train_offline(request(str(buffer), str(tmp_path / "read"), cache=0), listener)  # type: ignore[arg-type]
+    assert same(last(tmp_path / "read").algorithm_state, last(tmp_path / "kept").algorithm_state)
+    told = "read from the file each time, for want of --cache: "
+    assert not any(note.startswith(told) for note in silent.notes)
+    (note,) = [note for note in listener.notes if note.startswith(told)]
+    assert {"observations", "actions"} <= set(note.removeprefix(told).split(", "))
+    assert "stack_index" not in note
+
+
 def test_bcq_learns_from_random_behavior(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
     settings = {"epoch": 3, "update_per_epoch": 100, "eval_episodes": 10}
     listener = Listener()

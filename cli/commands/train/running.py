@@ -88,6 +88,7 @@ def _general_options(is_online: bool, presets: list[str]) -> list[click.Paramete
             ["--buffer"], type=_PATH, help="Data to train on.  [default: what `rlbuffers generate` wrote for the task]"
         ),
         click.Option(["--task"], help="Environment to evaluate in.  [default: the buffer's]"),
+        click.Option(["--cache"], help="Memory that keeps data at hand, such as 8GB.  [default: 1GiB]"),
     ]
     in_environment = [click.Option(["--task"], help="Environment to train in.  [default: CartPole-v1 or Pendulum-v1]")]
     others = [
@@ -158,6 +159,7 @@ def _run(name: str, given: dict[str, Any], hyperparameters: list[str], settings:
         preset=given.get("preset"),
         hyperparameters={field: given[field] for field in hyperparameters},
         settings={field: given[field] for field in settings},
+        **({"cache": given["cache"]} if given.get("cache") else {}),
     )
     if given["config"] is not None:
         request = _with_config(request, given)
