@@ -150,10 +150,10 @@ def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path:
         return request.buffer.expanduser()
     if resumed is not None:
         return Path(resumed.settings["buffer"])
-    kinds = [entry.actions for entry in entries_of(request.algorithm)]
+    kind = entries_of(request.algorithm)[0].actions
     if request.task is not None:
-        kinds = [kind for kind in kinds if kind == problem_of_task(request.task).actions.kind] or kinds
-    policy, eps, default_task = _DEFAULT_DATA[kinds[0]]
+        kind = find_entry(request.algorithm, problem_of_task(request.task).actions.kind).actions
+    policy, eps, default_task = _DEFAULT_DATA[kind]
     task = request.task or default_task
     path = generated_buffer_path(task, policy, eps)
     if not path.exists():

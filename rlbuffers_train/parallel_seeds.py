@@ -178,9 +178,11 @@ class _Messenger:
         self._seed = seed
         self._messages = messages
         self._sent_at = 0.0
+        self._latest: Progress | None = None
 
     def progress(self, progress: Progress) -> None:
         """Tell where the run is, twice a second at most."""
+        self._latest = progress
         if time.monotonic() - self._sent_at < _SECONDS_BETWEEN_MESSAGES:
             return
         self._sent_at = time.monotonic()
@@ -191,7 +193,9 @@ class _Messenger:
             signal.raise_signal(signal.SIGINT)
 
     def epoch_done(self, record: EpochRecord) -> None:
-        """Tell of a finished epoch."""
+        """Tell of a finished epoch, and of where its time went."""
+        if self._latest is not None:
+            self._messages.put(("progress", self._seed, self._latest))
         self._messages.put(("epoch_done", self._seed, record))
 
     def note(self, message: str) -> None:

@@ -11,6 +11,8 @@ from rlbuffers_train.reference_scores import ReferenceScores
 
 __all__ = ["RunSummary"]
 
+_LONG = 100.0  # seconds; more are told in minutes
+
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -66,7 +68,8 @@ class RunSummary:
             lines.append(f"best epoch ({self.best_epoch}): return {told}, fresh episodes with other seeds")
         if self.last is None:
             lines.append("not evaluated")
-        lines.append(f"time: {self.seconds / 60:.1f} minutes ({self.time_shares})")
+        time = f"{self.seconds:.0f} s" if self.seconds < _LONG else f"{self.seconds / 60:.1f} minutes"
+        lines.append(f"time: {time} ({self.time_shares})")
         lines.append(f"files: {self.logdir}")
         return lines
 

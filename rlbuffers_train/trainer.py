@@ -116,6 +116,10 @@ class Trainer:
         TrainingDivergedError
             If the loss is no longer a number.
         """
+        if self._is_finished:
+            self._run.reporter.note(
+                f"nothing is left to train: {len(self._run.history)} epochs are done. A larger --epoch goes on"
+            )
         with self._guard:
             try:
                 while not self._is_finished:
@@ -178,6 +182,7 @@ class Trainer:
             is_solved = self._reaches_threshold(evaluation) and self._reaches_threshold(
                 self._run.evaluate(Stream.CONFIRMATION, epoch, self._on_evaluation_step)
             )
+        self._show("evaluating")  # with the time that it took
         metrics = self._metrics.take_epoch()
         record = EpochRecord(epoch, self._stepper.step, metrics, evaluation, is_solved, self._seconds)
         self._run.end_epoch(record, self._stepper.streams())

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rlbuffers.errors import UsageError
-from rlbuffers_train.algorithms import load_algorithm
+from rlbuffers_train.algorithms import ACTION_KINDS, load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
 from rlbuffers_train.problem import ProblemSpec
@@ -131,9 +131,21 @@ def make_algorithm(
             asked = {**_starting_config(algorithm_class, problem, request.preset).to_json(), **asked}
         refuse_changes(given(asked), resumed.config)
         return build_algorithm(resumed, generator, device)
-    config = with_changes(_starting_config(algorithm_class, problem, request.preset), given(request.hyperparameters))
+    start = _starting_config(algorithm_class, problem, request.preset)
+    _refuse_unknown(request, problem, start)
+    config = with_changes(start, given(request.hyperparameters))
     torch.manual_seed(seed)
     return algorithm_class(problem, config, generator, device)
+
+
+def _refuse_unknown(request: TrainingRequest, problem: ProblemSpec, config: AlgorithmConfig) -> None:
+    """Refuse hyperparameters of the algorithm's variant for other actions."""
+    known = list(config.to_json())
+    for name in given(request.hyperparameters):
+        if name not in known:
+            there = ", ".join(map(option_name, known))
+            kind = ACTION_KINDS[problem.actions.kind]
+            raise UsageError(f"{request.algorithm} for {kind} has no {option_name(name)}; it has {there}")
 
 
 def _starting_config(
