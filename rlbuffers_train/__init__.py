@@ -13,7 +13,6 @@ check that the packages of the extra ``train`` are installed.
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING, Any
 
 from rlbuffers.optional import require
@@ -52,10 +51,6 @@ __all__ = [
     "train_online",
     "train_qrdqn",
 ]
-
-# Torch's threads wait for one another at every layer. By default they spin meanwhile, which takes the cores from
-# whoever shares them: two trainings on two cores take several times as long then. Read when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "ALGORITHMS": "algorithms",

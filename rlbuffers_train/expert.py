@@ -42,7 +42,7 @@ from rlbuffers_train.training_request import (
 __all__ = ["train_online", "train_qrdqn"]
 
 DEFAULT_TASKS = {"discrete": "CartPole-v1", "box": "Pendulum-v1"}
-_MAY_CHANGE = ("epoch", "eval_episodes", "stop_at", "precision", "compile")
+_MAY_CHANGE = ("epoch", "eval_episodes", "stop_at", "precision", "compile", "threads")
 
 
 def train_qrdqn(
@@ -94,7 +94,7 @@ def train_online(
     problem = problem_of_task(task)
     settings = _settle(request, problem, task, resumed)
     algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
-    set_threads(problem, algorithm.products)
+    set_threads(problem, algorithm.products, settings.threads)
     algorithm.compute_as(settings)
     stepper = _make_stepper(algorithm, task, settings, resumed, recorder)
     run = TrainingRun(

@@ -49,7 +49,7 @@ _DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, 
 _WORKERS = 1
 _PREFETCH = 4
 _BATCHES_AT_ONCE = 16
-_MAY_CHANGE = ("epoch", "eval_episodes", "buffer", "precision", "compile")
+_MAY_CHANGE = ("epoch", "eval_episodes", "buffer", "precision", "compile", "threads")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         if settings.eval_episodes:
             task = choose_evaluation_task(asked, buffer, problem, reporter)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
-        set_threads(problem, algorithm.products)
+        set_threads(problem, algorithm.products, settings.threads)
         algorithm.compute_as(settings)
         sampler = buffer.sampler(
             algorithm.config.batch_size,

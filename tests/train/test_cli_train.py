@@ -147,16 +147,6 @@ def test_importing_commands_and_names_loads_nothing_heavy() -> None:
     assert found.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("asked", [None, "ACTIVE"])
-def test_waiting_threads_leave_their_cores_to_others(asked: str | None) -> None:
-    code = "import os, sys, rlbuffers_train; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment |= {} if asked is None else {"OMP_WAIT_POLICY": asked}
-    command = [sys.executable, "-c", code]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert found.stdout == f"{asked or 'PASSIVE'} False\n"  # torch reads it when it is loaded, later
-
-
 def test_every_public_name_is_there() -> None:
     for name in rlbuffers_train.__all__:
         assert getattr(rlbuffers_train, name) is not None
