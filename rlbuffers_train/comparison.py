@@ -16,14 +16,17 @@ from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
 from rlbuffers_train.checkpoint_evaluation import step_name_of
 from rlbuffers_train.confidence import MeanInterval, summarize_runs
 from rlbuffers_train.evaluation import EvaluationResult
+from rlbuffers_train.offline import OfflineSettings
+from rlbuffers_train.online_settings import OnlineSettings
 from rlbuffers_train.reference_scores import ReferenceScores, find_reference_scores
 from rlbuffers_train.reporting import EpochRecord
 from rlbuffers_train.run_folder import LAST, SUMMARY
+from rlbuffers_train.settings import Settings
 
 __all__ = ["ComparedRun", "RunGroup", "compare_runs", "find_runs", "read_run"]
 
 # What seeds of one experiment may differ in.
-_MAY_DIFFER = ("seed", "buffer", "epoch", "eval_episodes")
+_MAY_DIFFER = ("seed", "buffer", "epoch", "eval_episodes", "threads")
 
 
 @dataclass(frozen=True)
@@ -198,21 +201,24 @@ def _group(label: str, runs: Sequence[ComparedRun]) -> RunGroup:
 def _identity(run: ComparedRun) -> dict[str, Any]:
     """Return what makes an experiment: everything but the seed."""
     checkpoint = run.checkpoint
-    settings = {name: value for name, value in checkpoint.settings.items() if name not in _MAY_DIFFER}
+    config, settings = _completed(checkpoint)
+    settings = {name: value for name, value in settings.items() if name not in _MAY_DIFFER}
     data = str(checkpoint.buffer_fingerprint or "")[:12]
     return {
         "algorithm": checkpoint.algorithm,
         "task": checkpoint.task,
         "data": data,
         **settings,
-        **_completed(checkpoint),
+        **config,
     }
 
 
-def _completed(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return the hyperparameters of a checkpoint; what the release that wrote it did not have yet has its default."""
+def _completed(checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return config and settings of a checkpoint; what the release that wrote it did not have yet has its default."""
     algorithm = load_algorithm(checkpoint.algorithm, checkpoint.problem.actions.kind)
-    return algorithm.config_class.from_json(checkpoint.config).to_json()
+    trainer: type[Settings] = OnlineSettings if checkpoint.buffer_fingerprint is None else OfflineSettings
+    config = algorithm.config_class.from_json(checkpoint.config)
+    return config.to_json(), trainer.from_json(checkpoint.settings).to_json()
 
 
 def _labels(identities: Sequence[Mapping[str, Any]]) -> list[str]:

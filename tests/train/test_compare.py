@@ -18,7 +18,7 @@ from PIL import Image
 from small_runs import error_of, small_request
 
 from rlbuffers_cli.main import cli
-from rlbuffers_train import TrainingRequest, train_offline, train_online
+from rlbuffers_train import train_offline, train_online
 from rlbuffers_train.checkpoint import load_checkpoint, save_checkpoint
 from rlbuffers_train.comparison import compare_runs
 from rlbuffers_train.confidence import summarize_runs
@@ -151,7 +151,8 @@ def test_an_older_release_had_fewer_hyperparameters(make_signal_buffer: Callable
     path = tmp_path / "seed1" / "last.pth"
     checkpoint = load_checkpoint(path, torch.device("cpu"))
     config = {name: value for name, value in checkpoint.config.items() if name != "orthogonal"}
-    save_checkpoint(path, replace(checkpoint, config=config))
+    settings = {name: value for name, value in checkpoint.settings.items() if name != "precision"}
+    save_checkpoint(path, replace(checkpoint, config=config, settings={**settings, "threads": 1}))
     assert [len(group.runs) for group in compare_runs([tmp_path])] == [2]
 
 
