@@ -89,7 +89,7 @@ def generate(
     format_of(path)
     if path.exists() and not overwrite:  # before a policy is trained
         raise BufferExistsError(f"{path}: exists already; pass --overwrite to replace it")
-    if (level or "").startswith("medium") and stop_at is None:
+    if (level or "").startswith("medium") and stop_at is None and resume_path is None:
         stop_at = medium_return(task)
     if level == "medium-replay":
         _record_training(path, policy, task, seed=seed, device=device, stop_at=stop_at, overwrite=overwrite)
@@ -97,7 +97,8 @@ def generate(
     if checkpoint is None and level != "random":
         checkpoint = train_behavior(policy, level or "expert", task, seed=seed, device=device, stop_at=stop_at)
     behavior = load_behavior(policy, task, checkpoint, seed=seed, eps=eps, device=device)
-    known_level = level or "expert" if resume_path is None else None
+    # How well somebody else's policy is trained only who names it can know.
+    known_level = level or (None if resume_path else "expert")
     facts = facts_of(behavior, known_level, checkpoint, eps=eps, seed=seed)
     size = _SIZE if buffer_size is None else buffer_size
     _record(behavior, facts, path, task, size, num_envs=num_envs, seed=seed, overwrite=overwrite)
@@ -111,7 +112,7 @@ def _refuse_what_has_no_effect(
 
     if resume_path is not None:
         reason = "--resume-path names a policy that is trained already"
-        refused = {"level": level, **of_training}
+        refused = {"level": level if level in ("random", "medium-replay") else None, **of_training}
     elif level == "medium-replay":
         reason = "medium-replay is what a training played, all of it"
         refused = of_playing

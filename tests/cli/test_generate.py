@@ -128,13 +128,17 @@ def test_a_checkpoint_says_who_acts_and_where(tmp_path):
     for words, message in [
         (["--policy", "qrdqn"], "is a policy of sac, not of qrdqn"),
         (["--task", TASK], f"CartPole-v1 has observations (4,) and 2 actions, {logdir / POLICY} is for observations"),
-        (["--level", "medium"], "--level has no effect"),
+        (["--level", "medium-replay"], "--level has no effect"),
         (["--stop-at", 5], "--stop-at has no effect"),
     ]:
         refused = generate("--resume-path", logdir, "--output", tmp_path / "no.hdf5", *words)
         assert refused.exit_code == 2, refused.output
         assert message in refused.output
     assert not list(tmp_path.rglob("*no.hdf5*"))
+    said = tmp_path / "said.hdf5"
+    assert generate("--resume-path", logdir, "--output", said, "--buffer-size", 9, "--level", "medium").exit_code == 0
+    with rlbuffers.open(said) as buffer:
+        assert buffer.metadata["behavior_policy"]["level"] == "medium"
 
 
 @pytest.mark.parametrize(
