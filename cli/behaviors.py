@@ -3,18 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rlbuffers.errors import UsageError
+from rlbuffers.optional import require
 from rlbuffers.paths import DEFAULT_LOG_DIR
 
 if TYPE_CHECKING:
     from rlbuffers_train.loaded_policy import LoadedPolicy
     from rlbuffers_train.replay_recorder import ReplayRecorder
 
-__all__ = ["ACTION_STREAM", "facts_of", "load_behavior", "train_behavior"]
+__all__ = ["ACTION_STREAM", "TrainedPolicy", "facts_of", "find_behavior", "load_behavior", "train_behavior"]
 
 # Streams of random numbers that belong to one seed: expert's training, its actions here, the environments.
 ACTION_STREAM = 1
+
+
+class TrainedPolicy(NamedTuple):
+    """What a checkpoint says of its policy.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    algorithm, task : str
+        Who acts, and where.
+    actions : str
+        ``discrete`` or ``box``.
+    """
+
+    path: Path
+    algorithm: str
+    task: str
+    actions: str
+
+
+def find_behavior(path: Path, policy: str | None, task: str | None) -> TrainedPolicy:
+    """Return what is to be known of a checkpoint, or of the best one in the folder of a run, before it acts.
+
+    Raises
+    ------
+    UsageError
+        If it is not of the policy that is asked for, or cannot act in the task.
+    """
+    torch = require("torch", extra="train", purpose="Playing a trained policy")
+    from rlbuffers_train.checkpoint import load_checkpoint
+    from rlbuffers_train.checkpoint_evaluation import find_checkpoint
+    from rlbuffers_train.evaluation_task import task_of_checkpoint
+
+    path = find_checkpoint(path)
+    checkpoint = load_checkpoint(path, torch.device("cpu"))
+    if policy not in (None, checkpoint.algorithm):
+        raise UsageError(f"{path} is a policy of {checkpoint.algorithm}, not of {policy}; leave --policy out")
+    task = task_of_checkpoint(path, checkpoint, task)
+    return TrainedPolicy(path, checkpoint.algorithm, task, checkpoint.problem.actions.kind)
 
 
 def load_behavior(policy: str, task: str, checkpoint: Path | None, **options: Any) -> LoadedPolicy:
@@ -73,8 +115,8 @@ def train_behavior(
     A training that is recorded begins anew, in a folder of its own: a buffer of a part of it would be none of it.
     """
     from rlbuffers_cli.console import console
-    from rlbuffers_train import LAST, POLICY, LiveTable, TrainingRequest, train_online
-    from rlbuffers_train.run import new_logdir
+    from rlbuffers_train import LAST, POLICY, LiveTable, TrainingInterrupted, TrainingRequest, train_online
+    from rlbuffers_train.run_folder import new_logdir
 
     logdir = DEFAULT_LOG_DIR.expanduser() / task / policy / f"{level}-seed{seed}"
     if recorder is not None:
@@ -88,7 +130,11 @@ def train_behavior(
         device=device,
         settings={"seed": seed, "stop_at": stop_at},
     )
-    with LiveTable(console, f"Training {policy} in {task}: {level}") as table:
-        summary = train_online(request, table, recorder)
+    try:
+        with LiveTable(console, f"Training {policy} in {task}: {level}") as table:
+            summary = train_online(request, table, recorder)
+    except TrainingInterrupted as interruption:
+        goes_on = "goes on with its training" if recorder is None else "begins anew, for all of a training is recorded"
+        raise TrainingInterrupted(f"stopped; no buffer was written. The same command {goes_on}") from interruption
     console.print(f"{level}: return {summary.best}, kept in {logdir / POLICY}", soft_wrap=True)
     return logdir / POLICY

@@ -56,8 +56,9 @@ class _CommandGroup(click.Group):
         except OSError as error:  # no space, no permission, no such folder
             place = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{place}{error.strerror or error}") from error
-        except KeyboardInterrupt:
-            click.echo("\nStopped; nothing was left half written. The same command starts again.", err=True)
+        except KeyboardInterrupt as interruption:  # some tell how to go on
+            told = str(interruption) or "\nStopped; nothing was left half written. The same command starts again."
+            click.echo(told, err=True)
             raise click.exceptions.Exit(_EXIT_INTERRUPTED) from None
 
 

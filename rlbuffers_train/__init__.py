@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from rlbuffers_train.loaded_policy import LoadedPolicy, load_policy
     from rlbuffers_train.offline import train_offline
     from rlbuffers_train.policy_export import export_policy
-    from rlbuffers_train.run import BEST, LAST, RunSummary
+    from rlbuffers_train.run_folder import BEST, LAST
+    from rlbuffers_train.run_summary import RunSummary
     from rlbuffers_train.training_request import TrainingRequest
 
 __all__ = [
@@ -53,13 +54,13 @@ __all__ = [
 
 _HOMES = {
     "ALGORITHMS": "algorithms",
-    "BEST": "run",
+    "BEST": "run_folder",
     "JudgedPolicy": "checkpoint_evaluation",
-    "LAST": "run",
+    "LAST": "run_folder",
     "POLICY": "expert",
     "LiveTable": "live_table",
     "LoadedPolicy": "loaded_policy",
-    "RunSummary": "run",
+    "RunSummary": "run_summary",
     "TrainingInterrupted": "interrupts",
     "TrainingRequest": "training_request",
     "compare_runs": "comparison",

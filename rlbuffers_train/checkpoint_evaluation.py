@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.errors import BufferNotFoundError, UsageError
+from rlbuffers.errors import BufferNotFoundError
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
 from rlbuffers_train.devices import pick_device
 from rlbuffers_train.evaluation import PlayedEpisodes, play_episodes
-from rlbuffers_train.evaluation_task import environment_warnings, known_task, misfit, problem_of_task
+from rlbuffers_train.evaluation_task import environment_warnings, task_of_checkpoint
 from rlbuffers_train.expert import POLICY
 from rlbuffers_train.loaded_policy import policy_of
 from rlbuffers_train.reference_scores import ReferenceScores, find_reference_scores
-from rlbuffers_train.run import BEST, LAST
+from rlbuffers_train.run_folder import BEST, LAST
 from rlbuffers_train.seeds import Stream, generator_of
 
 __all__ = ["CheckpointEvaluation", "JudgedPolicy", "find_checkpoint"]
@@ -37,6 +37,9 @@ def find_checkpoint(path: Path) -> Path:
     for name in (BEST, POLICY, LAST):
         if (path / name).is_file():
             return path / name
+    runs = sorted(last.parent for last in path.glob(f"*/{LAST}"))
+    if runs:
+        raise BufferNotFoundError(f"{path}: no run, but it holds some; name one, such as {runs[0]}")
     raise BufferNotFoundError(f"{path}: there is no checkpoint in this folder; name a file such as {path / BEST}")
 
 
@@ -145,12 +148,7 @@ class JudgedPolicy:
         torch_device = pick_device(device)
         checkpoint = load_checkpoint(path, torch_device)
         self.path = path
-        named = task or checkpoint.task or checkpoint.environment.get("id")
-        if named is None:
-            raise UsageError(f"{path}: neither the training nor its data name an environment; pass --task")
-        self.task = known_task(str(named))
-        if not problem_of_task(self.task).fits(checkpoint.problem):
-            raise UsageError(f"{misfit(self.task, checkpoint.problem)}. Name the right --task")
+        self.task = task_of_checkpoint(path, checkpoint, task)
         self.eps = float(checkpoint.config["eps_inference"]) if eps is None else eps
         self.seed = seed
         self.warnings = environment_warnings(checkpoint.environment, self.task)

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 from rlbuffers.errors import BufferNotFoundError, FormatError
+from rlbuffers_train.algorithms import load_algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
 from rlbuffers_train.checkpoint_evaluation import step_name_of
 from rlbuffers_train.confidence import MeanInterval, summarize_runs
 from rlbuffers_train.evaluation import EvaluationResult
 from rlbuffers_train.reference_scores import ReferenceScores, find_reference_scores
 from rlbuffers_train.reporting import EpochRecord
-from rlbuffers_train.run import LAST, SUMMARY
+from rlbuffers_train.run_folder import LAST, SUMMARY
 
 __all__ = ["ComparedRun", "RunGroup", "compare_runs", "find_runs", "read_run"]
 
@@ -95,11 +96,14 @@ class RunGroup:
     label : str
         The algorithm, and what sets it apart from the other groups.
     runs : sequence of ComparedRun
-        By seed.
+        One for each seed, by seed.
+    repeated : sequence of Path
+        Folders of further runs of these seeds, which do not count: they would make an interval narrower than it is.
     """
 
     label: str
     runs: Sequence[ComparedRun]
+    repeated: Sequence[Path] = ()
 
     @property
     def task(self) -> str | None:
@@ -129,6 +133,7 @@ class RunGroup:
             "task": self.task,
             **{name: interval and interval.to_json() for name, interval in intervals.items()},
             "runs": [run.to_json() for run in self.runs],
+            "repeated": [str(path) for path in self.repeated],
             "curve": [{"step": step, "returns": returns} for step, returns in self.curve()],
         }
 
@@ -166,17 +171,28 @@ def read_run(path: Path) -> ComparedRun:
 
 
 def compare_runs(paths: Sequence[Path]) -> list[RunGroup]:
-    """Read all runs at or below some paths, and put those together that differ in their seeds only."""
+    """Read all runs at or below some paths, and put those together that differ in their seeds only.
+
+    Of several runs of one seed the one that came farthest counts.
+    """
     folders = dict.fromkeys(folder for path in paths for folder in find_runs(path))
     groups: dict[str, list[ComparedRun]] = {}
     for folder in folders:
         run = read_run(folder)
         groups.setdefault(json.dumps(_identity(run), sort_keys=True), []).append(run)
     labels = _labels([_identity(runs[0]) for runs in groups.values()])
-    return [
-        RunGroup(label, sorted(runs, key=lambda run: run.seed))
-        for label, runs in zip(labels, groups.values(), strict=True)
-    ]
+    return [_group(label, runs) for label, runs in zip(labels, groups.values(), strict=True)]
+
+
+def _group(label: str, runs: Sequence[ComparedRun]) -> RunGroup:
+    """Keep one run of each seed: the one that came farthest, the first of several."""
+    by_seed: dict[int, ComparedRun] = {}
+    for run in runs:
+        rival = by_seed.setdefault(run.seed, run)
+        if run.checkpoint.step > rival.checkpoint.step:
+            by_seed[run.seed] = run
+    kept = [by_seed[seed] for seed in sorted(by_seed)]
+    return RunGroup(label, kept, [run.path for run in runs if run not in kept])
 
 
 def _identity(run: ComparedRun) -> dict[str, Any]:
@@ -189,8 +205,14 @@ def _identity(run: ComparedRun) -> dict[str, Any]:
         "task": checkpoint.task,
         "data": data,
         **settings,
-        **checkpoint.config,
+        **_completed(checkpoint),
     }
+
+
+def _completed(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the hyperparameters of a checkpoint; what the release that wrote it did not have yet has its default."""
+    algorithm = load_algorithm(checkpoint.algorithm, checkpoint.problem.actions.kind)
+    return algorithm.config_class.from_json(checkpoint.config).to_json()
 
 
 def _labels(identities: Sequence[Mapping[str, Any]]) -> list[str]:

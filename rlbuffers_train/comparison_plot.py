@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rlbuffers.atomic import write_bytes_atomically
 from rlbuffers.errors import UsageError
@@ -15,7 +16,10 @@ from rlbuffers_train.comparison import RunGroup
 
 __all__ = ["check_curves_path", "write_curves"]
 
-_MAX_LEGEND_ROWS = 12
+_MAX_LEGEND_WITHIN = 5  # lines; a longer list would cover them and stands beside the panel
+_PICTURES = (".png", ".pdf", ".svg")
+_FEW_POINTS = 20  # are marked: one alone would be no line at all
+_FEW_COLORS = 10
 
 
 def check_curves_path(path: Path) -> None:
@@ -24,10 +28,10 @@ def check_curves_path(path: Path) -> None:
     Raises
     ------
     UsageError
-        If it ends in neither ``.png`` nor ``.csv``.
+        If it ends in none of ``.png``, ``.pdf``, ``.svg`` and ``.csv``.
     """
-    if path.suffix.lower() not in (".png", ".csv"):
-        raise UsageError(f"{path}: curves are written as a picture, .png, or as numbers, .csv")
+    if path.suffix.lower() not in (*_PICTURES, ".csv"):
+        raise UsageError(f"{path}: curves are drawn as .png, .pdf or .svg, listed as .csv; the table is written as .md")
 
 
 def write_curves(path: Path, groups: Sequence[RunGroup]) -> None:
@@ -39,7 +43,7 @@ def write_curves(path: Path, groups: Sequence[RunGroup]) -> None:
     Parameters
     ----------
     path : Path
-        ``.png`` or ``.csv``.
+        ``.png``, ``.pdf`` or ``.svg``; or ``.csv``.
     groups : sequence of RunGroup
         What to draw.
 
@@ -52,37 +56,55 @@ def write_curves(path: Path, groups: Sequence[RunGroup]) -> None:
     shown = [group for group in groups if group.curve()]
     if not shown:
         raise UsageError("there are no curves: none of these runs was evaluated")
-    content = _picture(shown) if path.suffix.lower() == ".png" else _numbers(shown)
+    kind = path.suffix.lower()
+    content = _picture(shown, kind[1:]) if kind in _PICTURES else _numbers(shown)
     write_bytes_atomically(path, content)
 
 
-def _picture(groups: Sequence[RunGroup]) -> bytes:
+def _picture(groups: Sequence[RunGroup], kind: str) -> bytes:
+    """Draw a panel for each task; updates and steps of an environment are not drawn over one another."""
     figure_module = require("matplotlib.figure", extra="train", purpose="Drawing curves")
-    tasks = list(dict.fromkeys(group.task for group in groups))
+    colors = _colors([group.label for group in groups])
+    places = list(dict.fromkeys(_place(group) for group in groups))
     # A Figure of its own draws with Agg and leaves pyplot's global state alone.
-    figure = figure_module.Figure(figsize=(8, 4.5 * len(tasks)), layout="constrained", facecolor="white")
-    panels = figure.subplots(len(tasks), 1, squeeze=False)[:, 0]
-    for panel, task in zip(panels, tasks, strict=True):
-        members = [group for group in groups if group.task == task]
+    figure = figure_module.Figure(figsize=(8, 4.5 * len(places)), layout="constrained", facecolor="white")
+    panels = figure.subplots(len(places), 1, squeeze=False)[:, 0]
+    for panel, place in zip(panels, places, strict=True):
+        members = [group for group in groups if _place(group) == place]
         for group in members:
             steps, returns = zip(*group.curve(), strict=True)
             means = [sum(values) / len(values) for values in returns]
             seeds = f", mean of {len(group.runs)} seeds" if len(group.runs) > 1 else ""
-            (line,) = panel.plot(steps, means, linewidth=1.8, label=group.label + seeds)
+            color, marker = colors[group.label], "o" if len(steps) <= _FEW_POINTS else None
+            panel.plot(steps, means, color=color, marker=marker, markersize=4, linewidth=1.8, label=group.label + seeds)
             if len(group.runs) > 1:
                 low, high = [min(values) for values in returns], [max(values) for values in returns]
-                panel.fill_between(steps, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+                panel.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
         several = any(len(group.runs) > 1 for group in members)
-        panel.set_title(f"{task}" + (" (bands: lowest to highest seed)" if several else ""))
-        panel.set_xlabel(" or ".join(dict.fromkeys(step_name_of(group.runs[0].checkpoint) for group in members)))
+        panel.set_title(f"{place[0]}" + (" (bands: lowest to highest seed)" if several else ""))
+        panel.set_xlabel(place[1])
         panel.set_ylabel("mean return of an evaluation")
         panel.xaxis.set_major_formatter("{x:,.0f}")
         panel.yaxis.set_major_formatter("{x:,.5g}")
         panel.grid(color="0.9")
-        panel.legend(fontsize="small", framealpha=0.9, ncols=1 + len(members) // _MAX_LEGEND_ROWS)
+        beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(members) > _MAX_LEGEND_WITHIN else {}
+        panel.legend(fontsize="small", framealpha=0.9, **beside)
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=120)
+    figure.savefig(stream, format=kind, dpi=120)
     return stream.getvalue()
+
+
+def _place(group: RunGroup) -> tuple[str | None, str]:
+    """Return what runs of one panel have in common: the task, and what a step is."""
+    return group.task, step_name_of(group.runs[0].checkpoint)
+
+
+def _colors(labels: Sequence[str]) -> dict[str, Any]:
+    """Return a color for each label, the same in every panel."""
+    color_maps = require("matplotlib", extra="train", purpose="Drawing curves").colormaps
+    names = list(dict.fromkeys(labels))
+    palette = color_maps["tab10" if len(names) <= _FEW_COLORS else "tab20"].colors
+    return {name: palette[number % len(palette)] for number, name in enumerate(names)}
 
 
 def _numbers(groups: Sequence[RunGroup]) -> bytes:

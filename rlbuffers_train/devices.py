@@ -18,7 +18,7 @@ _MOST_THREADS_OF_VECTORS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeSettings(Settings):
-    """How updates are computed: what they are does not change.
+    """How updates are computed: what they are does not change but for rounding.
 
     In bfloat16 the hidden layers compute with 8 bits of each number; weights, outputs, losses and the optimizer stay
     float32. Compiling needs a C++ compiler and a minute at first, and joins small operations.
@@ -26,6 +26,7 @@ class ComputeSettings(Settings):
 
     precision: str = setting("float32", "What hidden layers compute in.", choices=("float32", "bfloat16"))
     compile: bool = setting(False, "Whether losses are compiled by torch.compile (0 or 1).")
+    threads: int = setting(0, "Most threads of torch's; 0: one a core. Fewer where trainings share them.", at_least=0)
 
 
 def pick_device(name: str) -> torch.device:
@@ -47,7 +48,7 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def set_threads(problem: ProblemSpec, products: int = 0) -> None:
+def set_threads(problem: ProblemSpec, products: int = 0, most: int = 0) -> None:
     """Give small networks one thread; handing their layers to several costs more than it saves.
 
     Parameters
@@ -56,7 +57,11 @@ def set_threads(problem: ProblemSpec, products: int = 0) -> None:
         Images have convolutions, which are large.
     products : int
         Multiplications in the widest layer for one batch, where vectors are trained on.
+    most : int
+        How many are allowed; 0 leaves that as it is.
     """
+    if most:
+        torch.set_num_threads(most)
     if not problem.is_pixels:
         few = 1 if products < _LARGE_LAYER else _MOST_THREADS_OF_VECTORS
         torch.set_num_threads(min(few, torch.get_num_threads()))

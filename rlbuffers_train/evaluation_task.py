@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rlbuffers.environments import atari_task, environment_facts
 from rlbuffers.errors import MissingDependencyError, UsageError
@@ -11,7 +12,10 @@ from rlbuffers.reader import Buffer
 from rlbuffers_train.problem import ProblemSpec, actions_of_space
 from rlbuffers_train.reporting import Reporter
 
-__all__ = ["choose_evaluation_task", "environment_warnings", "known_task", "misfit", "problem_of_task"]
+if TYPE_CHECKING:
+    from rlbuffers_train.checkpoint import Checkpoint
+
+__all__ = ["choose_evaluation_task", "environment_warnings", "known_task", "problem_of_task", "task_of_checkpoint"]
 
 
 def choose_evaluation_task(asked: str | None, buffer: Buffer, problem: ProblemSpec, reporter: Reporter) -> str | None:
@@ -23,7 +27,10 @@ def choose_evaluation_task(asked: str | None, buffer: Buffer, problem: ProblemSp
     try:
         task = known_task(str(asked or recorded))
         if not problem_of_task(task).fits(problem):
-            raise UsageError(f"{misfit(task, problem)}. Name the right --task, or pass --eval-episodes 0")
+            raise UsageError(
+                f"{task} has {problem_of_task(task)}, the data have {problem}. "
+                "Name the right --task, or pass --eval-episodes 0"
+            )
         warnings = environment_warnings(environment, task)
     except MissingDependencyError as error:
         reporter.note(f"training without evaluation: {error}")
@@ -86,6 +93,19 @@ def problem_of_task(task: str) -> ProblemSpec:
     return ProblemSpec(tuple(observations["shape"]), observations["dtype"], actions)
 
 
-def misfit(task: str, problem: ProblemSpec) -> str:
-    """Word that a task has other observations or actions than the data."""
-    return f"{task} has {problem_of_task(task)}, the data have {problem}"
+def task_of_checkpoint(path: Path, checkpoint: Checkpoint, asked: str | None) -> str:
+    """Return where the policy of a checkpoint is to act: where it is asked to, was evaluated, or its data come from.
+
+    Raises
+    ------
+    UsageError
+        If nothing names a task, there is no such task, or the policy cannot see or act in it.
+    """
+    named = asked or checkpoint.task or checkpoint.environment.get("id")
+    if named is None:
+        raise UsageError(f"{path}: neither the training nor its data name an environment; pass --task")
+    task = known_task(str(named))
+    problem = problem_of_task(task)
+    if not problem.fits(checkpoint.problem):
+        raise UsageError(f"{task} has {problem}, {path} is for {checkpoint.problem}. Name the right --task")
+    return task

@@ -23,7 +23,8 @@ from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
 from rlbuffers_train.problem import BoxActions, ProblemSpec
 from rlbuffers_train.replay_recorder import ReplayRecorder
 from rlbuffers_train.reporting import Reporter, SilentReporter
-from rlbuffers_train.run import RunSummary, TrainingRun
+from rlbuffers_train.run import TrainingRun
+from rlbuffers_train.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import with_changes
 from rlbuffers_train.steppers import OnlineStepper
@@ -41,7 +42,7 @@ __all__ = ["POLICY", "train_online", "train_qrdqn"]
 
 POLICY = "policy.pth"
 DEFAULT_TASKS = {"discrete": "CartPole-v1", "box": "Pendulum-v1"}
-_MAY_CHANGE = ("epoch", "eval_episodes", "stop_at", "precision", "compile")
+_MAY_CHANGE = ("epoch", "eval_episodes", "stop_at", "precision", "compile", "threads")
 
 
 def train_qrdqn(
@@ -93,7 +94,7 @@ def train_online(
     problem = problem_of_task(task)
     settings = _settle(request, problem, task, resumed)
     algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
-    set_threads(problem, algorithm.products)
+    set_threads(problem, algorithm.products, settings.threads)
     algorithm.compute_as(settings)
     stepper = _make_stepper(algorithm, task, settings, resumed, recorder)
     run = TrainingRun(

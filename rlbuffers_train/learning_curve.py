@@ -17,7 +17,7 @@ def draw_learning_curve(path: Path, history: Sequence[EpochRecord], title: str, 
     """Write a PNG of the return (mean and standard deviation) and the loss over the steps of a run."""
     figure_module = require("matplotlib.figure", extra="train", purpose="Drawing the learning curve")
     # A Figure of its own draws with Agg and leaves pyplot's global state alone.
-    figure = figure_module.Figure(figsize=(7, 6), layout="constrained")
+    figure = figure_module.Figure(figsize=(7, 6), layout="constrained", facecolor="white")
     returns, losses = figure.subplots(2, 1, sharex=True)
     evaluated = [(record.step, record.evaluation) for record in history if record.evaluation is not None]
     if evaluated:
@@ -38,6 +38,10 @@ def draw_learning_curve(path: Path, history: Sequence[EpochRecord], title: str, 
         losses.legend()
     losses.set_ylabel("loss")
     losses.set_xlabel(step_name)
+    for panel in (returns, losses):
+        panel.xaxis.set_major_formatter("{x:,.0f}")
+        panel.grid(color="0.9")
+    returns.yaxis.set_major_formatter("{x:,.5g}")
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=120)
     write_bytes_atomically(path, stream.getvalue())

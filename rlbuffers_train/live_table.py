@@ -37,6 +37,7 @@ class LiveTable:
         self._title = title
         self._records: list[EpochRecord] = []
         self._status = Text()
+        self._progress: Progress | None = None
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._drawn_at = 0.0
         self._has_begun = False
@@ -64,6 +65,7 @@ class LiveTable:
 
     def progress(self, progress: Progress) -> None:
         """Redraw the line on the current epoch, a few times a second at most."""
+        self._progress = progress
         if self._live is None or time.monotonic() - self._drawn_at < _SECONDS_BETWEEN_DRAWINGS:
             return
         self._begin()
@@ -83,9 +85,14 @@ class LiveTable:
             return
         metrics = "  ".join(f"{name} {value:.4g}" for name, value in record.metrics.items())
         self._console.print(
-            Text(f"epoch {record.epoch}  step {record.step:,}  return {_return_of(record)}  {metrics}"),
+            Text(f"epoch {record.epoch}  step {record.step:,}  return {_return_of(record)}  {metrics}{self._speed()}"),
             soft_wrap=True,
         )
+
+    def _speed(self) -> str:
+        """Word how fast training is and where its time goes, as the line on the current epoch does on a terminal."""
+        progress = self._progress
+        return "" if progress is None else f"  {progress.steps_per_second:,.0f}/s  time: {progress.time_shares}"
 
     def note(self, message: str) -> None:
         """Print one line above the table."""

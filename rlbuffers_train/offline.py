@@ -24,7 +24,9 @@ from rlbuffers_train.evaluation_task import choose_evaluation_task, problem_of_t
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer, reward_scale_of
 from rlbuffers_train.reporting import Reporter, SilentReporter
-from rlbuffers_train.run import BEST, RunSummary, TrainingRun
+from rlbuffers_train.run import TrainingRun
+from rlbuffers_train.run_folder import BEST
+from rlbuffers_train.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import setting, with_changes
 from rlbuffers_train.steppers import OfflineStepper
@@ -46,7 +48,7 @@ _DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, 
 _WORKERS = 1
 _PREFETCH = 4
 _BATCHES_AT_ONCE = 16
-_MAY_CHANGE = ("epoch", "eval_episodes", "buffer", "precision", "compile")
+_MAY_CHANGE = ("epoch", "eval_episodes", "buffer", "precision", "compile", "threads")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         if settings.eval_episodes:
             task = choose_evaluation_task(asked, buffer, problem, reporter)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
-        set_threads(problem, algorithm.products)
+        set_threads(problem, algorithm.products, settings.threads)
         algorithm.compute_as(settings)
         sampler = buffer.sampler(
             algorithm.config.batch_size,
@@ -148,10 +150,10 @@ def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path:
         return request.buffer.expanduser()
     if resumed is not None:
         return Path(resumed.settings["buffer"])
-    kinds = [entry.actions for entry in entries_of(request.algorithm)]
+    kind = entries_of(request.algorithm)[0].actions
     if request.task is not None:
-        kinds = [kind for kind in kinds if kind == problem_of_task(request.task).actions.kind] or kinds
-    policy, eps, default_task = _DEFAULT_DATA[kinds[0]]
+        kind = find_entry(request.algorithm, problem_of_task(request.task).actions.kind).actions
+    policy, eps, default_task = _DEFAULT_DATA[kind]
     task = request.task or default_task
     path = generated_buffer_path(task, policy, eps)
     if not path.exists():

@@ -11,6 +11,10 @@ from rlbuffers_train.settings import setting
 
 __all__ = ["OnlineSettings", "recommended_settings"]
 
+# gymnasium says of Pendulum only that returns are negative. The best policies reach about -150: what swings it up at
+# once is an expert, and training on for the usual million steps would make it no better.
+_RETURNS_OF_EXPERTS = {"Pendulum-v1": -200.0}
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineSettings(ComputeSettings):
@@ -59,6 +63,7 @@ def recommended_settings(problem: ProblemSpec, task: str | None) -> OnlineSettin
             eps_start=0.0,
             eps_end=0.0,
             eps_decay_steps=0,
+            stop_at=None if task is None else _RETURNS_OF_EXPERTS.get(task),
         )
     return OnlineSettings(
         epoch=50,

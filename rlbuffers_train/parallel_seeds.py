@@ -52,8 +52,9 @@ def train_seeds_in_parallel(
 ) -> SeedsSummary:
     """Train seeds in up to `num_processes` processes; see `rlbuffers_train.several_seeds.train_seeds`.
 
-    Ctrl-C is passed on to every run, which saves its state and ends. Networks for images share the machine's cores
-    evenly; rounding differs with their number, so bits equal those of another run with as many processes.
+    Ctrl-C is passed on to every run, which saves its state and ends. The processes divide torch's threads: two
+    trainings with a thread for each core wait for one another at every layer. Rounding differs with the number of
+    threads, so bits of networks for images equal those of another run with as many processes.
     """
     crew = _Crew(train, requests, num_processes)
     with InterruptGuard() as guard:
@@ -154,8 +155,9 @@ def _sigint_blocked() -> Iterator[None]:
 
 def _run(train: Train, request: TrainingRequest, seed: int, threads: int, messages: multiprocessing.Queue[Any]) -> None:
     """Train in a process of its own and tell the parent."""
-    # The terminal's Ctrl-C goes to the parent alone, which passes it on once: a second one would not wait for saving.
+    # Ctrl-C and a scheduler's SIGTERM are for the parent, which passes them on once: a second one would not wait.
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(threads)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # one that came while modules were loaded acts now
@@ -176,9 +178,11 @@ class _Messenger:
         self._seed = seed
         self._messages = messages
         self._sent_at = 0.0
+        self._latest: Progress | None = None
 
     def progress(self, progress: Progress) -> None:
         """Tell where the run is, twice a second at most."""
+        self._latest = progress
         if time.monotonic() - self._sent_at < _SECONDS_BETWEEN_MESSAGES:
             return
         self._sent_at = time.monotonic()
@@ -189,7 +193,9 @@ class _Messenger:
             signal.raise_signal(signal.SIGINT)
 
     def epoch_done(self, record: EpochRecord) -> None:
-        """Tell of a finished epoch."""
+        """Tell of a finished epoch, and of where its time went."""
+        if self._latest is not None:
+            self._messages.put(("progress", self._seed, self._latest))
         self._messages.put(("epoch_done", self._seed, record))
 
     def note(self, message: str) -> None:

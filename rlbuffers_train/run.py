@@ -1,14 +1,4 @@
-"""The folder of one training run, and what every trainer does at the end of an epoch and of the run.
-
-::
-
-    config.yaml          what `rlbuffers train --config` trains again: all values, data, versions
-    config.json          the same for programs, with the paper, observations and actions
-    last.pth             the newest state; training goes on from here
-    best.pth             the state of the best epoch so far; policy.pth where it was trained online
-    learning_curve.png   return and loss over the run
-    summary.json         the scores of the last and the best epoch, once the run is over
-    events.out.tfevents* the same for TensorBoard
+"""What every trainer does at the end of an epoch and of a run: evaluate, record, save.
 
 A policy is never judged on the episodes that chose it: `best.pth` is chosen by the evaluations after
 each epoch, and the score reported for it comes from fresh episodes with other seeds.
@@ -17,9 +7,7 @@ each epoch, and the score reported for it comes from fresh episodes with other s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,112 +17,18 @@ from torch.utils.tensorboard import SummaryWriter
 from rlbuffers.atomic import write_bytes_atomically
 from rlbuffers.errors import UsageError
 from rlbuffers.metadata import written_by
-from rlbuffers.optional import require
-from rlbuffers.paths import DEFAULT_LOG_DIR
 from rlbuffers_train.algorithms import find_entry
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from rlbuffers_train.evaluation import EvaluationResult, evaluate
 from rlbuffers_train.learning_curve import draw_learning_curve
-from rlbuffers_train.reference_scores import ReferenceScores, find_reference_scores
+from rlbuffers_train.reference_scores import find_reference_scores
 from rlbuffers_train.reporting import EpochRecord, Reporter
+from rlbuffers_train.run_folder import CONFIG, CONFIG_OF_PROGRAMS, LAST, LEARNING_CURVE, SUMMARY, render_config
+from rlbuffers_train.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream, generator_of
 
-__all__ = ["BEST", "LAST", "RunSummary", "TrainingRun", "new_logdir", "seeds_logdir"]
-
-BEST = "best.pth"
-LAST = "last.pth"
-CONFIG = "config.yaml"
-_CONFIG_OF_PROGRAMS = "config.json"
-LEARNING_CURVE = "learning_curve.png"
-SUMMARY = "summary.json"
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """What came out of a run.
-
-    Parameters
-    ----------
-    logdir : Path
-        Folder with the run's files.
-    last : EvaluationResult or None
-        Evaluation after the last epoch; None without evaluation.
-    best_epoch : int or None
-        Epoch of `best.pth`, chosen by its evaluation.
-    best : EvaluationResult or None
-        Score of `best.pth` on fresh episodes, which did not choose it.
-    seconds : float
-        Time of training and evaluation.
-    time_shares : str
-        Where the time of this process went.
-    scores : ReferenceScores or None
-        What returns are measured by; None where nobody published any, and without evaluation.
-    """
-
-    logdir: Path
-    last: EvaluationResult | None
-    best_epoch: int | None
-    best: EvaluationResult | None
-    seconds: float
-    time_shares: str
-    scores: ReferenceScores | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the results as JSON types, as they are kept in `summary.json`."""
-        return {
-            "last": None if self.last is None else self.last.to_json(),
-            "best": None if self.best is None else self.best.to_json(),
-            "best_epoch": self.best_epoch,
-            "seconds": self.seconds,
-            "normalized": {"last": self.normalized(self.last), "best": self.normalized(self.best)},
-        }
-
-    def normalized(self, result: EvaluationResult | None) -> float | None:
-        """Return the normalized score of a result, where there are reference scores."""
-        return None if result is None or self.scores is None else self.scores.normalize(result.mean)
-
-    def lines(self) -> list[str]:
-        """Return the summary as lines of text."""
-        lines = []
-        if self.last is not None:
-            lines.append(f"last epoch: return {self.last}{self._worded(self.last)}")
-        if self.best is not None:
-            told = f"{self.best}{self._worded(self.best)}"
-            lines.append(f"best epoch ({self.best_epoch}): return {told}, fresh episodes with other seeds")
-        if self.last is None:
-            lines.append("not evaluated")
-        lines.append(f"time: {self.seconds / 60:.1f} minutes ({self.time_shares})")
-        lines.append(f"files: {self.logdir}")
-        return lines
-
-    def _worded(self, result: EvaluationResult) -> str:
-        score = self.normalized(result)
-        return "" if score is None else f", normalized {score:.1f}"
-
-
-def new_logdir(task: str, algorithm: str, seed: int) -> Path:
-    """Return a folder name for a new run that tells task, algorithm, seed and time."""
-    return _logdir(task, algorithm, f"seed{seed}")
-
-
-def seeds_logdir(task: str, algorithm: str, seeds: Sequence[int]) -> Path:
-    """Return a folder name for new runs of several seeds."""
-    return _logdir(task, algorithm, "seeds" + "-".join(map(str, seeds)))
-
-
-def _logdir(task: str, algorithm: str, name: str) -> Path:
-    moment = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return DEFAULT_LOG_DIR.expanduser() / task / algorithm / f"{name}-{moment}"
-
-
-def render_config(facts: Mapping[str, Any]) -> bytes:
-    """Return a configuration as YAML, for `rlbuffers_train.run_config.read_config`."""
-    yaml = require("yaml", extra="train", purpose="Training")
-    # Through JSON, which turns tuples into the lists that YAML has.
-    body = yaml.safe_dump(json.loads(json.dumps(facts)), sort_keys=False, allow_unicode=True, width=100)
-    head = "# `rlbuffers train --config THIS_FILE` trains this again; options beside it change single values.\n"
-    return (head + str(body)).encode()
+__all__ = ["TrainingRun"]
 
 
 class TrainingRun:
@@ -231,7 +125,7 @@ class TrainingRun:
             "problem": self.algorithm.problem.to_json(),
         }
         content = json.dumps({**facts, **more}, indent=2) + "\n"
-        write_bytes_atomically(self.logdir / _CONFIG_OF_PROGRAMS, content.encode())
+        write_bytes_atomically(self.logdir / CONFIG_OF_PROGRAMS, content.encode())
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Add values to the curves of TensorBoard."""

@@ -16,6 +16,7 @@ from rlbuffers.optional import require
 from rlbuffers_train.algorithms import entries_of, load_algorithm
 from rlbuffers_train.offline import OfflineSettings
 from rlbuffers_train.online_settings import OnlineSettings
+from rlbuffers_train.run_folder import CONFIG
 from rlbuffers_train.settings import Settings
 from rlbuffers_train.training_request import TrainingRequest, given
 
@@ -88,7 +89,7 @@ class RunConfig:
 
 
 def read_config(path: Path) -> RunConfig:
-    """Read a configuration; only ``algorithm`` must be there.
+    """Read a configuration, or that of the run in a folder; only ``algorithm`` must be there.
 
     Raises
     ------
@@ -98,6 +99,8 @@ def read_config(path: Path) -> RunConfig:
         If a key or a value is none that training knows; the message names it.
     """
     path = path.expanduser()
+    if path.is_dir():
+        path = path / CONFIG
     if not path.is_file():
         raise BufferNotFoundError(f"{path}: there is no such configuration; runs write config.yaml into their folder")
     yaml = require("yaml", extra="train", purpose="Reading a configuration")
@@ -111,7 +114,10 @@ def read_config(path: Path) -> RunConfig:
     algorithm = document.get("algorithm")
     if not isinstance(algorithm, str):
         raise UsageError(f"{path}: expected the name of an algorithm under 'algorithm', got {algorithm!r}")
-    entries = entries_of(algorithm)
+    try:
+        entries = entries_of(algorithm)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
     configs = [load_algorithm(entry.name, entry.actions).config_class for entry in entries]
     trainer = OnlineSettings if entries[0].data == "online" else OfflineSettings
     texts = {key: _text(document.get(key), f"{path}: {key}:") for key in ("task", "device", "buffer")}

@@ -14,7 +14,8 @@ from rlbuffers.errors import RlbuffersError, UsageError
 from rlbuffers_train.confidence import MeanInterval, summarize_runs
 from rlbuffers_train.interrupts import TrainingInterrupted
 from rlbuffers_train.reporting import Reporter
-from rlbuffers_train.run import LAST, RunSummary
+from rlbuffers_train.run_folder import LAST
+from rlbuffers_train.run_summary import RunSummary
 from rlbuffers_train.training_request import TrainingRequest
 
 __all__ = ["SEEDS_SUMMARY", "SeedOutcome", "SeedsSummary", "Train", "finish_seeds", "requests_of_seeds", "train_seeds"]

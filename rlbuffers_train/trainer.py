@@ -17,7 +17,9 @@ from rlbuffers_train.evaluation import EvaluationResult
 from rlbuffers_train.interrupts import InterruptGuard, TrainingInterrupted
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.reporting import EpochRecord, Progress
-from rlbuffers_train.run import LAST, RunSummary, TrainingRun
+from rlbuffers_train.run import TrainingRun
+from rlbuffers_train.run_folder import LAST
+from rlbuffers_train.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream
 from rlbuffers_train.stopwatch import Stopwatch
 
@@ -114,6 +116,10 @@ class Trainer:
         TrainingDivergedError
             If the loss is no longer a number.
         """
+        if self._is_finished:
+            self._run.reporter.note(
+                f"nothing is left to train: {len(self._run.history)} epochs are done. A larger --epoch goes on"
+            )
         with self._guard:
             try:
                 while not self._is_finished:
@@ -176,6 +182,7 @@ class Trainer:
             is_solved = self._reaches_threshold(evaluation) and self._reaches_threshold(
                 self._run.evaluate(Stream.CONFIRMATION, epoch, self._on_evaluation_step)
             )
+        self._show("evaluating")  # with the time that it took
         metrics = self._metrics.take_epoch()
         record = EpochRecord(epoch, self._stepper.step, metrics, evaluation, is_solved, self._seconds)
         self._run.end_epoch(record, self._stepper.streams())

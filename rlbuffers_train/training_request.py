@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from rlbuffers.errors import UsageError
-from rlbuffers_train.algorithms import load_algorithm
+from rlbuffers_train.algorithms import ACTION_KINDS, load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
 from rlbuffers_train.problem import ProblemSpec
-from rlbuffers_train.run import new_logdir
+from rlbuffers_train.run_folder import LAST, new_logdir
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import option_name, with_changes
 
@@ -36,7 +36,7 @@ class TrainingRequest:
     logdir : Path, optional
         Folder of the run.
     resume_path : Path, optional
-        Checkpoint to go on from.
+        Checkpoint to go on from, or the folder of a run, which means its newest one.
     device : str
         ``auto``, ``cpu``, ``cuda``, ...
     preset : str, optional
@@ -78,13 +78,18 @@ def load_resumed(request: TrainingRequest, device: torch.device, *, online: bool
     """
     if request.resume_path is None:
         return None
-    path = request.resume_path.expanduser()
+    path = _newest_checkpoint(request.resume_path)
     checkpoint = load_checkpoint(path, device)
     if checkpoint.algorithm != request.algorithm:
         raise UsageError(f"{path} is a checkpoint of {checkpoint.algorithm}, not of {request.algorithm}")
     if online != (checkpoint.buffer_fingerprint is None):
         raise UsageError(f"{path} was trained {'on a buffer' if online else 'online'}; it cannot go on differently")
     return checkpoint
+
+
+def _newest_checkpoint(path: Path) -> Path:
+    path = path.expanduser()
+    return path / LAST if path.is_dir() else path
 
 
 def refuse_changes(asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
@@ -100,8 +105,14 @@ def refuse_changes(asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
             raise UsageError(f"there is no setting {name!r}; there are {', '.join(before)}")
         if value != before[name]:
             raise UsageError(
-                f"{option_name(name)} is {before[name]} in the run to be resumed, not {value}; leave it out"
+                f"{option_name(name)} is {_worded(before[name])} in the run to be resumed, not {_worded(value)}; "
+                "leave it out"
             )
+
+
+def _worded(value: Any) -> Any:
+    """Word a value as its option is given: 0 or 1 for a yes or no."""
+    return int(value) if isinstance(value, bool) else value
 
 
 def make_algorithm(
@@ -120,9 +131,21 @@ def make_algorithm(
             asked = {**_starting_config(algorithm_class, problem, request.preset).to_json(), **asked}
         refuse_changes(given(asked), resumed.config)
         return build_algorithm(resumed, generator, device)
-    config = with_changes(_starting_config(algorithm_class, problem, request.preset), given(request.hyperparameters))
+    start = _starting_config(algorithm_class, problem, request.preset)
+    _refuse_unknown(request, problem, start)
+    config = with_changes(start, given(request.hyperparameters))
     torch.manual_seed(seed)
     return algorithm_class(problem, config, generator, device)
+
+
+def _refuse_unknown(request: TrainingRequest, problem: ProblemSpec, config: AlgorithmConfig) -> None:
+    """Refuse hyperparameters of the algorithm's variant for other actions."""
+    known = list(config.to_json())
+    for name in given(request.hyperparameters):
+        if name not in known:
+            there = ", ".join(map(option_name, known))
+            kind = ACTION_KINDS[problem.actions.kind]
+            raise UsageError(f"{request.algorithm} for {kind} has no {option_name(name)}; it has {there}")
 
 
 def _starting_config(
@@ -142,5 +165,5 @@ def run_logdir(request: TrainingRequest, about: str, seed: int) -> Path:
     if request.logdir is not None:
         return request.logdir.expanduser()
     if request.resume_path is not None:
-        return request.resume_path.expanduser().parent
+        return _newest_checkpoint(request.resume_path).parent
     return new_logdir(about, request.algorithm, seed)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,8 @@ _MAX_WIDTH = 400
 _DEFAULT_FPS = 30.0
 _ATARI_FPS = 15.0  # 60 screens a second, of which the policy sees every fourth
 _ATARI_ZOOM = 3
+# Pictures are drawn into memory: a display or a sound card that is not there need not be searched for and missed.
+_NOTHING_TO_OPEN = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
 
 
 @dataclass(frozen=True)
@@ -103,11 +107,12 @@ def record_video(
     check_video_path(path)
     require("PIL", extra="video", purpose="Writing a video")
     _require_pictures(task)
-    envs = make_vector_env(task, 1, int(generator.integers(2**30)), training=False, renders=True)
     acting = policy.fork(generator)
+    envs = make_vector_env(task, 1, int(generator.integers(2**30)), training=False, renders=True)
     try:
-        observations, _ = envs.reset()
-        draw, fps = _drawing(envs, task)
+        with _no_display():
+            observations, _ = envs.reset()
+            draw, fps = _drawing(envs, task)
         keep_every = int(np.ceil(fps / _MAX_FPS))
         frames = [draw(observations)]
         total, steps, is_over = 0.0, 0, False
@@ -121,6 +126,18 @@ def record_video(
         envs.close()
     write_bytes_atomically(path, _gif(frames, fps / keep_every))
     return Video(path, total, steps, is_over)
+
+
+@contextmanager
+def _no_display() -> Iterator[None]:
+    """Let SDL, which opens what it needs when an environment first draws, open nothing; unless the user says what."""
+    added = {name: value for name, value in _NOTHING_TO_OPEN.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _require_pictures(task: str) -> None:

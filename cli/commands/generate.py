@@ -15,16 +15,22 @@ if TYPE_CHECKING:
 
 __all__ = ["generate"]
 
+_POLICIES = ("qrdqn", "sac")
 _TASKS = {"qrdqn": "CartPole-v1", "sac": "Pendulum-v1"}
 _EPS = {"qrdqn": 0.2, "sac": 0.0}
+_EPS_OF_TRAINED = {"discrete": 0.2, "box": 0.0}
+_SIZE = 100_000
 
 
 @click.command()
-@click.option("--policy", type=click.Choice(["qrdqn", "sac"]), default="qrdqn", show_default=True, help="What acts.")
-@click.option("--level", type=click.Choice(LEVELS), default="expert", show_default=True, help="How well it is trained.")
+@click.option("--policy", type=click.Choice(_POLICIES), help="What acts.  [default: the checkpoint's, or qrdqn]")
+@click.option("--level", type=click.Choice(LEVELS), help="How well it is trained.  [default: expert]")
 @click.option("--eps", type=click.FloatRange(0, 1), help="Share of random actions.  [default: qrdqn 0.2; sac 0]")
-@click.option("--task", help="Environment id, e.g. PongNoFrameskip-v4.  [default: qrdqn CartPole-v1; sac Pendulum-v1]")
-@click.option("--buffer-size", type=click.IntRange(min=1), default=100_000, show_default=True, help="Transitions.")
+@click.option(
+    "--task",
+    help="Environment id, e.g. PongNoFrameskip-v4.  [default: the checkpoint's; qrdqn CartPole-v1; sac Pendulum-v1]",
+)
+@click.option("--buffer-size", type=click.IntRange(min=1), help=f"Transitions.  [default: {_SIZE}]")
 @click.option(
     "--stop-at",
     type=float,
@@ -32,8 +38,8 @@ _EPS = {"qrdqn": 0.2, "sac": 0.0}
 )
 @click.option(
     "--resume-path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Checkpoint of the policy; without it a policy is trained first, and kept.",
+    type=click.Path(path_type=Path),
+    help="Checkpoint of any algorithm, or the folder of a run; without it a policy is trained first, and kept.",
 )
 @click.option(
     "--output",
@@ -45,11 +51,11 @@ _EPS = {"qrdqn": 0.2, "sac": 0.0}
 @click.option("--device", default="auto", show_default=True, help="Where the policy computes: cpu, cuda, ...")
 @click.option("--overwrite", is_flag=True, help="Replace an existing buffer.")
 def generate(
-    policy: str,
-    level: str,
+    policy: str | None,
+    level: str | None,
     eps: float | None,
     task: str | None,
-    buffer_size: int,
+    buffer_size: int | None,
     stop_at: float | None,
     resume_path: Path | None,
     output: Path | None,
@@ -67,26 +73,53 @@ def generate(
     from rlbuffers.errors import BufferExistsError
     from rlbuffers.paths import generated_buffer_path
     from rlbuffers.stores import format_of
-    from rlbuffers_cli.behaviors import facts_of, load_behavior, train_behavior
+    from rlbuffers_cli.behaviors import facts_of, find_behavior, load_behavior, train_behavior
     from rlbuffers_train.levels import medium_return
 
-    task = task or _TASKS[policy]
-    eps = _EPS[policy] if eps is None else eps
-    path = (output or generated_buffer_path(task, policy, eps, level)).expanduser()
+    _refuse_what_has_no_effect(level, resume_path, {"stop_at": stop_at}, {"buffer_size": buffer_size, "eps": eps})
+    checkpoint = None
+    if resume_path is None:
+        policy = policy or _POLICIES[0]
+        task = task or _TASKS[policy]
+        eps = _EPS[policy] if eps is None else eps
+    else:
+        checkpoint, policy, task, actions = find_behavior(resume_path, policy, task)
+        eps = _EPS_OF_TRAINED[actions] if eps is None else eps
+    path = (output or generated_buffer_path(task, policy, eps, level or "expert")).expanduser()
     format_of(path)
     if path.exists() and not overwrite:  # before a policy is trained
         raise BufferExistsError(f"{path}: exists already; pass --overwrite to replace it")
-    if level.startswith("medium") and stop_at is None and resume_path is None:
+    if (level or "").startswith("medium") and stop_at is None:
         stop_at = medium_return(task)
     if level == "medium-replay":
         _record_training(path, policy, task, seed=seed, device=device, stop_at=stop_at, overwrite=overwrite)
         return
-    checkpoint = resume_path
     if checkpoint is None and level != "random":
-        checkpoint = train_behavior(policy, level, task, seed=seed, device=device, stop_at=stop_at)
+        checkpoint = train_behavior(policy, level or "expert", task, seed=seed, device=device, stop_at=stop_at)
     behavior = load_behavior(policy, task, checkpoint, seed=seed, eps=eps, device=device)
-    facts = facts_of(behavior, level if resume_path is None else None, checkpoint, eps=eps, seed=seed)
-    _record(behavior, facts, path, task, buffer_size, num_envs=num_envs, seed=seed, overwrite=overwrite)
+    known_level = level or "expert" if resume_path is None else None
+    facts = facts_of(behavior, known_level, checkpoint, eps=eps, seed=seed)
+    size = _SIZE if buffer_size is None else buffer_size
+    _record(behavior, facts, path, task, size, num_envs=num_envs, seed=seed, overwrite=overwrite)
+
+
+def _refuse_what_has_no_effect(
+    level: str | None, resume_path: Path | None, of_training: dict[str, Any], of_playing: dict[str, Any]
+) -> None:
+    """Refuse options that would be ignored, as somebody who gives them counts on them."""
+    from rlbuffers.errors import UsageError
+
+    if resume_path is not None:
+        reason = "--resume-path names a policy that is trained already"
+        refused = {"level": level, **of_training}
+    elif level == "medium-replay":
+        reason = "medium-replay is what a training played, all of it"
+        refused = of_playing
+    else:
+        return
+    for name, value in refused.items():
+        if value is not None:
+            raise UsageError(f"--{name.replace('_', '-')} has no effect: {reason}; leave it out")
 
 
 def _record(

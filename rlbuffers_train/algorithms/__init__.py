@@ -13,7 +13,15 @@ from rlbuffers.errors import UsageError
 if TYPE_CHECKING:
     from rlbuffers_train.algorithms.base import Algorithm
 
-__all__ = ["ALGORITHMS", "AlgorithmEntry", "algorithm_names", "entries_of", "find_entry", "load_algorithm"]
+__all__ = [
+    "ACTION_KINDS",
+    "ALGORITHMS",
+    "AlgorithmEntry",
+    "algorithm_names",
+    "entries_of",
+    "find_entry",
+    "load_algorithm",
+]
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,11 @@ class AlgorithmEntry:
     class_name: str
     data: Literal["buffer", "online"] = "buffer"
 
+
+# What the kinds of `rlbuffers.spaces` are called in messages.
+ACTION_KINDS = {"discrete": "discrete actions", "box": "continuous actions"}
+# What others call them.
+_OTHER_NAMES = {"bc": "il", "behavior-cloning": "il", "behavioral-cloning": "il", "imitation": "il"}
 
 _HOME = "rlbuffers_train.algorithms."
 ALGORITHMS: Sequence[AlgorithmEntry] = (
@@ -161,9 +174,10 @@ def entries_of(name: str) -> list[AlgorithmEntry]:
     """
     found = [entry for entry in ALGORITHMS if entry.name == name]
     if not found:
-        nearest = difflib.get_close_matches(name, algorithm_names(), n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(algorithm_names())}"
-        raise UsageError(f"there is no algorithm {name!r}; {hint}")
+        plain = name.lower().replace("_", "-").replace("+", "-")
+        nearest = difflib.get_close_matches(_OTHER_NAMES.get(plain, plain), algorithm_names(), n=1)
+        hint = f"did you mean {nearest[0]!r}? There are" if nearest else "there are"
+        raise UsageError(f"there is no algorithm {name!r}; {hint} {', '.join(algorithm_names())}")
     return found
 
 
@@ -179,9 +193,10 @@ def find_entry(name: str, actions: str) -> AlgorithmEntry:
     for entry in entries:
         if entry.actions == actions:
             return entry
-    others = list(dict.fromkeys(entry.name for entry in ALGORITHMS if entry.actions == actions))
+    data = entries[0].data
+    others = list(dict.fromkeys(entry.name for entry in ALGORITHMS if (entry.actions, entry.data) == (actions, data)))
     raise UsageError(
-        f"{name} is for {entries[0].actions} actions, and the actions here are {actions}; "
+        f"{name} is for {ACTION_KINDS[entries[0].actions]}, here are {ACTION_KINDS[actions]}; "
         f"for these there are {', '.join(others)}"
     )
 

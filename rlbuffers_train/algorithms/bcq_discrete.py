@@ -13,6 +13,9 @@ The policy is (2) at s, with a random action in 0.1% of steps. As in Double DQN 
 chooses a' and the target network values it. The convolutions are shared; each head has a fully
 connected layer of its own, as in the authors' code.
 
+As the authors' learning rate is meant for pixels from 0 to 255, these are not divided by 255: with that rate, divided
+ones take many times as many updates until observations are told apart.
+
 Departures from the authors' code (github.com/sfujim/BCQ): rewards are used as they are stored
 unless clipping is asked for; on vectors a hard copy every `target_update_freq` updates replaces
 the moving average, so that images and vectors follow one rule.
@@ -47,6 +50,7 @@ class DiscreteBCQConfig(TargetNetworkConfig):
     batch_size: int = setting(32, "Transitions in an update.", at_least=1)
     target_update_freq: int = setting(8000, "Updates from one copy of the target network to the next.", at_least=1)
     hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", at_least=1)
+    scale_pixels: bool = setting(False, "Whether pixels are divided by 255, which the rate is not meant for (0 or 1).")
     eps_inference: float = setting(0.001, "Share of random actions in evaluation.", at_least=0, at_most=1)
     unlikely_action_threshold: float = setting(
         0.3,
@@ -62,7 +66,7 @@ class DiscreteBCQ(TargetNetworkAlgorithm[DiscreteBCQConfig]):
 
     name = "bcq"
     config_class = DiscreteBCQConfig
-    presets: ClassVar = {"tianshou": DiscreteBCQConfig(adam_eps=1e-8, scale_pixels=False)}
+    presets: ClassVar = {"tianshou": DiscreteBCQConfig(adam_eps=1e-8)}
 
     @classmethod
     def recommended(cls, problem: ProblemSpec) -> DiscreteBCQConfig:

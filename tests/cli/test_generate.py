@@ -7,7 +7,9 @@ from click.testing import CliRunner
 import rlbuffers
 from rlbuffers.schema import EPISODE_WHOLE
 from rlbuffers_cli.main import cli
-from rlbuffers_train import POLICY, TrainingRequest, train_online
+from rlbuffers_train import POLICY, TrainingInterrupted, TrainingRequest, train_online
+from rlbuffers_train.evaluation_task import problem_of_task
+from rlbuffers_train.online_settings import recommended_settings
 
 TASK = "CartPole-v1"
 
@@ -105,3 +107,60 @@ def test_existing_buffer_is_kept_unless_told(checkpoint, tmp_path):
     assert path.read_bytes() == before
     assert generate(*words, "--seed", 9, "--overwrite").exit_code == 0
     assert path.read_bytes() != before
+
+
+def test_a_checkpoint_says_who_acts_and_where(tmp_path):
+    logdir = tmp_path / "run"
+    settings = {"epoch": 1, "step_per_epoch": 20, "num_envs": 2, "eval_episodes": 1}
+    hyperparameters = {"hidden_sizes": (8,), "batch_size": 8}
+    request = TrainingRequest(
+        "sac", task="Pendulum-v1", logdir=logdir, settings=settings, hyperparameters=hyperparameters
+    )
+    train_online(request)
+    path = tmp_path / "pendulum.hdf5"
+    result = generate("--resume-path", logdir, "--output", path, "--buffer-size", 50)  # a folder is its best policy
+    assert result.exit_code == 0, result.output
+    with rlbuffers.open(path) as buffer:
+        behavior = buffer.metadata["behavior_policy"]
+        assert (behavior["name"], behavior["epsilon"], behavior["checkpoint"]) == ("sac", 0.0, POLICY)
+        assert "level" not in behavior
+        assert buffer.metadata["environment"]["id"] == "Pendulum-v1"
+    for words, message in [
+        (["--policy", "qrdqn"], "is a policy of sac, not of qrdqn"),
+        (["--task", TASK], f"CartPole-v1 has observations (4,) and 2 actions, {logdir / POLICY} is for observations"),
+        (["--level", "medium"], "--level has no effect"),
+        (["--stop-at", 5], "--stop-at has no effect"),
+    ]:
+        refused = generate("--resume-path", logdir, "--output", tmp_path / "no.hdf5", *words)
+        assert refused.exit_code == 2, refused.output
+        assert message in refused.output
+    assert not list(tmp_path.rglob("*no.hdf5*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [([], "goes on with its training"), (["--level", "medium-replay", "--stop-at", 1], "begins anew")],
+)
+def test_a_stopped_training_tells_what_the_same_command_does(words, told, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise TrainingInterrupted("Go on with --resume-path, which is another thing here")
+
+    monkeypatch.setattr("rlbuffers_train.expert.train_online", stop)
+    result = generate("--output", tmp_path / "no.hdf5", *words)
+    assert result.exit_code == 130
+    assert result.output.startswith(f"stopped; no buffer was written. The same command {told}")
+    assert "--resume-path" not in result.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["--buffer-size", 10], ["--eps", 0.1]])
+def test_a_recorded_training_has_its_own_size_and_exploration(words, tmp_path):
+    result = generate("--level", "medium-replay", "--output", tmp_path / "no.hdf5", *words)
+    assert result.exit_code == 2
+    assert f"{words[0]} has no effect: medium-replay is what a training played" in result.output
+
+
+def test_experts_of_the_default_tasks_stop_when_they_are_experts():
+    # Without a return to stop at, SAC would train for hours what it learns in minutes.
+    for task, stop_at in ((TASK, 475.0), ("Pendulum-v1", -200.0)):
+        assert recommended_settings(problem_of_task(task), task).stop_at == stop_at

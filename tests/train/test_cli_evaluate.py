@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -118,8 +119,13 @@ def test_a_checkpoint_that_names_no_environment_needs_one(
     ("words", "exit_code", "told"),
     [
         (["nothing.pth"], 1, "nothing.pth: there is no such checkpoint"),
-        (["."], 1, "there is no checkpoint in this folder; name a file such as best.pth"),
-        (["run", "--task", "CartPole-v1"], 2, "CartPole-v1 has observations (4,) and 2 actions, the data have"),
+        (["."], 1, ".: no run, but it holds some; name one, such as run"),
+        (["empty"], 1, "empty: there is no checkpoint in this folder; name a file such as empty/best.pth"),
+        (
+            ["run", "--task", "CartPole-v1"],
+            2,
+            "CartPole-v1 has observations (4,) and 2 actions, run/best.pth is for observations",
+        ),
         (["run", "--task", "Signal-v7"], 2, "there is no task 'Signal-v7'; did you mean 'Signal-v0'?"),
         (["run", "--video", "out.mp4"], 2, "out.mp4: videos are written as GIF; name a file that ends in .gif"),
         (["run", "--video", "out.gif"], 1, "Signal-v0 draws no pictures, so there can be no video of it"),
@@ -135,6 +141,7 @@ def test_mistakes_are_answered_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trained(make_signal_buffer(), tmp_path / "run", epoch=1, update_per_epoch=1)
+    (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     result = run(*words)
     assert result.exit_code == exit_code
@@ -182,6 +189,31 @@ def test_a_video_shows_a_whole_episode(make_signal_buffer: Callable[..., Path], 
             assert video.info["duration"] == 40  # of 50 steps a second every other one is shown
         assert shades == [0, 40, 80, 120, 160]
         assert video.size == (400, 15)
+
+
+@pytest.mark.parametrize("asked", [None, "x11"])
+def test_drawing_looks_for_no_display(
+    asked: str | None, make_signal_buffer: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SDL complains of a missing display, past Python, where it is let look for one.
+    found = []
+
+    class Looks(Fades):
+        def render(self) -> np.ndarray:  # type: ignore[override]
+            found.append(os.environ.get("SDL_VIDEODRIVER"))
+            return super().render()
+
+    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("SDL_VIDEODRIVER", asked)
+    policy = JudgedPolicy(trained(make_signal_buffer(), tmp_path / "run") / "best.pth").policy
+    gymnasium.register("Looks-v0", entry_point=Looks)
+    try:
+        record_video(policy, "Looks-v0", np.random.default_rng(0), tmp_path / "out.gif")
+    finally:
+        del gymnasium.registry["Looks-v0"]
+    assert found[0] == (asked or "dummy")
+    assert os.environ.get("SDL_VIDEODRIVER") == asked
 
 
 def test_a_video_of_a_game_is_what_the_policy_sees(tmp_path: Path) -> None:

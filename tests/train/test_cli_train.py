@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from small_runs import error_of
 
 import rlbuffers_train
 from rlbuffers.errors import UsageError
+from rlbuffers_cli.commands.train.running import algorithm_command
 from rlbuffers_cli.main import cli
 from rlbuffers_train.algorithms import ALGORITHMS, entries_of
 
@@ -51,6 +53,7 @@ def test_trains_and_resumes(make_signal_buffer: Callable[..., Path], tmp_path: P
     assert lines[1] == "bcq: Fujimoto et al. 2019, Benchmarking Batch Deep RL Algorithms, arXiv:1910.01708"
     assert lines[4].startswith("epoch 1  step 20  return ")
     assert "(3 episodes)" in lines[4]
+    assert re.search(r"  \d+/s  time: waiting for data \d+%, update \d+%, evaluation [1-9]\d*%$", lines[4])
     assert lines[5].startswith("last epoch: return ")
     assert lines[6].startswith("best epoch (1): return ")
     assert "waiting for data" in lines[7]
@@ -61,6 +64,10 @@ def test_trains_and_resumes(make_signal_buffer: Callable[..., Path], tmp_path: P
     assert result.exit_code == 0, result.output
     assert "epoch 2  step 40" in result.output
     assert "epoch 1  step" not in result.output
+    result = run("bcq", "--resume-path", str(logdir))  # the folder means its newest state
+    assert result.exit_code == 0, result.output
+    assert "nothing is left to train: 2 epochs are done. A larger --epoch goes on" in result.output
+    assert f"files: {logdir}\n" in result.output
 
 
 @pytest.mark.parametrize(
@@ -72,13 +79,28 @@ def test_trains_and_resumes(make_signal_buffer: Callable[..., Path], tmp_path: P
         (["qrdqn", "--task", "CartPole-v9"], 2, "there is no task 'CartPole-v9'; did you mean 'CartPole-v1'?"),
         (["qrdqn", "--device", "tpu9"], 2, "device 'tpu9' cannot be used here"),
         (["bcq", "--epoch", "0"], 2, "--epoch"),
+        (["BC"], 2, "there is no algorithm 'BC'; did you mean 'il'? There are il, bcq, cql, crr, td3-bc,"),
+        (["td3_bc"], 2, "did you mean 'td3-bc'?"),
+        (["ppo"], 2, "there is no algorithm 'ppo'; there are il,"),
+        (["crr", "--task", "Pendulum-v1"], 2, "crr is for discrete actions, here are continuous actions; for these"),
+        (
+            ["bcq", "--buffer", "discrete.hdf5", "--tau", "1"],
+            2,
+            "bcq for discrete actions has no --tau; it has --batch",
+        ),
         (["bcq", "--unlikely-action-threshold", "1"], 2, "--unlikely-action-threshold"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(
-    arguments: list[str], exit_code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    exit_code: int,
+    told: str,
+    make_signal_buffer: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    make_signal_buffer().rename("discrete.hdf5")
     result = run(*arguments, home=tmp_path)
     assert result.exit_code == exit_code
     assert error_of(result)
@@ -93,7 +115,8 @@ def test_missing_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert result.output == "Error: Training needs torch. Install it with: pip install 'rlbuffers[train]'\n"
 
 
-def test_ctrl_c_saves_and_tells_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])  # Ctrl-C, and what schedulers of clusters send
+def test_a_stop_saves_and_tells_how_to_go_on(sent: signal.Signals, tmp_path: Path) -> None:
     logdir = tmp_path / "run"
     command = [sys.executable, "-c", "from rlbuffers_cli.main import main; main()", "train", "qrdqn"]
     process = subprocess.Popen(
@@ -107,7 +130,7 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(tmp_path: Path) -> None:
     while not (logdir / "config.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.count("\n") == 1
@@ -147,6 +170,20 @@ def test_help_of_an_algorithm_tells_what_it_declares() -> None:
     assert "--hidden-sizes N,N,..." in words
     assert "--norm-obs 0|1" in words
     assert "--buffer" not in run("sac", "--help").output
+
+
+def test_help_tells_which_actions_a_hyperparameter_is_for() -> None:
+    parts = re.split(r"^(\S.*):$", run("bcq", "--help").output, flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    options = {title: re.findall(r"^  (--[a-z-]+)", text, flags=re.MULTILINE) for title, text in sections.items()}
+    assert {"--gamma", "--hidden-sizes"} <= set(options["Hyperparameters"])
+    assert {"--lr", "--target-update-freq"} <= set(options["Hyperparameters for discrete actions only"])
+    assert {"--actor-lr", "--tau"} <= set(options["Hyperparameters for continuous actions only"])
+    assert {"--epoch", "--seed"} <= set(options["Training"])
+    together = [option for section in options.values() for option in section]
+    assert len(set(together)) == len(together)
+    command = algorithm_command("bcq")
+    assert set(together) == {option.opts[0] for option in command.params if option.opts[0] != "--help"}
 
 
 @pytest.mark.parametrize("given", [[], ["1"], ["0"]])

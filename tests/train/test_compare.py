@@ -6,20 +6,24 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 from small_runs import error_of, small_request
 
 from rlbuffers_cli.main import cli
-from rlbuffers_train import train_offline
+from rlbuffers_train import train_offline, train_online
+from rlbuffers_train.checkpoint import load_checkpoint, save_checkpoint
 from rlbuffers_train.comparison import compare_runs
 from rlbuffers_train.confidence import summarize_runs
-from rlbuffers_train.run import RunSummary
+from rlbuffers_train.run_summary import RunSummary
+from rlbuffers_train.training_request import TrainingRequest
 
 
 def compare(*words: str | Path) -> Result:
@@ -110,6 +114,74 @@ def test_curves_are_drawn_and_listed(runs: tuple[Path, list[RunSummary]]) -> Non
     assert (float(found["return_mean"]), int(found["num_episodes"])) == (first.last.mean, 3)
 
 
+def test_the_table_is_written_as_markdown(runs: tuple[Path, list[RunSummary]]) -> None:
+    folder, (_, _, other) = runs
+    result = compare(folder, "-o", folder / "table.md")
+    assert result.exit_code == 0, result.output
+    assert f"table: {folder / 'table.md'}" in result.output
+    lines = (folder / "table.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["run", "seeds", "last return", "best return", "steps", "minutes"]
+    assert cells[1] == ["---", *["---:"] * 5]
+    assert other.last
+    assert other.best
+    assert cells[3][:5] == ["bcq, lr 0.001", "1", f"{other.last.mean:.1f}", f"{other.best.mean:.1f}", "20"]
+    printed = [line.split() for line in result.output.splitlines()[1:3]]
+    assert [" ".join(row) for row in cells[2:]] == [" ".join(words) for words in printed]
+
+
+def test_a_seed_counts_once(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    buffer = make_signal_buffer()
+    for name, seed, epoch in (("a", 0, 1), ("a", 1, 1), ("b", 0, 2), ("c", 0, 1)):
+        train(buffer, tmp_path / name, seed, epoch=epoch)
+    (group,) = compare_runs([tmp_path])
+    assert [run.path for run in group.runs] == [tmp_path / "b" / "seed0", tmp_path / "a" / "seed1"]
+    assert list(group.repeated) == [tmp_path / "a" / "seed0", tmp_path / "c" / "seed0"]
+    result = compare(tmp_path)
+    assert f"farthest counts, not {tmp_path / 'a' / 'seed0'}, {tmp_path / 'c' / 'seed0'}" in result.output
+    (found,) = json.loads(compare(tmp_path, "--json").stdout)
+    assert len(found["runs"]) == 2
+    assert "farthest" not in compare(tmp_path / "a").output
+
+
+def test_an_older_release_had_fewer_hyperparameters(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    buffer = make_signal_buffer()
+    for seed in (0, 1):
+        train(buffer, tmp_path, seed, epoch=1)
+    path = tmp_path / "seed1" / "last.pth"
+    checkpoint = load_checkpoint(path, torch.device("cpu"))
+    config = {name: value for name, value in checkpoint.config.items() if name != "orthogonal"}
+    save_checkpoint(path, replace(checkpoint, config=config))
+    assert [len(group.runs) for group in compare_runs([tmp_path])] == [2]
+
+
+def test_updates_and_environment_steps_have_panels_of_their_own(
+    make_signal_buffer: Callable[..., Path], signal_task: str, tmp_path: Path
+) -> None:
+    train(make_signal_buffer(), tmp_path / "bcq", 0, epoch=1)
+    settings = {"epoch": 1, "step_per_epoch": 100, "num_envs": 2, "eval_episodes": 2}
+    train_online(TrainingRequest("qrdqn", task=signal_task, logdir=tmp_path / "qrdqn", settings=settings))
+    heights = {}
+    for name, words in (("one.png", ["bcq"]), ("both.png", ["bcq", "qrdqn"])):
+        assert compare(*(tmp_path / word for word in words), "-o", tmp_path / name).exit_code == 0
+        with Image.open(tmp_path / name) as picture:
+            heights[name] = picture.height
+            pixels = np.asarray(picture.convert("RGB")).astype(int)
+        if name == "one.png":  # one evaluation is no line, but a mark in the middle
+            middle = pixels[picture.height * 2 // 5 : picture.height * 3 // 5, picture.width * 2 // 5 :][
+                :, : picture.width // 5
+            ]
+            assert (np.abs(middle - (31, 119, 180)).max(axis=2) < 10).sum() > 10
+    assert heights["both.png"] == 2 * heights["one.png"]
+
+
+@pytest.mark.parametrize(("name", "begins"), [("c.pdf", b"%PDF"), ("c.svg", b"<?xml")])
+def test_papers_get_curves_of_lines(name: str, begins: bytes, runs: tuple[Path, list[RunSummary]]) -> None:
+    folder, _ = runs
+    assert compare(folder, "-o", folder / name).exit_code == 0
+    assert (folder / name).read_bytes().startswith(begins)
+
+
 def test_a_run_that_goes_on_has_no_best_score_yet(runs: tuple[Path, list[RunSummary]]) -> None:
     folder, _ = runs
     (folder / "b" / "seed0" / "summary.json").unlink()
@@ -122,7 +194,11 @@ def test_a_run_that_goes_on_has_no_best_score_yet(runs: tuple[Path, list[RunSumm
     ("words", "exit_code", "told"),
     [
         (["nowhere"], 1, "nowhere: there is no run here; name the folder of a run or of several seeds"),
-        (["a", "-o", "c.pdf"], 2, "c.pdf: curves are written as a picture, .png, or as numbers, .csv"),
+        (
+            ["a", "-o", "c.tex"],
+            2,
+            "c.tex: curves are drawn as .png, .pdf or .svg, listed as .csv; the table is written as",
+        ),
         (["a", "--json", "--csv"], 2, "give one of them"),
         (["a", "-o", "c.png"], 2, "there are no curves: none of these runs was evaluated"),
         (["bad"], 1, "last.pth: not a checkpoint"),

@@ -159,10 +159,10 @@ def test_bounds_come_from_the_task_where_the_buffer_has_none(
 
 def test_kinds_of_action_choose_the_variant_or_are_refused(buffers: dict[str, Path], tmp_path: Path) -> None:
     assert load_algorithm("bcq", "discrete") is not load_algorithm("bcq", "box")
-    with pytest.raises(UsageError, match="td3-bc is for box actions, and the actions here are discrete"):
+    with pytest.raises(UsageError, match="td3-bc is for continuous actions, here are discrete actions"):
         train_offline(TrainingRequest("td3-bc", buffer=buffers["discrete"], logdir=tmp_path / "run"))
     asked = TrainingRequest("bcq", buffer=buffers["discrete"], hyperparameters={"vae_lr": 0.1}, logdir=tmp_path)
-    with pytest.raises(UsageError, match="--vae-lr is no setting here"):
+    with pytest.raises(UsageError, match="bcq for discrete actions has no --vae-lr"):
         train_offline(asked)
 
 

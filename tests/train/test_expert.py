@@ -122,7 +122,7 @@ def test_resuming_refuses_changes(signal_task: str, tmp_path: Path) -> None:
 
 
 def test_continuous_actions_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="qrdqn is for discrete actions, and the actions here are box"):
+    with pytest.raises(UsageError, match="qrdqn is for discrete actions, here are continuous actions"):
         train_qrdqn("Pendulum-v1", logdir=tmp_path)
 
 

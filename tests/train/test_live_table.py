@@ -32,7 +32,8 @@ def test_without_a_terminal_each_epoch_is_a_line() -> None:
         table.progress(progress(1))
         table.epoch_done(record(1))
     assert stream.getvalue() == (
-        "title [bold]\na note on [/tmp]\nepoch 1  step 1,000  return 1.2 ± 1.0 (10 episodes)  loss 0.5\n"
+        "title [bold]\na note on [/tmp]\nepoch 1  step 1,000  return 1.2 ± 1.0 (10 episodes)  loss 0.5"
+        "  57/s  time: waiting for data 3%, update 90%, evaluation 7%\n"
     )
 
 

@@ -25,7 +25,7 @@ from rlbuffers_train.interrupts import TrainingInterrupted
 from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.offline import train_offline
 from rlbuffers_train.reporting import EpochRecord, Progress, SilentReporter
-from rlbuffers_train.run import RunSummary
+from rlbuffers_train.run_summary import RunSummary
 from rlbuffers_train.trainer import TrainingDivergedError
 from rlbuffers_train.training_request import TrainingRequest
 
@@ -203,7 +203,7 @@ def test_a_copy_in_another_store_is_the_same_data(make_signal_buffer: Callable[.
         ({"hyperparameters": {"lr": 0.5}}, "--lr is 0.01"),
         ({"settings": {"seed": 1}}, "--seed is 0"),
         ({"settings": {"update_per_epoch": 31}}, "--update-per-epoch is 30"),
-        ({"settings": {"clip_rewards": True}}, "--clip-rewards is False"),
+        ({"settings": {"clip_rewards": True}}, "--clip-rewards is 0"),
         ({"algorithm": "qrdqn"}, "is a checkpoint of bcq"),
     ],
 )

@@ -65,13 +65,16 @@ def test_threads_follow_the_work() -> None:
     vectors = ProblemSpec((17,), "float32", DiscreteActions(2))
     images = ProblemSpec((4, 84, 84), "uint8", DiscreteActions(2))
     try:
-        for problem, products, expected in (
-            (images, 0, 8),
-            (vectors, 256 * 256 * 256, 4),
-            (vectors, 64 * 128 * 128, 1),
+        for problem, products, most, expected in (
+            (images, 0, 0, 8),
+            (images, 0, 3, 3),
+            (vectors, 256 * 256 * 256, 0, 4),
+            (vectors, 256 * 256 * 256, 2, 2),
+            (vectors, 64 * 128 * 128, 0, 1),
+            (vectors, 64 * 128 * 128, 2, 1),
         ):
             torch.set_num_threads(8)
-            set_threads(problem, products)
+            set_threads(problem, products, most)
             assert torch.get_num_threads() == expected
     finally:
         torch.set_num_threads(before)

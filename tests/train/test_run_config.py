@@ -16,8 +16,8 @@ from small_runs import error_of
 from rlbuffers_cli.main import cli
 from rlbuffers_train.algorithms import ALGORITHMS, load_algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
-from rlbuffers_train.run import render_config
 from rlbuffers_train.run_config import read_config
+from rlbuffers_train.run_folder import render_config
 
 SMALL = [
     "--epoch",
@@ -52,7 +52,7 @@ def test_a_configuration_gives_the_same_weights(make_aim_buffer: Callable[..., P
     first, again = tmp_path / "first", tmp_path / "again"
     words = ["td3-bc", "--preset", "tianshou", "--buffer", buffer, "--seed", "3", "--norm-rewards", *SMALL]
     trained(*words, "--logdir", first)
-    trained("--config", first / "config.yaml", "--logdir", again)
+    trained("--config", first, "--logdir", again)  # the folder means its config.yaml
     assert same(last(again).algorithm_state, last(first).algorithm_state)
     assert [record["evaluation"] for record in last(again).history] == [
         record["evaluation"] for record in last(first).history

@@ -170,7 +170,8 @@ def test_processes_give_the_same_weights(cartpole: Path, tmp_path: Path) -> None
     ]
 
 
-def test_ctrl_c_stops_every_process_with_all_saved(cartpole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_ends_every_process_with_all_saved(sent: signal.Signals, cartpole: Path, tmp_path: Path) -> None:
     words = ["bcq", "--buffer", str(cartpole), "--logdir", "all", "--seeds", "0,1,2", "--parallel", "2"]
     command = [sys.executable, "-c", "from rlbuffers_cli.main import main; main()", "train", *words]
     process = subprocess.Popen(
@@ -186,7 +187,12 @@ def test_ctrl_c_stops_every_process_with_all_saved(cartpole: Path, tmp_path: Pat
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
+    # Schedulers of clusters send SIGTERM to every process of a job.
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if sent is signal.SIGTERM and children.exists():
+        for child in children.read_text().split():
+            os.kill(int(child), sent)
+    process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == (

@@ -7,12 +7,11 @@ from pathlib import Path
 import click
 
 from rlbuffers.optional import require
-from rlbuffers_train.algorithms import AlgorithmEntry, algorithm_names, entries_of
+from rlbuffers_train.algorithms import ACTION_KINDS, AlgorithmEntry, algorithm_names, entries_of
 
 __all__ = ["train"]
 
 _CONFIG = "--config"
-_KINDS = {"discrete": "discrete actions", "box": "continuous actions"}
 
 
 class _AlgorithmGroup(click.Group):
@@ -27,6 +26,14 @@ class _AlgorithmGroup(click.Group):
                     args = [_algorithm_of(Path(value or args[number + 1])), *args]
                     break
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest algorithm where there is none of that name."""
+        if args and not args[0].startswith("-"):
+            entries_of(args[0])
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return algorithm_names()
@@ -50,7 +57,7 @@ class _AlgorithmGroup(click.Group):
 
 
 def _about(entry: AlgorithmEntry) -> str:
-    return f"{_KINDS[entry.actions]}: {entry.summary}"
+    return f"{ACTION_KINDS[entry.actions]}: {entry.summary}"
 
 
 def _algorithm_of(path: Path) -> str:
@@ -61,7 +68,11 @@ def _algorithm_of(path: Path) -> str:
 
 
 @click.command(cls=_AlgorithmGroup)
-@click.option(_CONFIG, type=click.Path(path_type=Path), help="config.yaml of a run: its algorithm, and all its values.")
+@click.option(
+    _CONFIG,
+    type=click.Path(path_type=Path),
+    help="A run to train again: config.yaml or its folder.",
+)
 def train(config: Path | None) -> None:
     """Train an algorithm on a buffer, or an expert that makes one.
 

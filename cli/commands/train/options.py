@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from rlbuffers_train.settings import Settings
 
-__all__ = ["WholeNumbers", "options_of"]
+__all__ = ["SectionedCommand", "WholeNumbers", "options_of"]
 
 # Values by the problem they are recommended for, such as {"images": 32, "vectors": 128}.
 Defaults = Mapping[str, Any]
@@ -29,6 +29,34 @@ class WholeNumbers(click.ParamType):  # type: ignore[type-arg]  # generic only i
             return tuple(int(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is no list of whole numbers such as 256,256", param, ctx)
+
+
+class SectionedCommand(click.Command):
+    """A command whose help shows its options under several titles.
+
+    Parameters
+    ----------
+    name : str
+        Of the command.
+    sections : mapping of str to list of click.Parameter
+        Options by title, in order.
+    **others
+        See `click.Command`.
+    """
+
+    def __init__(self, name: str, *, sections: Mapping[str, list[click.Parameter]], **others: Any) -> None:
+        super().__init__(name, params=[option for options in sections.values() for option in options], **others)
+        self._sections = sections
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each section; what click adds itself, such as --help, belongs to the first one."""
+        added = [option for option in self.get_params(ctx) if option not in self.params]
+        for number, (title, options) in enumerate(self._sections.items()):
+            shown = [*options, *added] if number == 0 else options
+            records = [record for option in shown if (record := option.get_help_record(ctx)) is not None]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 def options_of(

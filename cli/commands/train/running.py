@@ -10,15 +10,17 @@ import click
 
 from rlbuffers.errors import UsageError
 from rlbuffers.optional import require
-from rlbuffers_cli.commands.train.options import Defaults, WholeNumbers, options_of
-from rlbuffers_train.algorithms import AlgorithmEntry, entries_of, load_algorithm
+from rlbuffers_cli.commands.train.options import Defaults, SectionedCommand, WholeNumbers, options_of
+from rlbuffers_train.algorithms import ACTION_KINDS, AlgorithmEntry, entries_of, load_algorithm
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rlbuffers_train.settings import Settings
     from rlbuffers_train.training_request import TrainingRequest
 
 __all__ = ["algorithm_command"]
 
-_EXIT_INTERRUPTED = 130
 _PATH = click.Path(path_type=Path)
 
 
@@ -46,14 +48,37 @@ def algorithm_command(name: str) -> click.Command:
     def run(**given: Any) -> None:
         _run(name, given, [str(option.name) for option in own], [str(setting) for setting in setting_names], is_online)
 
-    about = "\n\n".join(f"{entry.summary}.\n\n{entry.paper}" for entry in entries)
-    return click.Command(
+    about = "\n\n".join(f"{_told_kind(entry, entries)}{entry.summary}.\n\n{entry.paper}" for entry in entries)
+    return SectionedCommand(
         name,
         callback=run,
-        params=[*_general_options(is_online, presets), *own, *common],
+        sections={
+            "Options": _general_options(is_online, presets),
+            **_hyperparameter_sections(
+                own, {entry.actions: config for entry, config in zip(entries, configs, strict=True)}
+            ),
+            "Training": list(common),
+        },
         help=about,
         short_help=entries[0].summary,
     )
+
+
+def _told_kind(entry: AlgorithmEntry, entries: list[AlgorithmEntry]) -> str:
+    return f"For {ACTION_KINDS[entry.actions]}: " if len(entries) > 1 else ""
+
+
+def _hyperparameter_sections(
+    options: list[click.Option], configs: Mapping[str, type[Settings]]
+) -> dict[str, list[click.Parameter]]:
+    """Return options by what they are for: actions of one kind, or all that the algorithm has."""
+    sections: dict[str, list[click.Parameter]] = {"Hyperparameters": []}
+    names = {kind: {one.name for one in fields(config)} for kind, config in configs.items()}
+    for option in options:
+        kinds = [kind for kind in configs if option.name in names[kind]]
+        only = f"Hyperparameters for {ACTION_KINDS[kinds[0]]} only"
+        sections.setdefault("Hyperparameters" if len(kinds) == len(configs) else only, []).append(option)
+    return sections
 
 
 def _general_options(is_online: bool, presets: list[str]) -> list[click.Parameter]:
@@ -66,10 +91,14 @@ def _general_options(is_online: bool, presets: list[str]) -> list[click.Paramete
     ]
     in_environment = [click.Option(["--task"], help="Environment to train in.  [default: CartPole-v1 or Pendulum-v1]")]
     others = [
-        click.Option(["--config"], type=_PATH, help="config.yaml of a run to train again; other options change it."),
+        click.Option(
+            ["--config"],
+            type=_PATH,
+            help="A run to train again: config.yaml or its folder; options change it.",
+        ),
         click.Option(["--device"], help="auto, cpu, cuda, ...  [default: auto]"),
         click.Option(["--logdir"], type=_PATH, help="Folder of the run; new by default."),
-        click.Option(["--resume-path"], type=_PATH, help="Checkpoint (last.pth) of a run to go on with."),
+        click.Option(["--resume-path"], type=_PATH, help="A run to go on with: last.pth or its folder."),
         click.Option(["--seeds"], type=WholeNumbers(), help="Several runs, such as 0,1,2; the same command goes on."),
         click.Option(["--parallel"], type=click.IntRange(min=1), help="Runs at a time with --seeds.  [default: 1]"),
     ]
@@ -117,7 +146,7 @@ def _offline_defaults() -> dict[str, Any]:
 def _run(name: str, given: dict[str, Any], hyperparameters: list[str], settings: list[str], is_online: bool) -> None:
     """Train, show how it goes, and print what came out."""
     from rlbuffers_cli.console import console
-    from rlbuffers_train import LiveTable, TrainingInterrupted, TrainingRequest, train_offline, train_online
+    from rlbuffers_train import LiveTable, TrainingRequest, train_offline, train_online
 
     request = TrainingRequest(
         name,
@@ -133,20 +162,16 @@ def _run(name: str, given: dict[str, Any], hyperparameters: list[str], settings:
     if given["config"] is not None:
         request = _with_config(request, given)
     trainer = train_online if is_online else train_offline
-    try:
-        if given["seeds"] is not None:
-            _check_seeds(given)
-            from rlbuffers_cli.commands.train.several import run_seeds
+    if given["seeds"] is not None:
+        _check_seeds(given)
+        from rlbuffers_cli.commands.train.several import run_seeds
 
-            run_seeds(trainer, request, given["seeds"], given["parallel"] or 1)
-            return
-        if given["parallel"] is not None:
-            raise UsageError("--parallel is for several runs; name their --seeds, such as 0,1,2")
-        with LiveTable(console, f"Training {name}") as table:
-            summary = trainer(request, table)
-    except TrainingInterrupted as interruption:
-        click.echo(str(interruption), err=True)
-        raise click.exceptions.Exit(_EXIT_INTERRUPTED) from None
+        run_seeds(trainer, request, given["seeds"], given["parallel"] or 1)
+        return
+    if given["parallel"] is not None:
+        raise UsageError("--parallel is for several runs; name their --seeds, such as 0,1,2")
+    with LiveTable(console, f"Training {name}") as table:
+        summary = trainer(request, table)
     for line in summary.lines():
         console.print(line, soft_wrap=True)
 

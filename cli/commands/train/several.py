@@ -14,7 +14,7 @@ from rlbuffers_train.evaluation import EvaluationResult
 from rlbuffers_train.live_table import LiveTable
 from rlbuffers_train.parallel_seeds import train_seeds_in_parallel
 from rlbuffers_train.reporting import EpochRecord, Progress
-from rlbuffers_train.run import seeds_logdir
+from rlbuffers_train.run_folder import seeds_logdir
 from rlbuffers_train.several_seeds import SEEDS_SUMMARY, SeedOutcome, SeedsSummary, requests_of_seeds, train_seeds
 from rlbuffers_train.training_request import TrainingRequest
 
@@ -38,7 +38,7 @@ def run_seeds(train: Callable[..., Any], request: TrainingRequest, seeds: tuple[
         if outcome.problem:
             warn(f"seed {outcome.seed}: {outcome.problem}")
     console.print(_table(summary))
-    console.print(f"files: {logdir}, {SEEDS_SUMMARY}", soft_wrap=True)
+    console.print(f"files: {logdir}; the table: {logdir / SEEDS_SUMMARY}", soft_wrap=True)
     if any(outcome.problem for outcome in summary.outcomes):
         raise click.exceptions.Exit(1)
 
@@ -103,7 +103,8 @@ class _Rows:
         self._states[seed][3] = _worded(record.evaluation)
         if self._live is None:
             told = f"seed {seed}: epoch {record.epoch}  step {record.step:,}  return {_worded(record.evaluation)}"
-            console.print(told, soft_wrap=True)
+            speed, shares = self._states[seed][2], self._states[seed][4]
+            console.print(told + (f"  {speed}  time: {shares}" if speed else ""), soft_wrap=True)
         self._draw()
 
     def note(self, seed: int, message: str) -> None:
