@@ -15,7 +15,7 @@ from rlbuffers.reader import Buffer
 from rlbuffers.repair.damaged import DamagedBuffer, open_damaged
 from rlbuffers.repair.interrupted import find_interrupted, is_hidden, open_interrupted
 from rlbuffers.repair.losses import Loss
-from rlbuffers.repair.plan import make_plan
+from rlbuffers.repair.planning import make_plan
 from rlbuffers.repair.salvage_plan import SalvagePlan
 from rlbuffers.repair.source import SalvageSource
 from rlbuffers.stores import format_of

@@ -23,7 +23,6 @@ from rlbuffers_train.checkpoint import load_checkpoint, save_checkpoint
 from rlbuffers_train.comparison import compare_runs
 from rlbuffers_train.confidence import summarize_runs
 from rlbuffers_train.run_summary import RunSummary
-from rlbuffers_train.training_request import TrainingRequest
 
 
 def compare(*words: str | Path) -> Result:
