@@ -111,7 +111,7 @@ def test_a_run_leaves_its_files(make_signal_buffer: Callable[..., Path], tmp_pat
     assert json.loads((summary.logdir / "summary.json").read_text()) == summary.to_json()
     config = json.loads((summary.logdir / "config.json").read_text())
     others = {"buffer": str(tmp_path / "signal.hdf5"), "seed": 0, "clip_rewards": False, "norm_rewards": False}
-    others |= {"precision": "float32", "compile": False}
+    others |= {"precision": "float32", "compile": False, "threads": 0}
     assert config["settings"] == {**others, **SETTINGS}
     assert config["hyperparameters"]["hidden_sizes"] == [16]
     with rlbuffers.open(tmp_path / "signal.hdf5") as buffer:
@@ -324,7 +324,9 @@ def pixel_buffer(path: Path, environment: dict[str, Any]) -> Path:
 def train_on_pixels(tmp_path: Path, listener: Listener, **settings: Any) -> RunSummary:
     buffer = pixel_buffer(tmp_path / "b.hdf5", {"id": "Breakout", "sticky_action_probability": 0.25})
     asked = {"epoch": 1, "update_per_epoch": 2, **settings}
-    return train_offline(request(buffer, tmp_path / "run", settings=asked, hyperparameters={"batch_size": 4}), listener)
+    # Values of pixels up to 255 begin far from the rewards.
+    hyperparameters = {"batch_size": 4, "scale_pixels": True}
+    return train_offline(request(buffer, tmp_path / "run", settings=asked, hyperparameters=hyperparameters), listener)
 
 
 def test_pixels_of_rl_unplugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
