@@ -114,7 +114,7 @@ def repair(
     overwrite : bool, default False
         Whether an existing output is replaced.
     without : collection of str
-        Columns to leave out; see `rlbuffers.repair.plan.optional_columns`.
+        Columns to leave out; see `rlbuffers.repair.columns.optional_columns`.
     trust_metadata : bool, default False
         Whether metadata that fail their checksum are taken as they are.
     on_progress : callable, optional
