@@ -2,7 +2,7 @@
 
 On CPUs torch multiplies float32 matrices with MKL, which keeps to 8 numbers at a time on processors that are not
 Intel's. oneDNN, which is in torch too and does its convolutions, takes 16 at a time wherever there is AVX-512, and the
-product of large matrices takes half the time (measured on an AMD EPYC). `linear` lets oneDNN multiply what is worth
+product of large matrices takes half the time (measured on an AMD EPYC). `chain` lets oneDNN multiply what is worth
 it, by the operator that compiled models use; elsewhere it is torch's own function. Results differ by rounding.
 
 A chain is one node of torch's graph: its gradients are computed by one call, as a layer of 256 x 256 weights takes no

@@ -5,6 +5,7 @@ That batches and states are those of the sampler alone is tested with the sample
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import multiprocessing
@@ -218,11 +219,16 @@ with rlbuffers.open({path!r}) as buffer, buffer.loader(8, workers=2) as loader:
 """
 
 
+@contextlib.contextmanager
 def run_script(buffer, body):
+    """A process that does not outlive the context: one that ignores Ctrl-C fails a test and does not hold it up."""
     script = SCRIPT.format(path=str(buffer.path), support=os.path.dirname(__file__), body=body)
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-W", "error", "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_ctrl_c_ends_the_process(buffer):
