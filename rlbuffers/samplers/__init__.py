@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from rlbuffers.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from rlbuffers.samplers.blocks import ShuffledBlocks
     from rlbuffers.samplers.making import make_sampler
     from rlbuffers.samplers.mixture import MixtureSampler, mix_buffers
     from rlbuffers.samplers.prioritized import LinearSchedule, Priorities
     from rlbuffers.samplers.sampler import Sampler
+    from rlbuffers.windows.cached_blocks import ShuffledBlocks
     from rlbuffers.windows.episodes import split_episodes
 
 __all__ = [
@@ -37,7 +37,7 @@ __getattr__ = lazy_names(
         "MixtureSampler": "rlbuffers.samplers.mixture:MixtureSampler",
         "Priorities": "rlbuffers.samplers.prioritized:Priorities",
         "Sampler": "rlbuffers.samplers.sampler:Sampler",
-        "ShuffledBlocks": "rlbuffers.samplers.blocks:ShuffledBlocks",
+        "ShuffledBlocks": "rlbuffers.windows.cached_blocks:ShuffledBlocks",
         "make_sampler": "rlbuffers.samplers.making:make_sampler",
         "mix_buffers": "rlbuffers.samplers.mixture:mix_buffers",
         "split_episodes": "rlbuffers.windows.episodes:split_episodes",

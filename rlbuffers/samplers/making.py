@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import numpy as np
 
 from rlbuffers.errors import SpecError, UsageError
-from rlbuffers.samplers.blocks import BlockDraws, ShuffledBlocks
+from rlbuffers.samplers.blocks import BlockDraws
 from rlbuffers.samplers.draws import Draws
 from rlbuffers.samplers.epochs import EpochDraws
 from rlbuffers.samplers.prioritized import Priorities, PrioritizedDraws
@@ -19,6 +19,7 @@ from rlbuffers.samplers.weighted import WeightedDraws
 from rlbuffers.schema import EPISODES_GROUP
 from rlbuffers.transforms import Transform
 from rlbuffers.windows.base import Window
+from rlbuffers.windows.cached_blocks import ShuffledBlocks
 from rlbuffers.windows.episodes import JoinedEpisodes, PaddedEpisodes
 from rlbuffers.windows.items import Items
 from rlbuffers.windows.n_step import NSteps

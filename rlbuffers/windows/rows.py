@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rlbuffers.errors import UsageError
-from rlbuffers.samplers.blocks import CachedBlocks, ShuffledBlocks
 from rlbuffers.schema import REWARDS
 from rlbuffers.transforms import Transform
 from rlbuffers.windows.base import Array, Batch, Indices
+from rlbuffers.windows.cached_blocks import CachedBlocks, ShuffledBlocks
 from rlbuffers.windows.returns_to_go import RETURNS_TO_GO, returns_to_go
 
 if TYPE_CHECKING:

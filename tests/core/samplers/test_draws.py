@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlbuffers.errors import UsageError
-from rlbuffers.samplers.blocks import BlockDraws, ShuffledBlocks
+from rlbuffers.samplers.blocks import BlockDraws
 from rlbuffers.samplers.epochs import EpochDraws
 from rlbuffers.samplers.permutation import Permutation
 from rlbuffers.samplers.shares import divided
 from rlbuffers.samplers.stratified import StratifiedDraws
 from rlbuffers.samplers.uniform import UniformDraws
 from rlbuffers.samplers.weighted import WeightedDraws
+from rlbuffers.windows.cached_blocks import ShuffledBlocks
 from rlbuffers.windows.items import FixedItems
 
 NUM_BATCHES = 10_000
