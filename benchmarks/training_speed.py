@@ -30,8 +30,8 @@ from rlbuffers_train.algorithms import ALGORITHMS, load_algorithm
 from rlbuffers_train.devices import ComputeSettings, set_threads
 from rlbuffers_train.offline import make_loader
 from rlbuffers_train.problem_of_buffer import problem_of_buffer
-from rlbuffers_train.steppers import OfflineStepper
-from rlbuffers_train.stopwatch import Stopwatch
+from rlbuffers_train.running.steppers import OfflineStepper
+from rlbuffers_train.running.stopwatch import Stopwatch
 
 COLUMNS = ("actions", "rewards", "terminals", "timeouts")
 PRESET = "tianshou"

@@ -48,8 +48,8 @@ def find_behavior(path: Path, policy: str | None, task: str | None) -> TrainedPo
     """
     torch = require("torch", extra="train", purpose="Playing a trained policy")
     from rlbuffers_train.checkpoint import load_checkpoint
-    from rlbuffers_train.evaluation_task import task_of_checkpoint
-    from rlbuffers_train.run_folder import find_checkpoint
+    from rlbuffers_train.evaluation.evaluation_task import task_of_checkpoint
+    from rlbuffers_train.running.run_folder import find_checkpoint
 
     path = find_checkpoint(path)
     checkpoint = load_checkpoint(path, torch.device("cpu"))
@@ -116,7 +116,7 @@ def train_behavior(
     """
     from rlbuffers_cli.console import console
     from rlbuffers_train import LAST, POLICY, LiveTable, TrainingInterrupted, TrainingRequest, train_online
-    from rlbuffers_train.run_folder import new_logdir
+    from rlbuffers_train.running.run_folder import new_logdir
 
     logdir = DEFAULT_LOG_DIR.expanduser() / task / policy / f"{level}-seed{seed}"
     if recorder is not None:

@@ -19,18 +19,18 @@ from rlbuffers.optional import require
 
 if TYPE_CHECKING:
     from rlbuffers_train.algorithms import ALGORITHMS
-    from rlbuffers_train.checkpoint_evaluation import JudgedPolicy
-    from rlbuffers_train.comparison import compare_runs
-    from rlbuffers_train.evaluation import evaluate
+    from rlbuffers_train.evaluation.checkpoint_evaluation import JudgedPolicy
+    from rlbuffers_train.evaluation.comparison import compare_runs
+    from rlbuffers_train.evaluation.playing import evaluate
     from rlbuffers_train.expert import train_online, train_qrdqn
-    from rlbuffers_train.interrupts import TrainingInterrupted
-    from rlbuffers_train.live_table import LiveTable
     from rlbuffers_train.loaded_policy import LoadedPolicy, load_policy
     from rlbuffers_train.offline import train_offline
     from rlbuffers_train.policy_export import export_policy
-    from rlbuffers_train.run_folder import BEST, LAST, POLICY
-    from rlbuffers_train.run_summary import RunSummary
-    from rlbuffers_train.training_request import TrainingRequest
+    from rlbuffers_train.running.interrupts import TrainingInterrupted
+    from rlbuffers_train.running.live_table import LiveTable
+    from rlbuffers_train.running.run_folder import BEST, LAST, POLICY
+    from rlbuffers_train.running.run_summary import RunSummary
+    from rlbuffers_train.running.training_request import TrainingRequest
 
 __all__ = [
     "ALGORITHMS",
@@ -54,17 +54,17 @@ __all__ = [
 
 _HOMES = {
     "ALGORITHMS": "algorithms",
-    "BEST": "run_folder",
-    "JudgedPolicy": "checkpoint_evaluation",
-    "LAST": "run_folder",
-    "POLICY": "run_folder",
-    "LiveTable": "live_table",
+    "BEST": "running.run_folder",
+    "JudgedPolicy": "evaluation.checkpoint_evaluation",
+    "LAST": "running.run_folder",
+    "POLICY": "running.run_folder",
+    "LiveTable": "running.live_table",
     "LoadedPolicy": "loaded_policy",
-    "RunSummary": "run_summary",
-    "TrainingInterrupted": "interrupts",
-    "TrainingRequest": "training_request",
-    "compare_runs": "comparison",
-    "evaluate": "evaluation",
+    "RunSummary": "running.run_summary",
+    "TrainingInterrupted": "running.interrupts",
+    "TrainingRequest": "running.training_request",
+    "compare_runs": "evaluation.comparison",
+    "evaluate": "evaluation.playing",
     "export_policy": "policy_export",
     "load_policy": "loaded_policy",
     "train_offline": "offline",

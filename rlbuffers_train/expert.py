@@ -18,19 +18,17 @@ from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import pick_device, set_threads
-from rlbuffers_train.evaluation_task import problem_of_task
+from rlbuffers_train.evaluation.evaluation_task import problem_of_task
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
 from rlbuffers_train.problem import BoxActions, ProblemSpec
 from rlbuffers_train.replay_recorder import ReplayRecorder
-from rlbuffers_train.reporting import Reporter, SilentReporter
-from rlbuffers_train.run import TrainingRun
-from rlbuffers_train.run_folder import POLICY
-from rlbuffers_train.run_summary import RunSummary
-from rlbuffers_train.seeds import Stream, generator_of
-from rlbuffers_train.settings import with_changes
-from rlbuffers_train.steppers import OnlineStepper
-from rlbuffers_train.trainer import Trainer
-from rlbuffers_train.training_request import (
+from rlbuffers_train.running.reporting import Reporter, SilentReporter
+from rlbuffers_train.running.run import TrainingRun
+from rlbuffers_train.running.run_folder import POLICY
+from rlbuffers_train.running.run_summary import RunSummary
+from rlbuffers_train.running.steppers import OnlineStepper
+from rlbuffers_train.running.trainer import Trainer
+from rlbuffers_train.running.training_request import (
     TrainingRequest,
     given,
     load_resumed,
@@ -38,6 +36,8 @@ from rlbuffers_train.training_request import (
     refuse_changes,
     run_logdir,
 )
+from rlbuffers_train.seeds import Stream, generator_of
+from rlbuffers_train.settings import with_changes
 
 __all__ = ["train_online", "train_qrdqn"]
 

@@ -7,7 +7,7 @@ third of the way from the random to the expert return, ``medium-replay`` everyth
 from __future__ import annotations
 
 from rlbuffers.errors import UsageError
-from rlbuffers_train.reference_scores import d4rl_scores
+from rlbuffers_train.evaluation.reference_scores import d4rl_scores
 
 __all__ = ["LEVELS", "medium_return"]
 

@@ -12,10 +12,10 @@ from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, file_sha256, load_checkpoint
 from rlbuffers_train.devices import pick_device, set_threads
-from rlbuffers_train.evaluation_task import problem_of_task
+from rlbuffers_train.evaluation.evaluation_task import problem_of_task
 from rlbuffers_train.policy import ExploringPolicy
-from rlbuffers_train.run_folder import find_checkpoint
-from rlbuffers_train.training_request import TrainingRequest, make_algorithm
+from rlbuffers_train.running.run_folder import find_checkpoint
+from rlbuffers_train.running.training_request import TrainingRequest, make_algorithm
 
 __all__ = ["LoadedPolicy", "load_policy", "policy_of", "untrained_policy"]
 

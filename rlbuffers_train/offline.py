@@ -21,18 +21,16 @@ from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import TransitionBatch, TransitionBatches
 from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import ComputeSettings, pick_device, set_threads
-from rlbuffers_train.evaluation_task import choose_evaluation_task, problem_of_task
+from rlbuffers_train.evaluation.evaluation_task import choose_evaluation_task, problem_of_task
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer, reward_scale_of
-from rlbuffers_train.reporting import Reporter, SilentReporter
-from rlbuffers_train.run import TrainingRun
-from rlbuffers_train.run_folder import BEST
-from rlbuffers_train.run_summary import RunSummary
-from rlbuffers_train.seeds import Stream, generator_of
-from rlbuffers_train.settings import setting, with_changes
-from rlbuffers_train.steppers import OfflineStepper
-from rlbuffers_train.trainer import Trainer
-from rlbuffers_train.training_request import (
+from rlbuffers_train.running.reporting import Reporter, SilentReporter
+from rlbuffers_train.running.run import TrainingRun
+from rlbuffers_train.running.run_folder import BEST
+from rlbuffers_train.running.run_summary import RunSummary
+from rlbuffers_train.running.steppers import OfflineStepper
+from rlbuffers_train.running.trainer import Trainer
+from rlbuffers_train.running.training_request import (
     TrainingRequest,
     given,
     load_resumed,
@@ -40,6 +38,8 @@ from rlbuffers_train.training_request import (
     refuse_changes,
     run_logdir,
 )
+from rlbuffers_train.seeds import Stream, generator_of
+from rlbuffers_train.settings import setting, with_changes
 
 __all__ = ["OfflineSettings", "make_loader", "train_offline"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from rlbuffers.errors import UsageError
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, TERMINALS
-from rlbuffers_train.evaluation_task import problem_of_task
+from rlbuffers_train.evaluation.evaluation_task import problem_of_task
 from rlbuffers_train.problem import BoxActions, DiscreteActions, ObservationStatistics, ProblemSpec, actions_of_space
 
 __all__ = ["problem_of_buffer", "reward_scale_of"]

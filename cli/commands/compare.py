@@ -14,7 +14,7 @@ from rlbuffers.optional import require
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rlbuffers_train.comparison import RunGroup
+    from rlbuffers_train.evaluation.comparison import RunGroup
 
 __all__ = ["compare"]
 
@@ -44,9 +44,9 @@ def compare(runs: tuple[Path, ...], outputs: tuple[Path, ...], as_json: bool, as
     from rlbuffers.atomic import write_bytes_atomically
     from rlbuffers.errors import UsageError
     from rlbuffers_cli.console import console, print_json, rows_table, warn
-    from rlbuffers_train.comparison import compare_runs
-    from rlbuffers_train.comparison_plot import check_curves_path, write_curves
-    from rlbuffers_train.comparison_table import comparison_rows, render_markdown
+    from rlbuffers_train.evaluation.comparison import compare_runs
+    from rlbuffers_train.evaluation.comparison_plot import check_curves_path, write_curves
+    from rlbuffers_train.evaluation.comparison_table import comparison_rows, render_markdown
 
     if as_json and as_csv:
         raise UsageError("--json and --csv are two forms of one output; give one of them")

@@ -11,7 +11,7 @@ import click
 from rlbuffers.optional import require
 
 if TYPE_CHECKING:
-    from rlbuffers_train.checkpoint_evaluation import CheckpointEvaluation
+    from rlbuffers_train.evaluation.checkpoint_evaluation import CheckpointEvaluation
 
 __all__ = ["evaluate"]
 
@@ -44,9 +44,9 @@ def evaluate(
     """
     require("torch", extra="train", purpose="Evaluating a policy")
     from rlbuffers_cli.console import console, facts_table, print_json, progress_bar, warn
-    from rlbuffers_train.checkpoint_evaluation import JudgedPolicy
+    from rlbuffers_train.evaluation.checkpoint_evaluation import JudgedPolicy
+    from rlbuffers_train.evaluation.video import check_video_path, record_video
     from rlbuffers_train.seeds import Stream
-    from rlbuffers_train.video import check_video_path, record_video
 
     if video is not None:
         check_video_path(video)

@@ -26,7 +26,7 @@ def export_policy(checkpoint: Path, output: Path, overwrite: bool) -> None:
     require("torch", extra="train", purpose="Exporting a policy")
     from rlbuffers_cli.console import console
     from rlbuffers_train.policy_export import export_policy as export
-    from rlbuffers_train.run_folder import find_checkpoint
+    from rlbuffers_train.running.run_folder import find_checkpoint
 
     path = find_checkpoint(checkpoint)
     exported = export(path, output, overwrite=overwrite)

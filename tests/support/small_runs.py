@@ -8,7 +8,7 @@ from typing import Any
 
 from click.testing import Result
 
-from rlbuffers_train.training_request import TrainingRequest
+from rlbuffers_train.running.training_request import TrainingRequest
 
 SETTINGS = {"epoch": 2, "update_per_epoch": 100, "eval_episodes": 3}
 HYPERPARAMETERS = {"hidden_sizes": (16,), "batch_size": 16}

@@ -20,9 +20,9 @@ from small_runs import error_of, small_request
 from rlbuffers_cli.main import cli
 from rlbuffers_train import TrainingRequest, train_offline, train_online
 from rlbuffers_train.checkpoint import load_checkpoint, save_checkpoint
-from rlbuffers_train.comparison import compare_runs
-from rlbuffers_train.confidence import summarize_runs
-from rlbuffers_train.run_summary import RunSummary
+from rlbuffers_train.evaluation.comparison import compare_runs
+from rlbuffers_train.evaluation.confidence import summarize_runs
+from rlbuffers_train.running.run_summary import RunSummary
 
 
 def compare(*words: str | Path) -> Result:

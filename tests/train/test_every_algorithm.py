@@ -22,14 +22,14 @@ from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.checkpoint import load_checkpoint
 from rlbuffers_train.devices import ComputeSettings
 from rlbuffers_train.expert import train_online
-from rlbuffers_train.interrupts import TrainingInterrupted
 from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.networks import linear
 from rlbuffers_train.offline import train_offline
 from rlbuffers_train.problem import BoxActions, DiscreteActions, ObservationStatistics, ProblemSpec
-from rlbuffers_train.reporting import Progress, SilentReporter
+from rlbuffers_train.running.interrupts import TrainingInterrupted
+from rlbuffers_train.running.reporting import Progress, SilentReporter
+from rlbuffers_train.running.training_request import TrainingRequest
 from rlbuffers_train.settings import with_changes
-from rlbuffers_train.training_request import TrainingRequest
 
 OFFLINE = [entry for entry in ALGORITHMS if entry.data == "buffer"]
 SETTINGS = {"epoch": 2, "update_per_epoch": 6, "eval_episodes": 2}

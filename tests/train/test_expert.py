@@ -13,12 +13,12 @@ from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms.qrdqn import QRDQN
 from rlbuffers_train.checkpoint import load_checkpoint
 from rlbuffers_train.expert import train_online, train_qrdqn
-from rlbuffers_train.interrupts import TrainingInterrupted
 from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.problem import DiscreteActions, ProblemSpec
-from rlbuffers_train.training_request import TrainingRequest
+from rlbuffers_train.running.interrupts import TrainingInterrupted
+from rlbuffers_train.running.training_request import TrainingRequest
 
 SETTINGS = {
     "epoch": 8,
@@ -137,7 +137,7 @@ def test_nothing_is_lost_when_an_evaluation_is_interrupted(
     def interrupt(*arguments: Any) -> None:
         raise TrainingInterrupted
 
-    monkeypatch.setattr("rlbuffers_train.run.evaluate", interrupt)
+    monkeypatch.setattr("rlbuffers_train.running.run.evaluate", interrupt)
     with pytest.raises(TrainingInterrupted, match="stopped after 500 environment steps"):
         train_online(request(signal_task, tmp_path / "run"))
     monkeypatch.undo()

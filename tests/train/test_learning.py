@@ -19,8 +19,8 @@ from rlbuffers_train import train_offline, train_online
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.problem import DiscreteActions
 from rlbuffers_train.replay_recorder import ReplayRecorder
-from rlbuffers_train.run_summary import RunSummary
-from rlbuffers_train.training_request import TrainingRequest
+from rlbuffers_train.running.run_summary import RunSummary
+from rlbuffers_train.running.training_request import TrainingRequest
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from rlbuffers_train import train_online
 from rlbuffers_train.levels import medium_return
 from rlbuffers_train.loaded_policy import untrained_policy
 from rlbuffers_train.replay_recorder import ReplayRecorder
-from rlbuffers_train.training_request import TrainingRequest
+from rlbuffers_train.running.training_request import TrainingRequest
 
 SETTINGS = {"epoch": 1, "step_per_epoch": 90, "num_envs": 3, "random_steps": 40, "min_history": 20, "eval_episodes": 1}
 SMALL = {"hidden_sizes": (8,), "batch_size": 8}

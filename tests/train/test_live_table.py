@@ -6,9 +6,9 @@ import re
 import pytest
 from rich.console import Console
 
-from rlbuffers_train.evaluation import EvaluationResult
-from rlbuffers_train.live_table import LiveTable
-from rlbuffers_train.reporting import EpochRecord, Progress
+from rlbuffers_train.evaluation.playing import EvaluationResult
+from rlbuffers_train.running.live_table import LiveTable
+from rlbuffers_train.running.reporting import EpochRecord, Progress
 
 
 def record(epoch: int) -> EpochRecord:

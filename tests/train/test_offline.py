@@ -19,15 +19,15 @@ from nested import same
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec
 from rlbuffers.errors import CorruptDataError, MissingDependencyError, UsageError
-from rlbuffers_train import evaluation_task
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
-from rlbuffers_train.interrupts import TrainingInterrupted
+from rlbuffers_train.evaluation import evaluation_task
 from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.offline import train_offline
-from rlbuffers_train.reporting import EpochRecord, Progress, SilentReporter
-from rlbuffers_train.run_summary import RunSummary
-from rlbuffers_train.trainer import TrainingDivergedError
-from rlbuffers_train.training_request import TrainingRequest
+from rlbuffers_train.running.interrupts import TrainingInterrupted
+from rlbuffers_train.running.reporting import EpochRecord, Progress, SilentReporter
+from rlbuffers_train.running.run_summary import RunSummary
+from rlbuffers_train.running.trainer import TrainingDivergedError
+from rlbuffers_train.running.training_request import TrainingRequest
 
 SETTINGS = {"epoch": 2, "update_per_epoch": 30, "eval_episodes": 4}
 HYPERPARAMETERS = {"batch_size": 16, "hidden_sizes": (16,), "target_update_freq": 7, "lr": 0.01}
@@ -336,7 +336,7 @@ def test_pixels_of_rl_unplugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         played.append(task)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rlbuffers_train.run.evaluate", evaluate)
+    monkeypatch.setattr("rlbuffers_train.running.run.evaluate", evaluate)
     listener = Listener()
     with pytest.raises(KeyboardInterrupt):
         train_on_pixels(tmp_path, listener)

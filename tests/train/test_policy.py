@@ -5,7 +5,7 @@ import pytest
 
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.problem import DiscreteActions
-from rlbuffers_train.trainer import within_training_step
+from rlbuffers_train.running.trainer import within_training_step
 
 OBSERVATIONS = np.zeros((4000, 1), np.float32)
 

@@ -17,7 +17,7 @@ from rlbuffers_train.checkpoint import load_checkpoint
 from rlbuffers_train.devices import pick_device, set_threads
 from rlbuffers_train.offline import train_offline
 from rlbuffers_train.problem import DiscreteActions, ProblemSpec
-from rlbuffers_train.training_request import TrainingRequest
+from rlbuffers_train.running.training_request import TrainingRequest
 
 CPU = torch.device("cpu")
 

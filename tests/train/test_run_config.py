@@ -16,8 +16,8 @@ from small_runs import error_of
 from rlbuffers_cli.main import cli
 from rlbuffers_train.algorithms import ALGORITHMS, load_algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
-from rlbuffers_train.run_config import read_config
-from rlbuffers_train.run_folder import render_config
+from rlbuffers_train.running.run_config import read_config
+from rlbuffers_train.running.run_folder import render_config
 
 SMALL = [
     "--epoch",

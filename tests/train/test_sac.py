@@ -13,7 +13,7 @@ from slow_sac import SlowSAC
 
 from rlbuffers_train.algorithms.sac import SAC, SACConfig
 from rlbuffers_train.problem import BoxActions, ProblemSpec
-from rlbuffers_train.trainer import within_training_step
+from rlbuffers_train.running.trainer import within_training_step
 
 CPU = torch.device("cpu")
 PROBLEM = ProblemSpec((INPUTS,), "float64", BoxActions((-1.0,) * ELEMENTS, (1.0,) * ELEMENTS))

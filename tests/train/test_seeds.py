@@ -26,13 +26,13 @@ from rlbuffers.sources.policy_rollout import PolicyRolloutSource
 from rlbuffers_cli.main import cli
 from rlbuffers_train import train_offline
 from rlbuffers_train.checkpoint import load_checkpoint
-from rlbuffers_train.confidence import summarize_runs
-from rlbuffers_train.interrupts import TrainingInterrupted
+from rlbuffers_train.evaluation.confidence import summarize_runs
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.problem import DiscreteActions
-from rlbuffers_train.reporting import Progress, SilentReporter
-from rlbuffers_train.several_seeds import requests_of_seeds, train_seeds
-from rlbuffers_train.training_request import TrainingRequest
+from rlbuffers_train.running.interrupts import TrainingInterrupted
+from rlbuffers_train.running.reporting import Progress, SilentReporter
+from rlbuffers_train.running.several_seeds import requests_of_seeds, train_seeds
+from rlbuffers_train.running.training_request import TrainingRequest
 
 SETTINGS = {"epoch": 2, "update_per_epoch": 20, "eval_episodes": 3}
 HYPERPARAMETERS = {"batch_size": 16, "hidden_sizes": (16,), "lr": 0.01}

@@ -62,7 +62,7 @@ def _about(entry: AlgorithmEntry) -> str:
 
 def _algorithm_of(path: Path) -> str:
     require("torch", extra="train", purpose="Training")
-    from rlbuffers_train.run_config import read_config
+    from rlbuffers_train.running.run_config import read_config
 
     return read_config(path).algorithm
 

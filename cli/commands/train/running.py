@@ -16,8 +16,8 @@ from rlbuffers_train.algorithms import ACTION_KINDS, AlgorithmEntry, entries_of,
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rlbuffers_train.running.training_request import TrainingRequest
     from rlbuffers_train.settings import Settings
-    from rlbuffers_train.training_request import TrainingRequest
 
 __all__ = ["algorithm_command"]
 
@@ -181,7 +181,7 @@ def _run(name: str, given: dict[str, Any], hyperparameters: list[str], settings:
 def _with_config(request: TrainingRequest, given: dict[str, Any]) -> TrainingRequest:
     """Fill a request from the configuration of another run, and tell what cannot be the same."""
     from rlbuffers_cli.console import warn
-    from rlbuffers_train.run_config import read_config
+    from rlbuffers_train.running.run_config import read_config
 
     config = read_config(given["config"])
     if config.algorithm != request.algorithm:

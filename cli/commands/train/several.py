@@ -10,13 +10,19 @@ from rich.live import Live
 from rich.table import Table
 
 from rlbuffers_cli.console import console, rows_table, warn
-from rlbuffers_train.evaluation import EvaluationResult
-from rlbuffers_train.live_table import LiveTable
-from rlbuffers_train.parallel_seeds import train_seeds_in_parallel
-from rlbuffers_train.reporting import EpochRecord, Progress
-from rlbuffers_train.run_folder import seeds_logdir
-from rlbuffers_train.several_seeds import SEEDS_SUMMARY, SeedOutcome, SeedsSummary, requests_of_seeds, train_seeds
-from rlbuffers_train.training_request import TrainingRequest
+from rlbuffers_train.evaluation.playing import EvaluationResult
+from rlbuffers_train.running.live_table import LiveTable
+from rlbuffers_train.running.parallel_seeds import train_seeds_in_parallel
+from rlbuffers_train.running.reporting import EpochRecord, Progress
+from rlbuffers_train.running.run_folder import seeds_logdir
+from rlbuffers_train.running.several_seeds import (
+    SEEDS_SUMMARY,
+    SeedOutcome,
+    SeedsSummary,
+    requests_of_seeds,
+    train_seeds,
+)
+from rlbuffers_train.running.training_request import TrainingRequest
 
 __all__ = ["run_seeds"]
 

@@ -10,7 +10,7 @@ from rlbuffers.environments import atari_task, environment_facts
 from rlbuffers.errors import MissingDependencyError, UsageError
 from rlbuffers.reader import Buffer
 from rlbuffers_train.problem import ProblemSpec, actions_of_space
-from rlbuffers_train.reporting import Reporter
+from rlbuffers_train.running.reporting import Reporter
 
 if TYPE_CHECKING:
     from rlbuffers_train.checkpoint import Checkpoint

@@ -20,12 +20,12 @@ from rlbuffers.metadata import written_by
 from rlbuffers_train.algorithms import find_entry
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from rlbuffers_train.evaluation import EvaluationResult, evaluate
-from rlbuffers_train.learning_curve import draw_learning_curve
-from rlbuffers_train.reference_scores import find_reference_scores
-from rlbuffers_train.reporting import EpochRecord, Reporter
-from rlbuffers_train.run_folder import CONFIG, CONFIG_OF_PROGRAMS, LAST, LEARNING_CURVE, SUMMARY, render_config
-from rlbuffers_train.run_summary import RunSummary
+from rlbuffers_train.evaluation.playing import EvaluationResult, evaluate
+from rlbuffers_train.evaluation.reference_scores import find_reference_scores
+from rlbuffers_train.running.learning_curve import draw_learning_curve
+from rlbuffers_train.running.reporting import EpochRecord, Reporter
+from rlbuffers_train.running.run_folder import CONFIG, CONFIG_OF_PROGRAMS, LAST, LEARNING_CURVE, SUMMARY, render_config
+from rlbuffers_train.running.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream, generator_of
 
 __all__ = ["TrainingRun"]

@@ -16,9 +16,9 @@ from rlbuffers.optional import require
 from rlbuffers_train.algorithms import entries_of, load_algorithm
 from rlbuffers_train.offline import OfflineSettings
 from rlbuffers_train.online_settings import OnlineSettings
-from rlbuffers_train.run_folder import CONFIG
+from rlbuffers_train.running.run_folder import CONFIG
+from rlbuffers_train.running.training_request import TrainingRequest, given
 from rlbuffers_train.settings import Settings
-from rlbuffers_train.training_request import TrainingRequest, given
 
 __all__ = ["RunConfig", "read_config"]
 

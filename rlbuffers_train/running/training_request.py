@@ -15,7 +15,7 @@ from rlbuffers_train.algorithms import ACTION_KINDS, load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
 from rlbuffers_train.problem import ProblemSpec
-from rlbuffers_train.run_folder import LAST, new_logdir
+from rlbuffers_train.running.run_folder import LAST, new_logdir
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import nearest_of, option_name, with_changes
 

@@ -14,7 +14,7 @@ from rlbuffers.samplers.sampler import Sampler
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.replay_recorder import ReplayRecorder
-from rlbuffers_train.stopwatch import Stopwatch
+from rlbuffers_train.running.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv

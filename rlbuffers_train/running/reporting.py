@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rlbuffers_train.evaluation import EvaluationResult
+from rlbuffers_train.evaluation.playing import EvaluationResult
 
 __all__ = ["EpochRecord", "Progress", "Reporter", "SilentReporter"]
 

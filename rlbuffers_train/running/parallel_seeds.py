@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import torch
 
 from rlbuffers.errors import RlbuffersError, UsageError
-from rlbuffers_train.interrupts import InterruptGuard, TrainingInterrupted
-from rlbuffers_train.reporting import EpochRecord, Progress
-from rlbuffers_train.several_seeds import SeedOutcome, SeedsSummary, Train, finish_seeds, interrupted
-from rlbuffers_train.training_request import TrainingRequest
+from rlbuffers_train.running.interrupts import InterruptGuard, TrainingInterrupted
+from rlbuffers_train.running.reporting import EpochRecord, Progress
+from rlbuffers_train.running.several_seeds import SeedOutcome, SeedsSummary, Train, finish_seeds, interrupted
+from rlbuffers_train.running.training_request import TrainingRequest
 
 __all__ = ["SeedsListener", "train_seeds_in_parallel"]
 
@@ -50,7 +50,7 @@ def train_seeds_in_parallel(
     num_processes: int,
     listener: SeedsListener,
 ) -> SeedsSummary:
-    """Train seeds in up to `num_processes` processes; see `rlbuffers_train.several_seeds.train_seeds`.
+    """Train seeds in up to `num_processes` processes; see `rlbuffers_train.running.several_seeds.train_seeds`.
 
     Ctrl-C is passed on to every run, which saves its state and ends. The processes divide torch's threads: two
     trainings with a thread for each core wait for one another at every layer. Rounding differs with the number of

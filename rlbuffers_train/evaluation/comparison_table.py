@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rlbuffers_train.comparison import RunGroup
+from rlbuffers_train.evaluation.comparison import RunGroup
 
 __all__ = ["comparison_rows", "render_markdown"]
 
@@ -23,7 +23,7 @@ def comparison_rows(groups: Sequence[RunGroup]) -> tuple[list[str], list[list[An
     Parameters
     ----------
     groups : sequence of RunGroup
-        See `rlbuffers_train.comparison.compare_runs`. Normalized scores have columns where one of these has them.
+        `compare_runs`' result. Normalized scores have columns where one of these has them.
     """
     has_normalized = any(group.interval("last_normalized") for group in groups)
     names = [name for name in _SCORES if has_normalized or not name.endswith("normalized")]

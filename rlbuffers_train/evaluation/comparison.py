@@ -13,14 +13,14 @@ import torch
 from rlbuffers.errors import BufferNotFoundError, FormatError
 from rlbuffers_train.algorithms import load_algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
-from rlbuffers_train.checkpoint_evaluation import step_name_of
-from rlbuffers_train.confidence import MeanInterval, summarize_runs
-from rlbuffers_train.evaluation import EvaluationResult
+from rlbuffers_train.evaluation.checkpoint_evaluation import step_name_of
+from rlbuffers_train.evaluation.confidence import MeanInterval, summarize_runs
+from rlbuffers_train.evaluation.playing import EvaluationResult
+from rlbuffers_train.evaluation.reference_scores import ReferenceScores, find_reference_scores
 from rlbuffers_train.offline import OfflineSettings
 from rlbuffers_train.online_settings import OnlineSettings
-from rlbuffers_train.reference_scores import ReferenceScores, find_reference_scores
-from rlbuffers_train.reporting import EpochRecord
-from rlbuffers_train.run_folder import LAST, SUMMARY
+from rlbuffers_train.running.reporting import EpochRecord
+from rlbuffers_train.running.run_folder import LAST, SUMMARY
 from rlbuffers_train.settings import Settings
 
 __all__ = ["ComparedRun", "RunGroup", "compare_runs", "find_runs", "read_run"]

@@ -11,12 +11,12 @@ from typing import Any
 
 from rlbuffers.atomic import write_bytes_atomically
 from rlbuffers.errors import RlbuffersError, UsageError
-from rlbuffers_train.confidence import MeanInterval, summarize_runs
-from rlbuffers_train.interrupts import TrainingInterrupted
-from rlbuffers_train.reporting import Reporter
-from rlbuffers_train.run_folder import LAST
-from rlbuffers_train.run_summary import RunSummary
-from rlbuffers_train.training_request import TrainingRequest
+from rlbuffers_train.evaluation.confidence import MeanInterval, summarize_runs
+from rlbuffers_train.running.interrupts import TrainingInterrupted
+from rlbuffers_train.running.reporting import Reporter
+from rlbuffers_train.running.run_folder import LAST
+from rlbuffers_train.running.run_summary import RunSummary
+from rlbuffers_train.running.training_request import TrainingRequest
 
 __all__ = ["SEEDS_SUMMARY", "SeedOutcome", "SeedsSummary", "Train", "finish_seeds", "requests_of_seeds", "train_seeds"]
 

@@ -13,15 +13,15 @@ from typing import Any, Protocol
 import torch
 
 from rlbuffers.errors import RlbuffersError
-from rlbuffers_train.evaluation import EvaluationResult
-from rlbuffers_train.interrupts import InterruptGuard, TrainingInterrupted
+from rlbuffers_train.evaluation.playing import EvaluationResult
 from rlbuffers_train.policy import ExploringPolicy
-from rlbuffers_train.reporting import EpochRecord, Progress
-from rlbuffers_train.run import TrainingRun
-from rlbuffers_train.run_folder import LAST
-from rlbuffers_train.run_summary import RunSummary
+from rlbuffers_train.running.interrupts import InterruptGuard, TrainingInterrupted
+from rlbuffers_train.running.reporting import EpochRecord, Progress
+from rlbuffers_train.running.run import TrainingRun
+from rlbuffers_train.running.run_folder import LAST
+from rlbuffers_train.running.run_summary import RunSummary
+from rlbuffers_train.running.stopwatch import Stopwatch
 from rlbuffers_train.seeds import Stream
-from rlbuffers_train.stopwatch import Stopwatch
 
 __all__ = ["Stepper", "Trainer", "TrainingDivergedError", "within_training_step"]
 

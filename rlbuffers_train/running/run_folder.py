@@ -62,7 +62,7 @@ def _logdir(task: str, algorithm: str, name: str) -> Path:
 
 
 def render_config(facts: Mapping[str, Any]) -> bytes:
-    """Return a configuration as YAML, for `rlbuffers_train.run_config.read_config`."""
+    """Return a configuration as YAML, for `rlbuffers_train.running.run_config.read_config`."""
     yaml = require("yaml", extra="train", purpose="Training")
     # Through JSON, which turns tuples into the lists that YAML has.
     body = yaml.safe_dump(json.loads(json.dumps(facts)), sort_keys=False, allow_unicode=True, width=100)

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rlbuffers_train.reporting import EpochRecord, Progress
+from rlbuffers_train.running.reporting import EpochRecord, Progress
 
 __all__ = ["LiveTable"]
 

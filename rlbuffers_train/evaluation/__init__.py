@@ -1,0 +1,1 @@
+"""What policies are worth: episodes, scores, videos, and runs compared."""
