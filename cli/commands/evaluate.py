@@ -45,12 +45,12 @@ def evaluate(
     require("torch", extra="train", purpose="Evaluating a policy")
     from rlbuffers_cli.console import console, facts_table, print_json, progress_bar, warn
     from rlbuffers_train.evaluation.checkpoint_evaluation import JudgedPolicy
-    from rlbuffers_train.evaluation.video import check_video_path, record_video
+    from rlbuffers_train.evaluation.video import check_video, record_video
     from rlbuffers_train.seeds import Stream
 
-    if video is not None:
-        check_video_path(video)
     judged = JudgedPolicy(checkpoint, task=task, seed=seed, eps=eps, device=device)
+    if video is not None:
+        check_video(video, judged.task)
     for warning in judged.warnings:
         warn(warning)
     with nullcontext() if as_json else progress_bar() as progress:

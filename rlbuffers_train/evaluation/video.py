@@ -21,7 +21,7 @@ from rlbuffers_train.policy import Policy
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
 
-__all__ = ["Video", "check_video_path", "record_video"]
+__all__ = ["Video", "check_video", "record_video"]
 
 Array = np.ndarray[Any, Any]
 _MAX_SECONDS = 60.0
@@ -61,16 +61,25 @@ class Video:
         return f"{self.path}: an episode of its own, return {self.episode_return:.1f} in {self.num_steps:,} steps{end}"
 
 
-def check_video_path(path: Path) -> None:
-    """Refuse a path whose end names another kind of file, before anything is played.
+def check_video(path: Path, task: str) -> None:
+    """Refuse what could not be drawn or written, before anything is played.
 
     Raises
     ------
+    MissingDependencyError
+        If a package that draws is not installed.
+    UnsupportedError
+        If the task cannot be drawn.
     UsageError
-        If it does not end in ``.gif``.
+        If the path does not end in ``.gif``, or nothing can be written there.
     """
     if path.suffix.lower() != ".gif":
         raise UsageError(f"{path}: videos are written as GIF; name a file that ends in .gif")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"{path}: nothing can be written in {folder}; name another place")
+    require("PIL", extra="video", purpose="Writing a video")
+    _require_pictures(task)
 
 
 def record_video(
@@ -103,10 +112,10 @@ def record_video(
         If a package that draws is not installed.
     UnsupportedError
         If the task cannot be drawn, or not here.
+    UsageError
+        If the path does not end in ``.gif``, or nothing can be written there.
     """
-    check_video_path(path)
-    require("PIL", extra="video", purpose="Writing a video")
-    _require_pictures(task)
+    check_video(path, task)
     acting = policy.fork(generator)
     envs = make_vector_env(task, 1, int(generator.integers(2**30)), training=False, renders=True)
     try:

@@ -129,6 +129,7 @@ def test_a_checkpoint_that_names_no_environment_needs_one(
         (["run", "--task", "Signal-v7"], 2, "there is no task 'Signal-v7'; did you mean 'Signal-v0'?"),
         (["run", "--video", "out.mp4"], 2, "out.mp4: videos are written as GIF; name a file that ends in .gif"),
         (["run", "--video", "out.gif"], 1, "Signal-v0 draws no pictures, so there can be no video of it"),
+        (["run", "--video", "run/last.pth/out.gif"], 2, "nothing can be written in"),
         (["run", "--episodes", "0"], 2, "--episodes"),
     ],
 )
