@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -10,7 +10,7 @@ from rlbuffers.errors import UsageError
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.settings import Settings, setting
 
-__all__ = ["ComputeSettings", "pick_device", "set_threads"]
+__all__ = ["COMPUTE_NAMES", "ComputeSettings", "pick_device", "set_threads"]
 
 _LARGE_LAYER = 1 << 23  # a batch of 256 through 256 x 256 weights is twice this
 _MOST_THREADS_OF_VECTORS = 4
@@ -27,6 +27,9 @@ class ComputeSettings(Settings):
     precision: str = setting("float32", "What hidden layers compute in.", choices=("float32", "bfloat16"))
     compile: bool = setting(False, "Whether losses are compiled by torch.compile (0 or 1).")
     threads: int = setting(0, "Most threads of torch's; 0: one a core. Fewer where trainings share them.", at_least=0)
+
+
+COMPUTE_NAMES = tuple(field.name for field in fields(ComputeSettings))  # may differ when a run is resumed
 
 
 def pick_device(name: str) -> torch.device:

@@ -17,7 +17,7 @@ from rlbuffers_train.algorithms import entries_of, find_entry
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.checkpoint import Checkpoint
-from rlbuffers_train.devices import pick_device, set_threads
+from rlbuffers_train.devices import COMPUTE_NAMES, pick_device, set_threads
 from rlbuffers_train.evaluation.evaluation_task import problem_of_task
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
 from rlbuffers_train.problem import BoxActions, ProblemSpec
@@ -42,7 +42,7 @@ from rlbuffers_train.settings import with_changes
 __all__ = ["train_online", "train_qrdqn"]
 
 DEFAULT_TASKS = {"discrete": "CartPole-v1", "box": "Pendulum-v1"}
-_MAY_CHANGE = ("epoch", "eval_episodes", "stop_at", "precision", "compile", "threads")
+_MAY_CHANGE = ("epoch", "eval_episodes", "stop_at", *COMPUTE_NAMES)
 
 
 def train_qrdqn(

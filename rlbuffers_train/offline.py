@@ -20,7 +20,7 @@ from rlbuffers_train.algorithms import entries_of, find_entry, load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import TransitionBatch, TransitionBatches
 from rlbuffers_train.checkpoint import Checkpoint
-from rlbuffers_train.devices import ComputeSettings, pick_device, set_threads
+from rlbuffers_train.devices import COMPUTE_NAMES, ComputeSettings, pick_device, set_threads
 from rlbuffers_train.evaluation.evaluation_task import choose_evaluation_task, problem_of_task
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer, reward_scale_of
@@ -49,7 +49,7 @@ _DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, 
 _WORKERS = 1
 _PREFETCH = 4
 _BATCHES_AT_ONCE = 16
-_MAY_CHANGE = ("epoch", "eval_episodes", "buffer", "precision", "compile", "threads")
+_MAY_CHANGE = ("epoch", "eval_episodes", "buffer", *COMPUTE_NAMES)
 
 
 @dataclass(frozen=True, kw_only=True)

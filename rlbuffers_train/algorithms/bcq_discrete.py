@@ -50,7 +50,6 @@ class DiscreteBCQConfig(TargetNetworkConfig):
     batch_size: int = setting(32, "Transitions in an update.", at_least=1)
     target_update_freq: int = setting(8000, "Updates from one copy of the target network to the next.", at_least=1)
     hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", at_least=1)
-    scale_pixels: bool = setting(False, "Whether pixels are divided by 255, which the rate is not meant for (0 or 1).")
     eps_inference: float = setting(0.001, "Share of random actions in evaluation.", at_least=0, at_most=1)
     unlikely_action_threshold: float = setting(
         0.3,
@@ -66,13 +65,13 @@ class DiscreteBCQ(TargetNetworkAlgorithm[DiscreteBCQConfig]):
 
     name = "bcq"
     config_class = DiscreteBCQConfig
-    presets: ClassVar = {"tianshou": DiscreteBCQConfig(adam_eps=1e-8)}
+    presets: ClassVar = {"tianshou": DiscreteBCQConfig(adam_eps=1e-8, scale_pixels=False)}
 
     @classmethod
     def recommended(cls, problem: ProblemSpec) -> DiscreteBCQConfig:
         """Return the paper's hyperparameters for images, and some that learn quickly for vectors."""
         if problem.is_pixels:
-            return DiscreteBCQConfig()
+            return DiscreteBCQConfig(scale_pixels=False)
         return DiscreteBCQConfig(
             lr=1e-3,
             adam_eps=1e-8,

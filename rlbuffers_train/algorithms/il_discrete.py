@@ -36,7 +36,6 @@ class DiscreteILConfig(OneNetworkConfig):
     lr: float = setting(3e-4, "Learning rate of Adam.", above=0)
     batch_size: int = setting(32, "Transitions in an update.", at_least=1)
     hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", at_least=1)
-    orthogonal: bool = setting(True, "Whether weights begin orthogonal: quicker where little moves (0 or 1).")
 
 
 class DiscreteIL(OneNetworkAlgorithm[DiscreteILConfig]):
@@ -45,14 +44,14 @@ class DiscreteIL(OneNetworkAlgorithm[DiscreteILConfig]):
     name = "il"
     config_class = DiscreteILConfig
     columns = ("observations", "actions")
-    presets: ClassVar = {"tianshou": DiscreteILConfig(lr=1e-4, orthogonal=False, scale_pixels=False)}
+    presets: ClassVar = {"tianshou": DiscreteILConfig(lr=1e-4, scale_pixels=False)}
 
     @classmethod
     def recommended(cls, problem: ProblemSpec) -> DiscreteILConfig:
         """Return hyperparameters that learn quickly."""
         if problem.is_pixels:
-            return DiscreteILConfig()
-        return DiscreteILConfig(lr=1e-3, batch_size=128, hidden_sizes=(128, 128), orthogonal=False)
+            return DiscreteILConfig(orthogonal=True)
+        return DiscreteILConfig(lr=1e-3, batch_size=128, hidden_sizes=(128, 128))
 
     def make_network(self) -> ActionScores:
         """Return the logits of pi."""

@@ -247,6 +247,21 @@ def test_weights_begin_orthogonal_on_request(name: str) -> None:
     assert not first.bias.any()
 
 
+@pytest.mark.parametrize("name", ["il", "bcq", "cql", "crr", "qrdqn"])
+def test_a_checkpoint_from_before_pixels_could_stay_undivided_divides_them(name: str) -> None:
+    """Whatever is recommended today: it was trained so."""
+    config_class = load_algorithm(name, "discrete").config_class
+    known = {key: value for key, value in config_class().to_json().items() if key not in ("scale_pixels", "orthogonal")}
+    problem = ProblemSpec((4, 84, 84), "uint8", DiscreteActions(3))
+    torch.manual_seed(0)
+    config = config_class.from_json({**known, "hidden_sizes": [8]})
+    algorithm = load_algorithm(name, "discrete")(problem, config, np.random.default_rng(0), torch.device("cpu"))
+    pixels = torch.randint(0, 256, (2, 4, 84, 84), dtype=torch.uint8)
+    features = algorithm.network.features
+    with torch.no_grad():
+        torch.testing.assert_close(features(pixels), features.convolutions(pixels / 255.0))
+
+
 @pytest.mark.slow  # compiling takes up to a minute each
 @pytest.mark.filterwarnings("ignore")  # torch's compiler uses what torch has deprecated, and looks at what it warns of
 @pytest.mark.parametrize("entry", ALGORITHMS, ids=identity)
