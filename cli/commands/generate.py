@@ -17,8 +17,7 @@ __all__ = ["generate"]
 
 _POLICIES = ("qrdqn", "sac")
 _TASKS = {"qrdqn": "CartPole-v1", "sac": "Pendulum-v1"}
-_EPS = {"qrdqn": 0.2, "sac": 0.0}
-_EPS_OF_TRAINED = {"discrete": 0.2, "box": 0.0}
+_EPS = {"discrete": 0.2, "box": 0.0}  # by the kind of actions
 _SIZE = 100_000
 
 
@@ -74,6 +73,7 @@ def generate(
     from rlbuffers.paths import generated_buffer_path
     from rlbuffers.stores import format_of
     from rlbuffers_cli.behaviors import facts_of, find_behavior, load_behavior, train_behavior
+    from rlbuffers_train.algorithms import entries_of
     from rlbuffers_train.levels import medium_return
 
     _refuse_what_has_no_effect(level, resume_path, {"stop_at": stop_at}, {"buffer_size": buffer_size, "eps": eps})
@@ -81,10 +81,10 @@ def generate(
     if resume_path is None:
         policy = policy or _POLICIES[0]
         task = task or _TASKS[policy]
-        eps = _EPS[policy] if eps is None else eps
+        actions: str = entries_of(policy)[0].actions
     else:
         checkpoint, policy, task, actions = find_behavior(resume_path, policy, task)
-        eps = _EPS_OF_TRAINED[actions] if eps is None else eps
+    eps = _EPS[actions] if eps is None else eps
     path = (output or generated_buffer_path(task, policy, eps, level or "expert")).expanduser()
     format_of(path)
     if path.exists() and not overwrite:  # before a policy is trained
