@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rlbuffers import __version__
+from rlbuffers.atomic import discard_unpublished
 from rlbuffers.errors import RlbuffersError, UsageError
 from rlbuffers_cli.commands.bench import bench
 from rlbuffers_cli.commands.card import card
@@ -57,6 +58,7 @@ class _CommandGroup(click.Group):
             place = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{place}{error.strerror or error}") from error
         except KeyboardInterrupt as interruption:  # some tell how to go on
+            discard_unpublished()
             told = str(interruption) or "\nStopped; nothing was left half written. The same command starts again."
             click.echo(told, err=True)
             raise click.exceptions.Exit(_EXIT_INTERRUPTED) from None

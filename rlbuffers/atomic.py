@@ -3,6 +3,9 @@
 The work happens under a hidden sibling of the final path; publishing flushes it to disk and renames
 it. A lock file that the kernel frees when its owner dies tells a killed run's leftovers, which are
 removed, from those of a run that is still going, which are left alone.
+
+Ctrl-C can come between any two steps of Python, also between taking a path and the ``try`` or ``with`` that
+gives it back. So what is taken is listed here, and `discard_unpublished` gives back what was missed.
 """
 
 from __future__ import annotations
@@ -10,16 +13,20 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from rlbuffers.errors import BufferBusyError, BufferExistsError
 
 __all__ = [
     "PARTIAL_SUFFIX",
     "AtomicPath",
+    "discard_unpublished",
     "final_of",
     "is_being_written",
     "partial_of",
@@ -89,10 +96,13 @@ class AtomicPath:
         self.companions: list[Path] = []  # what goes with the partial path when that goes
         self._lock_path = _lock_of(final)
         self._replaced = final.with_name(f".{final.name}.replaced")
+        self._lock = -1
         self._refuse_existing()
         final.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_lock()
         try:
+            with _interrupts_held_back():
+                self._lock = self._take_lock()
+                _unpublished.append(self)
             if keep is not None:
                 keep(final)
             remove_path(self.partial)
@@ -166,12 +176,40 @@ class AtomicPath:
 
     def leave(self) -> None:
         """Let others write, and leave what was not published where it is."""
-        if self._lock < 0:
-            return
-        with _ignored_missing():
-            os.unlink(self._lock_path)
-        os.close(self._lock)
-        self._lock = -1
+        with _interrupts_held_back():
+            if self._lock < 0:
+                return
+            with _ignored_missing():
+                os.unlink(self._lock_path)
+            os.close(self._lock)
+            self._lock = -1
+            _unpublished.remove(self)
+
+
+_unpublished: list[AtomicPath] = []
+
+
+def discard_unpublished() -> None:
+    """Discard every path that this process has taken and not given back, for a command that was stopped."""
+    for target in _unpublished.copy():
+        target.discard()
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let a Ctrl-C that comes within this context act at its end."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield  # Python interrupts the main thread alone
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:

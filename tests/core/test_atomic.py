@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -9,7 +10,8 @@ import threading
 
 import pytest
 
-from rlbuffers.atomic import AtomicPath, is_being_written, partial_of, write_bytes_atomically
+import rlbuffers.atomic
+from rlbuffers.atomic import AtomicPath, discard_unpublished, is_being_written, partial_of, write_bytes_atomically
 from rlbuffers.errors import BufferBusyError, BufferExistsError
 
 
@@ -237,3 +239,50 @@ def test_asking_does_not_take_the_path_from_a_writer(tmp_path):
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     threading.Timer(0.01, lambda: os.close(descriptor)).start()
     AtomicPath(tmp_path / "x").discard()
+
+
+def interrupted_before(instruction, work):
+    """Do `work` with a Ctrl-C before one of its and the module's instructions; return whether it got that far."""
+    left = [instruction]
+
+    def trace(frame, event, _):
+        if frame.f_code.co_filename not in {__file__, rlbuffers.atomic.__file__}:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left[0] -= 1
+            if left[0] == 0:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return left[0] <= 0
+
+
+@KINDS
+def test_ctrl_c_at_any_instruction_leaves_nothing_half_written(tmp_path, write):
+    def work():
+        target = AtomicPath(tmp_path / "x")
+        write(target.partial, "content")
+        target.publish()
+
+    instruction, seen = 0, set()
+    came = True
+    while came:
+        instruction += 1
+        came = interrupted_before(instruction, work)
+        discard_unpublished()
+        seen.add(tuple(names(tmp_path)))
+        if (tmp_path / "x").exists():
+            assert text_of(tmp_path / "x") == "content"
+            rlbuffers.atomic.remove_path(tmp_path / "x")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert seen == {(), ("x",)}
+    assert instruction > 100
