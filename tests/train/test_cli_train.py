@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from small_runs import error_of
+from training_processes import PATIENCE_SECONDS, train_in_process, wait_until_saved
 
 import rlbuffers_train
 from rlbuffers.errors import UsageError
@@ -118,24 +117,16 @@ def test_missing_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])  # Ctrl-C, and what schedulers of clusters send
 def test_a_stop_saves_and_tells_how_to_go_on(sent: signal.Signals, tmp_path: Path) -> None:
     logdir = tmp_path / "run"
-    command = [sys.executable, "-c", "from rlbuffers_cli.main import main; main()", "train", "qrdqn"]
-    process = subprocess.Popen(
-        [*command, "--logdir", str(logdir), "--device", "cpu", "--step-per-epoch", "1000000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "HOME": str(tmp_path)},
-    )
-    deadline = time.monotonic() + 60
-    while not (logdir / "config.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(1.0)
-    process.send_signal(sent)
-    _, errors = process.communicate(timeout=60)
+    sizes = ["--step-per-epoch", "1000", "--epoch", "1000", "--eval-episodes", "1", "--device", "cpu"]
+    with train_in_process("qrdqn", "--logdir", str(logdir), *sizes, home=tmp_path) as process:
+        wait_until_saved(process, [logdir])
+        before = (logdir / "last.pth").stat().st_mtime_ns
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert errors.count("\n") == 1
     assert errors.endswith(f"Go on with --resume-path {logdir / 'last.pth'}\n")
-    assert (logdir / "last.pth").exists()
+    assert (logdir / "last.pth").stat().st_mtime_ns > before
 
 
 def test_importing_commands_and_names_loads_nothing_heavy() -> None:

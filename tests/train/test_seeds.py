@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -19,6 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from nested import same
+from training_processes import PATIENCE_SECONDS, train_in_process, wait_until_saved
 
 import rlbuffers
 from rlbuffers.errors import RlbuffersError, UsageError
@@ -173,27 +171,16 @@ def test_processes_give_the_same_weights(cartpole: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_ends_every_process_with_all_saved(sent: signal.Signals, cartpole: Path, tmp_path: Path) -> None:
     words = ["bcq", "--buffer", str(cartpole), "--logdir", "all", "--seeds", "0,1,2", "--parallel", "2"]
-    command = [sys.executable, "-c", "from rlbuffers_cli.main import main; main()", "train", *words]
-    process = subprocess.Popen(
-        [*command, "--update-per-epoch", "1000000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "HOME": str(tmp_path)},
-    )
-    deadline = time.monotonic() + 60
-    while not all((tmp_path / "all" / f"seed{seed}" / "config.json").exists() for seed in (0, 1)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(1.0)
-    # Schedulers of clusters send SIGTERM to every process of a job.
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    if sent is signal.SIGTERM and children.exists():
-        for child in children.read_text().split():
-            os.kill(int(child), sent)
-    process.send_signal(sent)
-    _, errors = process.communicate(timeout=60)
+    sizes = ["--update-per-epoch", "50", "--epoch", "100000", "--eval-episodes", "1"]
+    with train_in_process(*words, *sizes, home=tmp_path) as process:
+        wait_until_saved(process, [tmp_path / "all" / f"seed{seed}" for seed in (0, 1)])
+        # Schedulers of clusters send SIGTERM to every process of a job.
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        if sent is signal.SIGTERM and children.exists():
+            for child in children.read_text().split():
+                os.kill(int(child), sent)
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert errors == (
         "stopped; no seed is done yet, and what was begun is saved. The same command goes on, with --logdir all\n"
