@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 300
 
 @contextlib.contextmanager
 def train_in_process(*words: str, home: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run `rlbuffers train` in `home`; neither it nor its children outlive the context."""
+    """Run `rlbuffers train` in `home`; it does not outlive the context, and parallel seeds end when it does."""
     process = subprocess.Popen(
         [sys.executable, "-c", "from rlbuffers_cli.main import main; main()", "train", *words],
         stdout=subprocess.PIPE,
