@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from rlbuffers.environments import make_vector_env
-from rlbuffers.errors import UsageError
 from rlbuffers.online.ring import RingBuffer
 from rlbuffers.schema import BufferSpec, ColumnSpec
 from rlbuffers_train.algorithms import entries_of, find_entry
@@ -34,6 +33,8 @@ from rlbuffers_train.running.training_request import (
     load_resumed,
     make_algorithm,
     refuse_changes,
+    refuse_other_task,
+    resumed_path,
     run_logdir,
 )
 from rlbuffers_train.seeds import Stream, generator_of
@@ -89,8 +90,7 @@ def train_online(
     device = pick_device(request.device)
     resumed = load_resumed(request, device, online=True)
     task = request.task or (resumed and resumed.task) or DEFAULT_TASKS[entries_of(request.algorithm)[0].actions]
-    if resumed is not None and task != resumed.task:
-        raise UsageError(f"{request.resume_path} was trained in {resumed.task}, not in {task}")
+    refuse_other_task(request, task, None if resumed is None else resumed.task)
     problem = problem_of_task(task)
     settings = _settle(request, problem, task, resumed)
     algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
@@ -110,6 +110,7 @@ def train_online(
         step_name=stepper.step_name,
         best_name=POLICY,
         resumed=resumed,
+        resumed_path=resumed_path(request),
     )
     reporter.note(f"{request.algorithm}: {find_entry(request.algorithm, problem.actions.kind).paper}")
     reporter.note(f"{request.algorithm} in {task}; device: {device}; files: {run.logdir}")

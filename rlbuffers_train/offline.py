@@ -36,6 +36,8 @@ from rlbuffers_train.running.training_request import (
     load_resumed,
     make_algorithm,
     refuse_changes,
+    refuse_other_task,
+    resumed_path,
     run_logdir,
 )
 from rlbuffers_train.seeds import Stream, generator_of
@@ -97,6 +99,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         task = None
         if settings.eval_episodes:
             task = choose_evaluation_task(asked, buffer, problem, reporter)
+            refuse_other_task(request, task, None if resumed is None else resumed.task)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
         set_threads(problem, algorithm.products, settings.threads)
         algorithm.compute_as(settings)
@@ -127,6 +130,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             step_name=stepper.step_name,
             best_name=BEST,
             resumed=resumed,
+            resumed_path=resumed_path(request),
         )
         for warning in buffer.metadata.get("warnings", ()):
             reporter.note(f"warning: {warning}")

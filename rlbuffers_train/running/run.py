@@ -58,11 +58,13 @@ class TrainingRun:
         File name of the best epoch's checkpoint.
     resumed : Checkpoint or None
         Where to go on.
+    resumed_path : Path or None
+        File of `resumed`. Its best epoch comes along where the run goes on in another folder.
 
     Raises
     ------
     UsageError
-        If the folder holds a run already and that run is not resumed.
+        If the folder holds a run already and its newest state is not the one that is resumed.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class TrainingRun:
         step_name: str,
         best_name: str,
         resumed: Checkpoint | None,
+        resumed_path: Path | None,
     ) -> None:
         self.logdir = logdir
         self.algorithm = algorithm
@@ -93,19 +96,27 @@ class TrainingRun:
         self._buffer_fingerprint = buffer_fingerprint
         self._environment = dict(environment)
         self.history = [] if resumed is None else [EpochRecord.from_json(record) for record in resumed.history]
-        # Of the file rather than the history: a run that goes on in another folder has no best file there.
-        self._best: EpochRecord | None = None
-        if resumed is not None and (logdir / best_name).exists():
-            best = load_checkpoint(logdir / best_name, algorithm.device)
-            self._best = EpochRecord.from_json(best.history[-1])
-        if resumed is None and (logdir / LAST).exists():
+        if (logdir / LAST).exists() and not (resumed_path is not None and resumed_path.samefile(logdir / LAST)):
             raise UsageError(
                 f"{logdir} holds a run already. Go on with --resume-path {logdir / LAST}, or choose another --logdir"
             )
         logdir.mkdir(parents=True, exist_ok=True)
+        self._best = None if resumed_path is None else self._take_best_along(resumed_path.parent / best_name)
         self._write_config()
         first_step = 0 if resumed is None else resumed.step
         self._writer = SummaryWriter(str(logdir), purge_step=first_step + 1)
+
+    def _take_best_along(self, path: Path) -> EpochRecord | None:
+        """Return the best epoch so far by its file rather than by the history, for the file is what will be judged."""
+        if not path.exists():
+            return None
+        best = load_checkpoint(path, self.algorithm.device)
+        # Beside a copy of an older state there may be the best of epochs that this run has not come to.
+        if len(best.history) > len(self.history):
+            return None
+        if path.parent.resolve() != self.logdir.resolve():
+            write_bytes_atomically(self.logdir / self._best_name, path.read_bytes())
+        return EpochRecord.from_json(best.history[-1])
 
     def _write_config(self) -> None:
         facts = {

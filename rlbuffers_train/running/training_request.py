@@ -19,7 +19,16 @@ from rlbuffers_train.running.run_folder import LAST, new_logdir
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import nearest_of, option_name, with_changes
 
-__all__ = ["TrainingRequest", "given", "load_resumed", "make_algorithm", "refuse_changes", "run_logdir"]
+__all__ = [
+    "TrainingRequest",
+    "given",
+    "load_resumed",
+    "make_algorithm",
+    "refuse_changes",
+    "refuse_other_task",
+    "resumed_path",
+    "run_logdir",
+]
 
 
 @dataclass(frozen=True)
@@ -85,9 +94,9 @@ def load_resumed(request: TrainingRequest, device: torch.device, *, online: bool
     UsageError
         If the checkpoint is of another algorithm or kind of training.
     """
-    if request.resume_path is None:
+    path = resumed_path(request)
+    if path is None:
         return None
-    path = _newest_checkpoint(request.resume_path)
     checkpoint = load_checkpoint(path, device)
     if checkpoint.algorithm != request.algorithm:
         raise UsageError(f"{path} is a checkpoint of {checkpoint.algorithm}, not of {request.algorithm}")
@@ -96,9 +105,27 @@ def load_resumed(request: TrainingRequest, device: torch.device, *, online: bool
     return checkpoint
 
 
-def _newest_checkpoint(path: Path) -> Path:
-    path = path.expanduser()
+def resumed_path(request: TrainingRequest) -> Path | None:
+    """Return the checkpoint to go on from, the newest one where a folder is named; None for a new run."""
+    if request.resume_path is None:
+        return None
+    path = request.resume_path.expanduser()
     return path / LAST if path.is_dir() else path
+
+
+def refuse_other_task(request: TrainingRequest, task: str | None, before: str | None) -> None:
+    """Refuse to go on in another task: one history, and the best epoch, would be of two of them.
+
+    Raises
+    ------
+    UsageError
+        If a run that was evaluated in a task is to go on in another one.
+    """
+    if task is not None and before is not None and task != before:
+        raise UsageError(
+            f"{request.resume_path} was trained and evaluated in {before}, not in {task}; leave --task out. "
+            "`rlbuffers evaluate RUN --task` judges a policy in another task"
+        )
 
 
 def refuse_changes(asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
@@ -172,6 +199,7 @@ def run_logdir(request: TrainingRequest, about: str, seed: int) -> Path:
     """Return the folder asked for, that of the checkpoint, or a new one named after `about`."""
     if request.logdir is not None:
         return request.logdir.expanduser()
-    if request.resume_path is not None:
-        return _newest_checkpoint(request.resume_path).parent
+    resumed = resumed_path(request)
+    if resumed is not None:
+        return resumed.parent
     return new_logdir(about, request.algorithm, seed)

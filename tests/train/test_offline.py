@@ -171,7 +171,7 @@ def test_resuming_a_finished_run_only_judges_it(make_signal_buffer: Callable[...
     assert {activity for _, activity in listener.activities} == {"evaluating"}
 
 
-def test_a_run_that_goes_on_elsewhere_names_the_best_epoch_of_that_folder(
+def test_a_run_that_goes_on_elsewhere_takes_its_best_epoch_along(
     make_signal_buffer: Callable[..., Path], tmp_path: Path
 ) -> None:
     settings = {**SETTINGS, "epoch": 1, "update_per_epoch": 200}  # solved in the first epoch
@@ -179,8 +179,62 @@ def test_a_run_that_goes_on_elsewhere_names_the_best_epoch_of_that_folder(
     assert first.best is not None
     assert first.best.mean == 5.0
     elsewhere = train_offline(resume(tmp_path / "first", logdir=tmp_path / "second", settings={"epoch": 2}))
-    assert elsewhere.best_epoch == 2
-    assert (tmp_path / "second" / "best.pth").exists()
+    assert (elsewhere.best_epoch, elsewhere.best) == (1, first.best)
+    assert (tmp_path / "second" / "best.pth").read_bytes() == (tmp_path / "first" / "best.pth").read_bytes()
+
+
+def test_a_copied_state_without_its_best_epoch_goes_on(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    train_offline(request(make_signal_buffer(), tmp_path / "first", settings={**SETTINGS, "epoch": 1}))
+    (tmp_path / "first" / "best.pth").unlink()
+    summary = train_offline(resume(tmp_path / "first", logdir=tmp_path / "second", settings={"epoch": 2}))
+    assert summary.best_epoch == 2
+
+
+def test_the_best_of_later_epochs_is_not_the_best_of_an_older_state(
+    make_signal_buffer: Callable[..., Path], tmp_path: Path
+) -> None:
+    buffer, folder = make_signal_buffer(), tmp_path / "first"
+    train_offline(request(buffer, folder, settings={**SETTINGS, "epoch": 1}))
+    (folder / "last.pth").rename(folder / "old.pth")
+    (folder / "best.pth").unlink()
+    train_offline(request(buffer, folder, settings={**SETTINGS, "epoch": 3}))
+    # Whichever epoch was the best one, here it is the third.
+    (folder / "best.pth").write_bytes((folder / "last.pth").read_bytes())
+    again = TrainingRequest(
+        "bcq", resume_path=folder / "old.pth", logdir=tmp_path / "again", device="cpu", settings={"epoch": 2}
+    )
+    assert train_offline(again).best_epoch == 2
+
+
+def test_a_resumed_run_overwrites_no_other_run(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    buffer = make_signal_buffer()
+    for seed in (0, 1):
+        train_offline(request(buffer, tmp_path / str(seed), settings={**SETTINGS, "seed": seed}))
+    before = {path: path.read_bytes() for path in (tmp_path / "1").iterdir()}
+    with pytest.raises(UsageError, match="1 holds a run already"):
+        train_offline(resume(tmp_path / "0", logdir=tmp_path / "1", settings={"epoch": 3}))
+    assert {path: path.read_bytes() for path in (tmp_path / "1").iterdir()} == before
+
+
+def test_an_older_state_of_a_run_does_not_replace_its_newest(
+    make_signal_buffer: Callable[..., Path], tmp_path: Path
+) -> None:
+    train_offline(request(make_signal_buffer(), tmp_path / "run"))
+    with pytest.raises(UsageError, match="choose another --logdir"):
+        train_offline(TrainingRequest("bcq", resume_path=tmp_path / "run" / "best.pth", settings={"epoch": 5}))
+
+
+def test_a_resumed_run_stays_in_its_task(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    train_offline(request(make_signal_buffer(), tmp_path / "run"))
+    entry_point = gymnasium.spec("Signal-v0").entry_point
+    gymnasium.register("OtherSignal-v0", entry_point=entry_point, max_episode_steps=3)
+    try:
+        with pytest.raises(UsageError, match="evaluated in Signal-v0, not in OtherSignal-v0; leave --task out"):
+            train_offline(resume(tmp_path / "run", task="OtherSignal-v0", settings={"epoch": 3}))
+    finally:
+        gymnasium.registry.pop("OtherSignal-v0")
+    train_offline(resume(tmp_path / "run", task="Signal-v0", settings={"epoch": 3}))
+    assert last(tmp_path / "run").step == 90
 
 
 def test_best_is_judged_on_other_episodes(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
