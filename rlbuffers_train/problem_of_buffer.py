@@ -33,7 +33,7 @@ def problem_of_buffer(buffer: Buffer, task: str | None = None) -> ProblemSpec:
     Raises
     ------
     UsageError
-        If the buffer has dict observations, actions of another kind, or no terminals.
+        If the buffer has dict observations or single numbers, actions of another kind, or no terminals.
     """
     columns = buffer.spec.columns
     if OBSERVATIONS not in columns or TERMINALS not in columns:
@@ -42,6 +42,8 @@ def problem_of_buffer(buffer: Buffer, task: str | None = None) -> ProblemSpec:
             f"the buffer has {', '.join(columns)}"
         )
     observations = columns[OBSERVATIONS]
+    if not observations.shape:
+        raise UsageError(f"{buffer.path}: an observation is a single number; vectors of shape (1,) can be trained on")
     return ProblemSpec(observations.shape, observations.dtype.name, _actions_of(buffer, task), _statistics_of(buffer))
 
 

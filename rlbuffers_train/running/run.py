@@ -28,7 +28,9 @@ from rlbuffers_train.running.run_folder import CONFIG, CONFIG_OF_PROGRAMS, LAST,
 from rlbuffers_train.running.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream, generator_of
 
-__all__ = ["TrainingRun"]
+__all__ = ["UNFINISHED_EPOCH", "TrainingRun"]
+
+UNFINISHED_EPOCH = "unfinished_epoch"  # what a trainer keeps of it, beside the random states
 
 
 class TrainingRun:
@@ -96,6 +98,7 @@ class TrainingRun:
         self._buffer_fingerprint = buffer_fingerprint
         self._environment = dict(environment)
         self.history = [] if resumed is None else [EpochRecord.from_json(record) for record in resumed.history]
+        self.unfinished_epoch = {} if resumed is None else dict(resumed.streams.get(UNFINISHED_EPOCH, {}))
         if (logdir / LAST).exists() and not (resumed_path is not None and resumed_path.samefile(logdir / LAST)):
             raise UsageError(
                 f"{logdir} holds a run already. Go on with --resume-path {logdir / LAST}, or choose another --logdir"

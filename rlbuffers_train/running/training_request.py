@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from rlbuffers.errors import UsageError
+from rlbuffers.paths import Url, located
 from rlbuffers.reader import DEFAULT_CACHE_BYTES
 from rlbuffers_train.algorithms import ACTION_KINDS, load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig
@@ -41,8 +42,8 @@ class TrainingRequest:
         Name in the table of algorithms.
     task : str, optional
         Environment to evaluate on, or to train in.
-    buffer : Path, optional
-        Data of offline training. Paths may be given as text, too.
+    buffer : Path or Url, optional
+        Data of offline training. Paths may be given as text, too, as may addresses such as ``s3://bucket/x.zarr``.
     logdir : Path, optional
         Folder of the run.
     resume_path : Path, optional
@@ -63,7 +64,7 @@ class TrainingRequest:
 
     algorithm: str
     task: str | None = None
-    buffer: Path | None = None
+    buffer: Path | Url | None = None
     logdir: Path | None = None
     resume_path: Path | None = None
     device: str = "auto"
@@ -74,7 +75,9 @@ class TrainingRequest:
     cache: int | str = DEFAULT_CACHE_BYTES
 
     def __post_init__(self) -> None:
-        for name in ("buffer", "logdir", "resume_path"):
+        if isinstance(self.buffer, str):
+            object.__setattr__(self, "buffer", located(self.buffer))
+        for name in ("logdir", "resume_path"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import gymnasium
 import numpy as np
 import pytest
@@ -19,12 +20,13 @@ from nested import same
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec
 from rlbuffers.errors import CorruptDataError, MissingDependencyError, UsageError
-from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
+from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint, save_checkpoint
 from rlbuffers_train.evaluation import evaluation_task
 from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.offline import train_offline
 from rlbuffers_train.running.interrupts import TrainingInterrupted
 from rlbuffers_train.running.reporting import EpochRecord, Progress, SilentReporter
+from rlbuffers_train.running.run_config import read_config
 from rlbuffers_train.running.run_summary import RunSummary
 from rlbuffers_train.running.trainer import TrainingDivergedError
 from rlbuffers_train.running.training_request import TrainingRequest
@@ -152,7 +154,20 @@ def test_resuming_equals_never_stopping(
     assert found.streams == expected.streams
     assert (found.step, found.task) == (expected.step, expected.task)
     assert [record["evaluation"] for record in found.history] == [record["evaluation"] for record in expected.history]
+    for before, after in zip(expected.history, found.history, strict=True):
+        assert after["metrics"] == pytest.approx(before["metrics"], rel=1e-9)
     assert (resumed.last, resumed.best, resumed.best_epoch) == (whole.last, whole.best, whole.best_epoch)
+
+
+def test_time_before_a_stop_counts(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(TrainingInterrupted):
+        train_offline(request(make_signal_buffer(), tmp_path / "run"), Listener(lambda progress: progress.step == 25))
+    path = tmp_path / "run" / "last.pth"
+    stopped = last(tmp_path / "run")
+    unfinished = {**stopped.streams["unfinished_epoch"], "seconds": 500.0}
+    save_checkpoint(path, replace(stopped, streams={**stopped.streams, "unfinished_epoch": unfinished}))
+    assert train_offline(resume(tmp_path / "run")).seconds > 500.0
+    assert "unfinished_epoch" not in last(tmp_path / "run").streams
 
 
 def test_more_epochs_than_planned_equal_a_longer_plan(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
@@ -438,3 +453,54 @@ def test_normalization_is_kept_and_applied_to_the_environments_observations(
         with torch.no_grad():
             expected = 2.0 * algorithm.actor(torch.from_numpy(network_sees)).numpy()
         np.testing.assert_allclose(policy.act(shown), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_trains_and_goes_on_with_data_at_an_address(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    local = make_signal_buffer("signal.zarr.zip")
+    fsspec.filesystem("memory").put(str(local), "/trained/signal.zarr.zip")
+    address = "memory://trained/signal.zarr.zip"
+    train_offline(request(local, tmp_path / "local"))
+    train_offline(request(address, tmp_path / "run", settings={**SETTINGS, "epoch": 1}))
+    train_offline(resume(tmp_path / "run", settings={"epoch": 2}))
+    assert last(tmp_path / "run").settings["buffer"] == address
+    assert same(last(tmp_path / "run").algorithm_state, last(tmp_path / "local").algorithm_state)
+    assert read_config(tmp_path / "run").buffer == address
+
+
+def test_observations_need_an_axis(tmp_path: Path) -> None:
+    spec = BufferSpec(
+        "episodes",
+        [
+            ColumnSpec("observations", np.float32),
+            ColumnSpec("actions", np.int64, (), {"type": "discrete", "n": 2}),
+            ColumnSpec("rewards", np.float32),
+            ColumnSpec("terminals", np.bool_),
+            ColumnSpec("timeouts", np.bool_),
+        ],
+    )
+    columns = {
+        "actions": np.zeros(3, np.int64),
+        "rewards": np.ones(3, np.float32),
+        "terminals": np.array([False, False, True]),
+        "timeouts": np.zeros(3, bool),
+    }
+    with rlbuffers.create(tmp_path / "b.hdf5", spec, {"environment": {}}) as writer:
+        writer.append_episode(rlbuffers.Episode(columns, {"observations": np.zeros(4, np.float32)}))
+    with pytest.raises(UsageError, match="an observation is a single number"):
+        train_offline(request(tmp_path / "b.hdf5", tmp_path / "run", settings={**SETTINGS, "eval_episodes": 0}))
+
+
+def test_the_process_keeps_its_threads(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        seen = []
+        watching = Listener(lambda progress: bool(seen.append(torch.get_num_threads())))
+        train_offline(request(make_signal_buffer(), tmp_path / "run"), watching)
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+        policy = load_policy(tmp_path / "run", eps=0.0, generator=np.random.default_rng(0))
+        policy.act(np.zeros((3, 2), np.float32))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
