@@ -22,6 +22,7 @@ from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from rlbuffers_train.evaluation.playing import EvaluationResult, evaluate
 from rlbuffers_train.evaluation.reference_scores import find_reference_scores
+from rlbuffers_train.running.code_version import commit_of_working_directory
 from rlbuffers_train.running.learning_curve import draw_learning_curve
 from rlbuffers_train.running.reporting import EpochRecord, Reporter
 from rlbuffers_train.running.run_folder import CONFIG, CONFIG_OF_PROGRAMS, LAST, LEARNING_CURVE, SUMMARY, render_config
@@ -105,7 +106,7 @@ class TrainingRun:
             )
         logdir.mkdir(parents=True, exist_ok=True)
         self._best = None if resumed_path is None else self._take_best_along(resumed_path.parent / best_name)
-        self._write_config()
+        self._write_config(resumed_path)
         first_step = 0 if resumed is None else resumed.step
         self._writer = SummaryWriter(str(logdir), purge_step=first_step + 1)
 
@@ -121,7 +122,9 @@ class TrainingRun:
             write_bytes_atomically(self.logdir / self._best_name, path.read_bytes())
         return EpochRecord.from_json(best.history[-1])
 
-    def _write_config(self) -> None:
+    def _write_config(self, resumed_path: Path | None) -> None:
+        here = {**written_by(), "threads": torch.get_num_threads(), "git": commit_of_working_directory()}
+        before = {} if resumed_path is None else _config_beside(resumed_path)
         facts = {
             "algorithm": self.algorithm.name,
             "task": self.task,
@@ -130,8 +133,10 @@ class TrainingRun:
             "device": str(self.algorithm.device),
             "hyperparameters": self.algorithm.config.to_json(),
             "settings": {name: value for name, value in self._settings.items() if name != "buffer"},
-            "written_by": {**written_by(), "threads": torch.get_num_threads()},
+            "written_by": before.get("written_by", here),
         }
+        if "written_by" in before:
+            facts["resumed_by"] = [*before.get("resumed_by", []), here]
         write_bytes_atomically(self.logdir / CONFIG, render_config(facts))
         more = {
             "settings": self._settings,
@@ -213,3 +218,12 @@ class TrainingRun:
         )
         write_bytes_atomically(self.logdir / SUMMARY, (json.dumps(summary.to_json(), indent=2) + "\n").encode())
         return summary
+
+
+def _config_beside(checkpoint: Path) -> dict[str, Any]:
+    """Return what the run of a checkpoint wrote of itself before; nothing where that is not there any more."""
+    try:
+        before = json.loads((checkpoint.parent / CONFIG_OF_PROGRAMS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return before if isinstance(before, dict) else {}
