@@ -205,8 +205,9 @@ def test_updates_and_environment_steps_have_panels_of_their_own(
 
 def test_long_labels_leave_the_panels_their_width(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
     buffer = make_signal_buffer()
-    train(buffer, tmp_path / "a", 0, update_per_epoch=5, epoch=2, clip_rewards=True, norm_rewards=True)
-    train(buffer, tmp_path / "b", 0, lr=0.002, epoch=2)
+    for number in range(6):
+        switches = {"clip_rewards": number % 2 == 0, "norm_rewards": number < 3}
+        train(buffer, tmp_path / str(number), 0, 0.001 * (1 + number), epoch=1, update_per_epoch=2 + number, **switches)
     assert compare(tmp_path, "-o", tmp_path / "c.png").exit_code == 0
     with Image.open(tmp_path / "c.png") as picture:
         is_frame = np.asarray(picture.convert("L")) < 64
