@@ -24,6 +24,7 @@ from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpo
 from rlbuffers_train.evaluation import evaluation_task
 from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.offline import train_offline
+from rlbuffers_train.policy_export import export_policy
 from rlbuffers_train.running.interrupts import TrainingInterrupted
 from rlbuffers_train.running.reporting import EpochRecord, Progress, SilentReporter
 from rlbuffers_train.running.run_config import read_config
@@ -504,3 +505,40 @@ def test_the_process_keeps_its_threads(make_signal_buffer: Callable[..., Path], 
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("norm_obs", [False, True])
+def test_a_policy_of_normalized_data_takes_the_environments_observations(
+    norm_obs: bool, make_aim_buffer: Callable[..., Path], tmp_path: Path
+) -> None:
+    source, run = make_aim_buffer(), tmp_path / "run"
+    rlbuffers.normalize(source, tmp_path / "normalized.hdf5", epsilon=0.5)
+    train_offline(
+        TrainingRequest(
+            "il",
+            buffer=tmp_path / "normalized.hdf5",
+            logdir=run,
+            device="cpu",
+            settings=SETTINGS,
+            hyperparameters={"batch_size": 16, "hidden_sizes": (16,), "norm_obs": norm_obs},
+        )
+    )
+    checkpoint = last(run)
+    algorithm = build_algorithm(checkpoint, np.random.default_rng(0), torch.device("cpu"))
+    with rlbuffers.open(source) as raw, rlbuffers.open(tmp_path / "normalized.hdf5") as normalized:
+        of_environment, of_data = raw[:20]["observations"], normalized[:20]["observations"]
+        statistics = normalized.metadata["statistics"]["observations"]
+    assert not np.allclose(of_environment, of_data)
+    seen = of_data
+    if norm_obs:
+        spread = np.array(statistics["std"], np.float64) + 0.001
+        seen = ((of_data.astype(np.float64) - statistics["mean"]) / spread).astype(np.float32)
+    np.testing.assert_array_equal(algorithm.to_inputs(of_environment).numpy(), seen)
+    with torch.no_grad():
+        expected = 2.0 * algorithm.actor(torch.from_numpy(seen)).numpy()  # the bounds of the actions are -2 and 2
+    policy = load_policy(run / "last.pth", eps=0.0, generator=np.random.default_rng(0))
+    np.testing.assert_allclose(policy.act(of_environment), expected, rtol=1e-5, atol=1e-6)
+    exported = export_policy(run / "last.pth", tmp_path / "policy.pt2")
+    assert exported.facts["normalizes_observations"] is True
+    acting = torch.export.load(tmp_path / "policy.pt2").module()
+    np.testing.assert_allclose(acting(torch.from_numpy(of_environment)).numpy(), expected, rtol=1e-5, atol=1e-6)
