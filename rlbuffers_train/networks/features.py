@@ -23,7 +23,7 @@ _LARGEST_PIXEL = 255.0
 class PixelFeatures(nn.Module):
     """The convolutions of the Nature DQN over a stack of grayscale frames.
 
-    Pixels are divided by 255 here and nowhere else, so that learning rates mean the same for every algorithm.
+    Pixels are divided by 255 here and nowhere else, unless they are not to be.
 
     Parameters
     ----------
