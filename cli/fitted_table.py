@@ -13,6 +13,7 @@ from rlbuffers_cli.console import console, rows_table
 __all__ = ["print_fitted", "print_unfolded"]
 
 _UNLIMITED = 1 << 16
+_INDENT = "  "
 _READABLE_WIDTH = 24  # of the first column, which is folded when it is longer
 
 
@@ -30,7 +31,7 @@ def print_fitted(
     title : str
         Above the table.
     columns : sequence of str
-        Headers; the first column may be folded.
+        Headers; the first column may be folded, after a comma where there is one.
     rows : sequence of rows
         Cells.
     droppable : sequence of str
@@ -48,7 +49,22 @@ def print_fitted(
         if _width(_table("", columns, rows, kept, right)) - foldable <= console.width:
             break
         kept.remove(columns.index(name))
-    console.print(_table(title, columns, rows, kept, right))
+    room = console.width - _width(_table("", columns, [["", *row[1:]] for row in rows], kept, right)) + len(columns[0])
+    folded = [[_folded(str(row[0]), room), *row[1:]] for row in rows]
+    console.print(_table(title, columns, folded, kept, right))
+
+
+def _folded(text: str, width: int) -> str:
+    """Return a text whose parts, between commas, are on as few lines as hold them whole; later lines are indented."""
+    lines = [""]
+    for part in text.split(", "):
+        joined = f"{lines[-1]}, {part}" if lines[-1] else part
+        if lines[-1] and len(joined) + len(",") > width:
+            lines[-1] += ","
+            lines.append(_INDENT + part)
+        else:
+            lines[-1] = joined
+    return "\n".join(lines)
 
 
 def print_unfolded(table: Table) -> None:

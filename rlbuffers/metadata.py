@@ -23,8 +23,8 @@ __all__ = ["FORMAT_NAME", "FORMAT_VERSION", "parse_metadata", "render_metadata",
 FORMAT_NAME = "rlbuffers"
 FORMAT_VERSION = 1
 _CHECKSUM = "checksum"
-# What can change the bytes of a buffer.
-_RECORDED_PACKAGES = ("rlbuffers", "numpy", "h5py", "zarr", "gymnasium", "ale-py", "torch")
+# What can change the bytes of a buffer, or the weights of a training.
+_RECORDED_PACKAGES = ("rlbuffers", "numpy", "h5py", "zarr", "gymnasium", "ale-py", "mujoco", "torch")
 
 
 def render_metadata(facts: Mapping[str, Any]) -> str:

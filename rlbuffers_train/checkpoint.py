@@ -119,7 +119,9 @@ def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise FormatError(f"{path}: not a checkpoint of rlbuffers")
     if content.get("version") != _VERSION:
-        raise FormatError(f"{path}: checkpoint version {content.get('version')!r}, this release reads {_VERSION}")
+        version = content.get("version")
+        hint = "; upgrade rlbuffers" if isinstance(version, int) and version > _VERSION else ""
+        raise FormatError(f"{path}: checkpoint version {version!r}, this release reads {_VERSION}{hint}")
     try:
         facts = json.loads(content["facts"])
         problem = ProblemSpec.from_json(facts.pop("problem"))

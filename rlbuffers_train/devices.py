@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import torch
@@ -10,7 +12,7 @@ from rlbuffers.errors import UsageError
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.settings import Settings, setting
 
-__all__ = ["COMPUTE_NAMES", "ComputeSettings", "pick_device", "set_threads"]
+__all__ = ["COMPUTE_NAMES", "ComputeSettings", "pick_device", "set_threads", "threads_for"]
 
 _LARGE_LAYER = 1 << 23  # a batch of 256 through 256 x 256 weights is twice this
 _MOST_THREADS_OF_VECTORS = 4
@@ -45,6 +47,7 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        torch.Generator(device)  # updates draw noise there
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"device {name!r} cannot be used here: {reason}") from error
@@ -68,3 +71,14 @@ def set_threads(problem: ProblemSpec, products: int = 0, most: int = 0) -> None:
     if not problem.is_pixels:
         few = 1 if products < _LARGE_LAYER else _MOST_THREADS_OF_VECTORS
         torch.set_num_threads(min(few, torch.get_num_threads()))
+
+
+@contextmanager
+def threads_for(problem: ProblemSpec, products: int = 0, most: int = 0) -> Iterator[None]:
+    """Compute with the threads of :func:`set_threads` within this context: they are the whole process's."""
+    before = torch.get_num_threads()
+    try:
+        set_threads(problem, products, most)
+        yield
+    finally:
+        torch.set_num_threads(before)

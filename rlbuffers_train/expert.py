@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,13 @@ import numpy as np
 import torch
 
 from rlbuffers.environments import make_vector_env
-from rlbuffers.errors import UsageError
 from rlbuffers.online.ring import RingBuffer
 from rlbuffers.schema import BufferSpec, ColumnSpec
 from rlbuffers_train.algorithms import entries_of, find_entry
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.checkpoint import Checkpoint
-from rlbuffers_train.devices import COMPUTE_NAMES, pick_device, set_threads
+from rlbuffers_train.devices import COMPUTE_NAMES, pick_device, threads_for
 from rlbuffers_train.evaluation.evaluation_task import problem_of_task
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
 from rlbuffers_train.problem import BoxActions, ProblemSpec
@@ -34,6 +34,8 @@ from rlbuffers_train.running.training_request import (
     load_resumed,
     make_algorithm,
     refuse_changes,
+    refuse_other_task,
+    resumed_path,
     run_logdir,
 )
 from rlbuffers_train.seeds import Stream, generator_of
@@ -89,40 +91,40 @@ def train_online(
     device = pick_device(request.device)
     resumed = load_resumed(request, device, online=True)
     task = request.task or (resumed and resumed.task) or DEFAULT_TASKS[entries_of(request.algorithm)[0].actions]
-    if resumed is not None and task != resumed.task:
-        raise UsageError(f"{request.resume_path} was trained in {resumed.task}, not in {task}")
+    refuse_other_task(request, task, None if resumed is None else resumed.task)
     problem = problem_of_task(task)
     settings = _settle(request, problem, task, resumed)
     algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
-    set_threads(problem, algorithm.products, settings.threads)
-    algorithm.compute_as(settings)
-    stepper = _make_stepper(algorithm, task, settings, resumed, recorder)
-    run = TrainingRun(
-        run_logdir(request, task, settings.seed),
-        algorithm,
-        reporter,
-        task=task,
-        seed=settings.seed,
-        eval_episodes=settings.eval_episodes,
-        settings=settings.to_json(),
-        buffer_fingerprint=None,
-        environment={},
-        step_name=stepper.step_name,
-        best_name=POLICY,
-        resumed=resumed,
-    )
-    reporter.note(f"{request.algorithm}: {find_entry(request.algorithm, problem.actions.kind).paper}")
-    reporter.note(f"{request.algorithm} in {task}; device: {device}; files: {run.logdir}")
-    try:
-        return Trainer(
+    with ExitStack() as stack:
+        stack.enter_context(threads_for(problem, algorithm.products, settings.threads))
+        algorithm.compute_as(settings)
+        stepper = _make_stepper(algorithm, task, settings, resumed, recorder)
+        stack.callback(stepper.close)
+        run = TrainingRun(
+            run_logdir(request, task, settings.seed),
+            algorithm,
+            reporter,
+            task=task,
+            seed=settings.seed,
+            eval_episodes=settings.eval_episodes,
+            settings=settings.to_json(),
+            buffer_fingerprint=None,
+            environment={},
+            step_name=stepper.step_name,
+            best_name=POLICY,
+            resumed=resumed,
+            resumed_path=resumed_path(request),
+        )
+        reporter.note(f"{request.algorithm}: {find_entry(request.algorithm, problem.actions.kind).paper}")
+        reporter.note(f"{request.algorithm} in {task}; device: {device}; files: {run.logdir}")
+        trainer = Trainer(
             run,
             stepper,
             num_epochs=settings.epoch,
             steps_per_epoch=settings.step_per_epoch,
             stop_at=settings.stop_at,
-        ).train()
-    finally:
-        stepper.close()
+        )
+        return trainer.train()
 
 
 def _settle(request: TrainingRequest, problem: ProblemSpec, task: str, resumed: Checkpoint | None) -> OnlineSettings:

@@ -11,13 +11,15 @@ import torch
 from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, file_sha256, load_checkpoint
-from rlbuffers_train.devices import pick_device, set_threads
+from rlbuffers_train.devices import pick_device, threads_for
 from rlbuffers_train.evaluation.evaluation_task import problem_of_task
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.running.run_folder import find_checkpoint
 from rlbuffers_train.running.training_request import TrainingRequest, make_algorithm
 
 __all__ = ["LoadedPolicy", "load_policy", "policy_of", "untrained_policy"]
+
+Array = np.ndarray[Any, Any]
 
 
 class LoadedPolicy(ExploringPolicy):
@@ -44,9 +46,15 @@ class LoadedPolicy(ExploringPolicy):
             eps_inference=eps,
             samples_inference=samples or algorithm.samples_inference,
         )
+        self._problem = algorithm.problem
         self.algorithm = algorithm.name
         self.task = task
         self.checkpoint_sha256 = checkpoint_sha256
+
+    def act(self, observations: Array) -> Array:
+        """Choose an action for each of the observations; see `ExploringPolicy.act`."""
+        with threads_for(self._problem):
+            return super().act(observations)
 
 
 def load_policy(
@@ -89,7 +97,6 @@ def policy_of(
     """Return the policy of a checkpoint that was read from `path` already; see :func:`load_policy`."""
     if not 0 <= eps <= 1:
         raise UsageError(f"eps must lie in [0, 1], got {eps}")
-    set_threads(checkpoint.problem)
     algorithm = build_algorithm(checkpoint, generator, device)
     return LoadedPolicy(algorithm, checkpoint.task, file_sha256(path), eps, samples)
 
@@ -109,7 +116,6 @@ def untrained_policy(
         See :func:`load_policy`.
     """
     problem = problem_of_task(task)
-    set_threads(problem)
     request = TrainingRequest(name, task=task)
     algorithm = make_algorithm(request, problem, seed, None, pick_device(device))
     algorithm.policy.generator = generator

@@ -11,7 +11,7 @@ import torch
 
 from rlbuffers.errors import BufferNotFoundError, UsageError
 from rlbuffers.loading.loader import Loader
-from rlbuffers.paths import generated_buffer_path
+from rlbuffers.paths import Url, generated_buffer_path, located
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.samplers.base import BatchSampler
 from rlbuffers.schema import STACK_INDEX
@@ -20,7 +20,7 @@ from rlbuffers_train.algorithms import entries_of, find_entry, load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import TransitionBatch, TransitionBatches
 from rlbuffers_train.checkpoint import Checkpoint
-from rlbuffers_train.devices import COMPUTE_NAMES, ComputeSettings, pick_device, set_threads
+from rlbuffers_train.devices import COMPUTE_NAMES, ComputeSettings, pick_device, threads_for
 from rlbuffers_train.evaluation.evaluation_task import choose_evaluation_task, problem_of_task
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer, reward_scale_of
@@ -36,6 +36,8 @@ from rlbuffers_train.running.training_request import (
     load_resumed,
     make_algorithm,
     refuse_changes,
+    refuse_other_task,
+    resumed_path,
     run_logdir,
 )
 from rlbuffers_train.seeds import Stream, generator_of
@@ -97,8 +99,9 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         task = None
         if settings.eval_episodes:
             task = choose_evaluation_task(asked, buffer, problem, reporter)
+            refuse_other_task(request, task, None if resumed is None else resumed.task)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
-        set_threads(problem, algorithm.products, settings.threads)
+        stack.enter_context(threads_for(problem, algorithm.products, settings.threads))
         algorithm.compute_as(settings)
         sampler = buffer.sampler(
             algorithm.config.batch_size,
@@ -127,6 +130,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             step_name=stepper.step_name,
             best_name=BEST,
             resumed=resumed,
+            resumed_path=resumed_path(request),
         )
         for warning in buffer.metadata.get("warnings", ()):
             reporter.note(f"warning: {warning}")
@@ -149,11 +153,11 @@ def make_loader(sampler: BatchSampler, algorithm: Algorithm[Any]) -> Loader[Tran
     return Loader(sampler, batches, prefetch=_PREFETCH, workers=_WORKERS)
 
 
-def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path:
+def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path | Url:
     if request.buffer is not None:
-        return request.buffer.expanduser()
+        return request.buffer if isinstance(request.buffer, Url) else request.buffer.expanduser()
     if resumed is not None:
-        return Path(resumed.settings["buffer"])
+        return located(resumed.settings["buffer"])
     kind = entries_of(request.algorithm)[0].actions
     if request.task is not None:
         kind = find_entry(request.algorithm, problem_of_task(request.task).actions.kind).actions

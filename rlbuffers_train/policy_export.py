@@ -101,7 +101,7 @@ def export_policy(checkpoint_path: Path | str, output: Path | str, *, overwrite:
         "step_name": step_name_of(checkpoint),
         "observations": {"shape": list(algorithm.problem.observation_shape), "dtype": str(observations.dtype)[6:]},
         "actions": algorithm.problem.to_json()["actions"],
-        "normalizes_observations": bool(algorithm.config.norm_obs),
+        "normalizes_observations": bool(algorithm.config.norm_obs or algorithm.problem.normalization),
         "checkpoint_sha256": file_sha256(checkpoint_path),
         "written_by": written_by(),
     }

@@ -11,7 +11,15 @@ import numpy as np
 
 from rlbuffers.errors import UsageError
 
-__all__ = ["ActionKind", "BoxActions", "DiscreteActions", "ObservationStatistics", "ProblemSpec", "actions_of_space"]
+__all__ = [
+    "ActionKind",
+    "BoxActions",
+    "DiscreteActions",
+    "ObservationNormalization",
+    "ObservationStatistics",
+    "ProblemSpec",
+    "actions_of_space",
+]
 
 Array = np.ndarray[Any, Any]
 ActionKind = str  # "discrete" or "box", the types of `rlbuffers.spaces`
@@ -92,6 +100,13 @@ class ObservationStatistics:
 
 
 @dataclass(frozen=True)
+class ObservationNormalization(ObservationStatistics):
+    """By what the observations in the data were normalized before: ``(x - mean) / (std + epsilon)``."""
+
+    epsilon: float
+
+
+@dataclass(frozen=True)
 class ProblemSpec:
     """What networks must know of a task and of the data.
 
@@ -105,12 +120,16 @@ class ProblemSpec:
         What can be done.
     statistics : ObservationStatistics or None
         Of the observations in the data; None online, and for images.
+    normalization : ObservationNormalization or None
+        What the environment's observations must go through to be like those in the data; None where these are the
+        environment's own.
     """
 
     observation_shape: tuple[int, ...]
     observation_dtype: str
     actions: DiscreteActions | BoxActions
     statistics: ObservationStatistics | None = None
+    normalization: ObservationNormalization | None = None
 
     @property
     def is_pixels(self) -> bool:
@@ -164,12 +183,15 @@ class ProblemSpec:
         kinds = {"discrete": DiscreteActions, "box": BoxActions}
         made = kinds[actions.pop("type")](**{name: _tupled(value) for name, value in actions.items()})
         statistics = values["statistics"]
+        normalization = values.get("normalization")  # older checkpoints have none
         return cls(
             observation_shape=tuple(values["observation_shape"]),
             observation_dtype=str(values["observation_dtype"]),
             actions=made,
             statistics=statistics
             and ObservationStatistics(**{name: _tupled(value) for name, value in statistics.items()}),
+            normalization=normalization
+            and ObservationNormalization(**{name: _tupled(value) for name, value in normalization.items()}),
         )
 
 

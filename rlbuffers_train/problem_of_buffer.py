@@ -12,7 +12,14 @@ from rlbuffers.errors import UsageError
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, TERMINALS
 from rlbuffers_train.evaluation.evaluation_task import problem_of_task
-from rlbuffers_train.problem import BoxActions, DiscreteActions, ObservationStatistics, ProblemSpec, actions_of_space
+from rlbuffers_train.problem import (
+    BoxActions,
+    DiscreteActions,
+    ObservationNormalization,
+    ObservationStatistics,
+    ProblemSpec,
+    actions_of_space,
+)
 
 __all__ = ["problem_of_buffer", "reward_scale_of"]
 
@@ -33,7 +40,7 @@ def problem_of_buffer(buffer: Buffer, task: str | None = None) -> ProblemSpec:
     Raises
     ------
     UsageError
-        If the buffer has dict observations, actions of another kind, or no terminals.
+        If the buffer has dict observations or single numbers, actions of another kind, or no terminals.
     """
     columns = buffer.spec.columns
     if OBSERVATIONS not in columns or TERMINALS not in columns:
@@ -42,7 +49,15 @@ def problem_of_buffer(buffer: Buffer, task: str | None = None) -> ProblemSpec:
             f"the buffer has {', '.join(columns)}"
         )
     observations = columns[OBSERVATIONS]
-    return ProblemSpec(observations.shape, observations.dtype.name, _actions_of(buffer, task), _statistics_of(buffer))
+    if not observations.shape:
+        raise UsageError(f"{buffer.path}: an observation is a single number; vectors of shape (1,) can be trained on")
+    return ProblemSpec(
+        observations.shape,
+        observations.dtype.name,
+        _actions_of(buffer, task),
+        _statistics_of(buffer),
+        _normalization_of(buffer),
+    )
 
 
 def _actions_of(buffer: Buffer, task: str | None) -> DiscreteActions | BoxActions:
@@ -69,6 +84,16 @@ def _statistics_of(buffer: Buffer) -> ObservationStatistics | None:
     if any(values.size != size or not np.isfinite(values).all() for values in flat):
         return None
     return ObservationStatistics(*(tuple(values.tolist()) for values in flat))
+
+
+def _normalization_of(buffer: Buffer) -> ObservationNormalization | None:
+    """Return what `rlbuffers normalize` did to the observations, where it did."""
+    described: Mapping[str, Any] = buffer.metadata.get("normalization") or {}
+    column = described.get("columns", {}).get(OBSERVATIONS)
+    if column is None:
+        return None
+    mean, std = (tuple(np.ravel(column[name]).tolist()) for name in ("mean", "std"))
+    return ObservationNormalization(mean, std, float(described["epsilon"]))
 
 
 def reward_scale_of(buffer: Buffer) -> float:

@@ -43,10 +43,11 @@ def compare(runs: tuple[Path, ...], outputs: tuple[Path, ...], as_json: bool, as
     require("torch", extra="train", purpose="Comparing runs")
     from rlbuffers.atomic import write_bytes_atomically
     from rlbuffers.errors import UsageError
-    from rlbuffers_cli.console import console, print_json, rows_table, warn
+    from rlbuffers_cli.console import console, print_json, warn
+    from rlbuffers_cli.fitted_table import print_fitted
     from rlbuffers_train.evaluation.comparison import compare_runs
     from rlbuffers_train.evaluation.comparison_plot import check_curves_path, write_curves
-    from rlbuffers_train.evaluation.comparison_table import comparison_rows, render_markdown
+    from rlbuffers_train.evaluation.comparison_table import DROPPABLE, comparison_rows, render_markdown
 
     if as_json and as_csv:
         raise UsageError("--json and --csv are two forms of one output; give one of them")
@@ -72,7 +73,8 @@ def compare(runs: tuple[Path, ...], outputs: tuple[Path, ...], as_json: bool, as
             if number:
                 console.print()
             headings, rows = comparison_rows([group for group in groups if group.task == task])
-            console.print(rows_table(task or "no task" if len(tasks) > 1 else "", headings, rows))
+            title = task or "no task" if len(tasks) > 1 else ""
+            print_fitted(title, headings, rows, [name for name in DROPPABLE if name in headings], ["minutes"])
         for path in outputs:
             console.print(f"{'table' if path.suffix.lower() == _TABLE else 'curves'}: {path}", soft_wrap=True)
 

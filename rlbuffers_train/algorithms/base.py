@@ -24,12 +24,12 @@ import torch
 from torch import nn
 
 from rlbuffers.errors import UsageError
-from rlbuffers.standardization import Standardization, standardize
+from rlbuffers.standardization import NORM_EPSILON, Standardization, standardize
 from rlbuffers_train.batch import COLUMNS, TransitionBatch, observation_tensor
 from rlbuffers_train.devices import ComputeSettings
 from rlbuffers_train.noise import Noise
 from rlbuffers_train.policy import ExploringPolicy
-from rlbuffers_train.problem import ObservationStatistics, ProblemSpec
+from rlbuffers_train.problem import ObservationNormalization, ObservationStatistics, ProblemSpec
 from rlbuffers_train.settings import Settings, setting
 
 __all__ = ["Algorithm", "AlgorithmConfig", "ConfigT", "DiscountedConfig", "Metrics"]
@@ -96,7 +96,8 @@ class Algorithm(ABC, Generic[ConfigT]):
         self.device = device
         self.num_updates = 0
         self._is_reduced = False
-        self._standardize = _Standardizer(problem, device) if config.norm_obs else None
+        self._standardize = _Standardizer(_known_statistics(problem), device) if config.norm_obs else None
+        self._normalize = None if problem.normalization is None else _Standardizer(problem.normalization, device)
         self.build()
         self.noise = Noise(device)
         self.policy = ExploringPolicy(
@@ -188,11 +189,16 @@ class Algorithm(ABC, Generic[ConfigT]):
         return actions
 
     def to_inputs(self, observations: Array) -> torch.Tensor:
-        """Return NumPy observations (num_envs, *obs) on the device, standardized if the config asks for it."""
+        """Return the environment's observations (num_envs, *obs) as networks take them; see :meth:`prepare`."""
         return self.prepare(observation_tensor(observations, self.device))
 
     def prepare(self, observations: torch.Tensor) -> torch.Tensor:
-        """Return observations (B, *obs) as networks take them, standardized if the config asks for it."""
+        """Return the environment's observations (B, *obs) as networks take them.
+
+        They are normalized as the data were before training, and standardized if the config asks for it.
+        """
+        if self._normalize is not None:
+            observations = self._normalize(observations)
         return observations if self._standardize is None else self._standardize(observations)
 
     def _parts(self) -> dict[str, Any]:
@@ -213,14 +219,18 @@ class Algorithm(ABC, Generic[ConfigT]):
         self.num_updates = int(state["num_updates"])
 
 
-class _Standardizer:
-    """Subtracts the mean of the data's observations and divides by their spread."""
+def _known_statistics(problem: ProblemSpec) -> ObservationStatistics:
+    if problem.statistics is None or problem.is_pixels:
+        raise UsageError("there are no statistics of observations to standardize by; pass --norm-obs 0")
+    return problem.statistics
 
-    def __init__(self, problem: ProblemSpec, device: torch.device) -> None:
-        statistics = problem.statistics
-        if not isinstance(statistics, ObservationStatistics) or problem.is_pixels:
-            raise UsageError("there are no statistics of observations to standardize by; pass --norm-obs 0")
-        known = Standardization(np.array(statistics.mean), np.array(statistics.std))
+
+class _Standardizer:
+    """Subtracts a mean of observations and divides by their spread."""
+
+    def __init__(self, statistics: ObservationStatistics, device: torch.device) -> None:
+        epsilon = statistics.epsilon if isinstance(statistics, ObservationNormalization) else NORM_EPSILON
+        known = Standardization(np.array(statistics.mean), np.array(statistics.std), epsilon)
         self._mean = torch.tensor(known.mean, device=device)
         self._divisor = torch.tensor(known.divisor, device=device)
 

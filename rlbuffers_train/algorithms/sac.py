@@ -12,7 +12,8 @@ T. Haarnoja et al.: "Soft Actor-Critic Algorithms and Applications", 2018, arXiv
 Primes mark target networks, which follow slowly after each update. pi is a Gaussian squashed by tanh. (4) keeps
 the entropy at H, minus the number of an action's elements; a alpha that is not learned stays where it begins.
 
-Nothing departs from the paper; the learning rates and sizes are its own.
+One thing departs from the paper, whose learning rates and sizes these are: (4) has log alpha where the paper has
+alpha, as rlkit does, the code that CQL's authors build on.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,11 @@ from rlbuffers_train.evaluation.comparison import RunGroup
 
 __all__ = ["check_curves_path", "write_curves"]
 
-_MAX_LEGEND_WITHIN = 5  # lines; a longer list would cover them and stands beside the panel
+_MAX_LEGEND_WITHIN = 5  # lines; a longer list would cover them and stands beside the panels
+_MAX_LABEL_WITHIN = 40  # characters, likewise
+_LABEL_WIDTH = 44  # characters of a line beside the panels
+_PANEL_SIZE = (8.0, 4.5)  # inches
+_LEGEND_WIDTH = 4.0
 _PICTURES = (".png", ".pdf", ".svg")
 _FEW_POINTS = 20  # are marked: one alone would be no line at all
 _FEW_COLORS = 10
@@ -66,17 +71,19 @@ def _picture(groups: Sequence[RunGroup], kind: str) -> bytes:
     figure_module = require("matplotlib.figure", extra="train", purpose="Drawing curves")
     colors = _colors([group.label for group in groups])
     places = list(dict.fromkeys(_place(group) for group in groups))
+    is_beside = any(_is_legend_beside([group for group in groups if _place(group) == place]) for place in places)
+    width, height = _PANEL_SIZE[0] + _LEGEND_WIDTH * is_beside, _PANEL_SIZE[1] * len(places)
     # A Figure of its own draws with Agg and leaves pyplot's global state alone.
-    figure = figure_module.Figure(figsize=(8, 4.5 * len(places)), layout="constrained", facecolor="white")
+    figure = figure_module.Figure(figsize=(width, height), layout="constrained", facecolor="white")
     panels = figure.subplots(len(places), 1, squeeze=False)[:, 0]
     for panel, place in zip(panels, places, strict=True):
         members = [group for group in groups if _place(group) == place]
         for group in members:
             steps, returns = zip(*group.curve(), strict=True)
             means = [sum(values) / len(values) for values in returns]
-            seeds = f", mean of {len(group.runs)} seeds" if len(group.runs) > 1 else ""
             color, marker = colors[group.label], "o" if len(steps) <= _FEW_POINTS else None
-            panel.plot(steps, means, color=color, marker=marker, markersize=4, linewidth=1.8, label=group.label + seeds)
+            name = textwrap.fill(_legend_of(group), _LABEL_WIDTH, subsequent_indent="  ")
+            panel.plot(steps, means, color=color, marker=marker, markersize=4, linewidth=1.8, label=name)
             if len(group.runs) > 1:
                 low, high = [min(values) for values in returns], [max(values) for values in returns]
                 panel.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
@@ -87,11 +94,19 @@ def _picture(groups: Sequence[RunGroup], kind: str) -> bytes:
         panel.xaxis.set_major_formatter("{x:,.0f}")
         panel.yaxis.set_major_formatter("{x:,.5g}")
         panel.grid(color="0.9")
-        beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(members) > _MAX_LEGEND_WITHIN else {}
+        beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if is_beside else {}
         panel.legend(fontsize="small", framealpha=0.9, **beside)
     stream = io.BytesIO()
     figure.savefig(stream, format=kind, dpi=120)
     return stream.getvalue()
+
+
+def _legend_of(group: RunGroup) -> str:
+    return group.label + (f", mean of {len(group.runs)} seeds" if len(group.runs) > 1 else "")
+
+
+def _is_legend_beside(members: Sequence[RunGroup]) -> bool:
+    return len(members) > _MAX_LEGEND_WITHIN or any(len(_legend_of(one)) > _MAX_LABEL_WITHIN for one in members)
 
 
 def _place(group: RunGroup) -> tuple[str | None, str]:

@@ -7,7 +7,10 @@ from typing import Any
 
 from rlbuffers_train.evaluation.comparison import RunGroup
 
-__all__ = ["comparison_rows", "render_markdown"]
+__all__ = ["DROPPABLE", "comparison_rows", "render_markdown"]
+
+# The headings that a narrow terminal can go without, the least important first.
+DROPPABLE = ("minutes", "steps", "last score", "best return")
 
 _SCORES = {
     "last": "last return",

@@ -38,7 +38,8 @@ class EvaluationResult:
     mean_length: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.1f} ± {self.std:.1f} ({self.num_episodes} episodes)"
+        plural = "episode" if self.num_episodes == 1 else "episodes"
+        return f"{self.mean:.1f} ± {self.std:.1f} ({self.num_episodes} {plural})"
 
     def surely_reaches(self, threshold: float) -> bool:
         """Whether the mean lies above `threshold` by at least its own standard error."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from rlbuffers.errors import UsageError
 from rlbuffers_train.networks.linear import Linear, OutputLayer, chain
 from rlbuffers_train.problem import ProblemSpec
 
@@ -22,13 +23,18 @@ _LARGEST_PIXEL = 255.0
 class PixelFeatures(nn.Module):
     """The convolutions of the Nature DQN over a stack of grayscale frames.
 
-    Pixels are divided by 255 here and nowhere else, so that learning rates mean the same for every algorithm.
+    Pixels are divided by 255 here and nowhere else, unless they are not to be.
 
     Parameters
     ----------
     observation_shape : (frames, height, width)
     scales_pixels : bool
         False leaves them from 0 to 255, which some published code does; its learning rates are for that.
+
+    Raises
+    ------
+    UsageError
+        If the frames are too small for the convolutions.
     """
 
     def __init__(self, observation_shape: Sequence[int], *, scales_pixels: bool = True) -> None:
@@ -40,6 +46,11 @@ class PixelFeatures(nn.Module):
             layers += [nn.Conv2d(channels, filters, kernel, stride), nn.ReLU()]
             channels = filters
             height, width = ((size - kernel) // stride + 1 for size in (height, width))
+        if min(height, width) < 1:
+            raise UsageError(
+                f"observations of shape {tuple(observation_shape)} are read as frames, height and width of images; the "
+                "convolutions need frames first, and 36 x 36 pixels at least"
+            )
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         # Four frames do not fill a vector unit, so that with the frames innermost the first layer is twice as fast.
         self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

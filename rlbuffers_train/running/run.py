@@ -22,13 +22,16 @@ from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from rlbuffers_train.evaluation.playing import EvaluationResult, evaluate
 from rlbuffers_train.evaluation.reference_scores import find_reference_scores
+from rlbuffers_train.running.code_version import commit_of_working_directory
 from rlbuffers_train.running.learning_curve import draw_learning_curve
 from rlbuffers_train.running.reporting import EpochRecord, Reporter
 from rlbuffers_train.running.run_folder import CONFIG, CONFIG_OF_PROGRAMS, LAST, LEARNING_CURVE, SUMMARY, render_config
 from rlbuffers_train.running.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream, generator_of
 
-__all__ = ["TrainingRun"]
+__all__ = ["UNFINISHED_EPOCH", "TrainingRun"]
+
+UNFINISHED_EPOCH = "unfinished_epoch"  # what a trainer keeps of it, beside the random states
 
 
 class TrainingRun:
@@ -58,11 +61,13 @@ class TrainingRun:
         File name of the best epoch's checkpoint.
     resumed : Checkpoint or None
         Where to go on.
+    resumed_path : Path or None
+        File of `resumed`. Its best epoch comes along where the run goes on in another folder.
 
     Raises
     ------
     UsageError
-        If the folder holds a run already and that run is not resumed.
+        If the folder holds a run already and its newest state is not the one that is resumed.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class TrainingRun:
         step_name: str,
         best_name: str,
         resumed: Checkpoint | None,
+        resumed_path: Path | None,
     ) -> None:
         self.logdir = logdir
         self.algorithm = algorithm
@@ -93,21 +99,32 @@ class TrainingRun:
         self._buffer_fingerprint = buffer_fingerprint
         self._environment = dict(environment)
         self.history = [] if resumed is None else [EpochRecord.from_json(record) for record in resumed.history]
-        # Of the file rather than the history: a run that goes on in another folder has no best file there.
-        self._best: EpochRecord | None = None
-        if resumed is not None and (logdir / best_name).exists():
-            best = load_checkpoint(logdir / best_name, algorithm.device)
-            self._best = EpochRecord.from_json(best.history[-1])
-        if resumed is None and (logdir / LAST).exists():
+        self.unfinished_epoch = {} if resumed is None else dict(resumed.streams.get(UNFINISHED_EPOCH, {}))
+        if (logdir / LAST).exists() and not (resumed_path is not None and resumed_path.samefile(logdir / LAST)):
             raise UsageError(
                 f"{logdir} holds a run already. Go on with --resume-path {logdir / LAST}, or choose another --logdir"
             )
         logdir.mkdir(parents=True, exist_ok=True)
-        self._write_config()
+        self._best = None if resumed_path is None else self._take_best_along(resumed_path.parent / best_name)
+        self._write_config(resumed_path)
         first_step = 0 if resumed is None else resumed.step
         self._writer = SummaryWriter(str(logdir), purge_step=first_step + 1)
 
-    def _write_config(self) -> None:
+    def _take_best_along(self, path: Path) -> EpochRecord | None:
+        """Return the best epoch so far by its file rather than by the history, for the file is what will be judged."""
+        if not path.exists():
+            return None
+        best = load_checkpoint(path, self.algorithm.device)
+        # Beside a copy of an older state there may be the best of epochs that this run has not come to.
+        if len(best.history) > len(self.history):
+            return None
+        if path.parent.resolve() != self.logdir.resolve():
+            write_bytes_atomically(self.logdir / self._best_name, path.read_bytes())
+        return EpochRecord.from_json(best.history[-1])
+
+    def _write_config(self, resumed_path: Path | None) -> None:
+        here = {**written_by(), "threads": torch.get_num_threads(), "git": commit_of_working_directory()}
+        before = {} if resumed_path is None else _config_beside(resumed_path)
         facts = {
             "algorithm": self.algorithm.name,
             "task": self.task,
@@ -116,8 +133,10 @@ class TrainingRun:
             "device": str(self.algorithm.device),
             "hyperparameters": self.algorithm.config.to_json(),
             "settings": {name: value for name, value in self._settings.items() if name != "buffer"},
-            "written_by": {**written_by(), "threads": torch.get_num_threads()},
+            "written_by": before.get("written_by", here),
         }
+        if "written_by" in before:
+            facts["resumed_by"] = [*before.get("resumed_by", []), here]
         write_bytes_atomically(self.logdir / CONFIG, render_config(facts))
         more = {
             "settings": self._settings,
@@ -199,3 +218,12 @@ class TrainingRun:
         )
         write_bytes_atomically(self.logdir / SUMMARY, (json.dumps(summary.to_json(), indent=2) + "\n").encode())
         return summary
+
+
+def _config_beside(checkpoint: Path) -> dict[str, Any]:
+    """Return what the run of a checkpoint wrote of itself before; nothing where that is not there any more."""
+    try:
+        before = json.loads((checkpoint.parent / CONFIG_OF_PROGRAMS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return before if isinstance(before, dict) else {}

@@ -13,6 +13,7 @@ from typing import Any
 from rlbuffers.errors import BufferNotFoundError, UsageError
 from rlbuffers.metadata import written_by
 from rlbuffers.optional import require
+from rlbuffers.paths import Url, located
 from rlbuffers_train.algorithms import entries_of, load_algorithm
 from rlbuffers_train.offline import OfflineSettings
 from rlbuffers_train.online_settings import OnlineSettings
@@ -22,7 +23,8 @@ from rlbuffers_train.settings import Settings
 
 __all__ = ["RunConfig", "read_config"]
 
-_TOP = ("algorithm", "task", "buffer", "buffer_fingerprint", "device", "hyperparameters", "settings", "written_by")
+_OF_THE_RUN = ("algorithm", "task", "buffer", "buffer_fingerprint", "device", "hyperparameters", "settings")
+_TOP = (*_OF_THE_RUN, "written_by", "resumed_by")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class RunConfig:
         Name in the table of algorithms.
     task, device : str or None
         Where it was evaluated or trained in, and where the networks computed.
-    buffer : Path or None
+    buffer : Path, Url or None
         Data of offline training.
     buffer_fingerprint : str or None
         Of these data.
@@ -51,7 +53,7 @@ class RunConfig:
     algorithm: str
     task: str | None = None
     device: str | None = None
-    buffer: Path | None = None
+    buffer: Path | Url | None = None
     buffer_fingerprint: str | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -121,13 +123,13 @@ def read_config(path: Path) -> RunConfig:
     configs = [load_algorithm(entry.name, entry.actions).config_class for entry in entries]
     trainer = OnlineSettings if entries[0].data == "online" else OfflineSettings
     texts = {key: _text(document.get(key), f"{path}: {key}:") for key in ("task", "device", "buffer")}
-    versions = (_mapping(document, "written_by", path).get("versions")) or {}
+    versions = _mapping(_mapping(document, "written_by", path), "versions", path)
     return RunConfig(
         path=path,
         algorithm=algorithm,
         task=texts["task"],
         device=texts["device"],
-        buffer=None if texts["buffer"] is None else Path(texts["buffer"]),
+        buffer=None if texts["buffer"] is None else located(texts["buffer"]),
         buffer_fingerprint=_text(document.get("buffer_fingerprint"), f"{path}: buffer_fingerprint:"),
         hyperparameters=_values(_mapping(document, "hyperparameters", path), configs, f"{path}: hyperparameters:"),
         settings=_values(_mapping(document, "settings", path), [trainer], f"{path}: settings:"),

@@ -94,12 +94,14 @@ def requests_of_seeds(request: TrainingRequest, seeds: Sequence[int], logdir: Pa
     Raises
     ------
     UsageError
-        If seeds repeat, or the request goes on with a single run.
+        If seeds repeat, or the request goes on with a single run, or the folder is a single run's.
     """
     if len(set(seeds)) != len(seeds):
         raise UsageError(f"--seeds: each may be named once, got {', '.join(map(str, seeds))}")
     if request.resume_path is not None:
         raise UsageError("--resume-path is of one run; to go on with several seeds, give --seeds and their --logdir")
+    if (logdir.expanduser() / LAST).exists():
+        raise UsageError(f"{logdir} is the folder of one run already; choose another --logdir for several seeds")
     requests = {}
     for seed in seeds:
         folder = logdir.expanduser() / f"seed{seed}"

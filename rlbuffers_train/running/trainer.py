@@ -17,7 +17,7 @@ from rlbuffers_train.evaluation.playing import EvaluationResult
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.running.interrupts import InterruptGuard, TrainingInterrupted
 from rlbuffers_train.running.reporting import EpochRecord, Progress
-from rlbuffers_train.running.run import TrainingRun
+from rlbuffers_train.running.run import UNFINISHED_EPOCH, TrainingRun
 from rlbuffers_train.running.run_folder import LAST
 from rlbuffers_train.running.run_summary import RunSummary
 from rlbuffers_train.running.stopwatch import Stopwatch
@@ -100,10 +100,11 @@ class Trainer:
         self._steps_per_epoch = steps_per_epoch
         self._stop_at = math.inf if stop_at is None else stop_at
         self._first_step = stepper.step
-        self._seconds_before = run.history[-1].seconds if run.history else 0.0
+        finished = run.history[-1].seconds if run.history else 0.0
+        self._seconds_before = float(run.unfinished_epoch.get("seconds", finished))
         self._watch = Stopwatch((*stepper.time_names, _EVALUATION))
         self._guard = InterruptGuard()
-        self._metrics = MetricMeans()
+        self._metrics = MetricMeans(run.unfinished_epoch.get("metrics", {}))
         self._logged_at = 0.0
 
     def train(self) -> RunSummary:
@@ -130,7 +131,8 @@ class Trainer:
             except TrainingInterrupted:
                 # When only the judgement was left, last.pth is complete and the best weights are loaded.
                 if not self._is_finished:
-                    self._run.save(LAST, self._stepper.step, self._stepper.streams())
+                    epoch = {"seconds": self._seconds, "metrics": self._metrics.sums()}
+                    self._run.save(LAST, self._stepper.step, {**self._stepper.streams(), UNFINISHED_EPOCH: epoch})
                 raise TrainingInterrupted(
                     f"stopped after {self._stepper.step:,} {self._stepper.step_name}; everything is saved. "
                     f"Go on with --resume-path {self._run.logdir / LAST}"
@@ -214,12 +216,22 @@ class MetricMeans:
 
     Steps hand in tensors, which are kept as they are: reading each at once would make the host wait for
     the device in every step. They are read together, which waits once.
+
+    Parameters
+    ----------
+    sums : mapping
+        `sums` of the part of the epoch that was trained before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sums: Mapping[str, Any]) -> None:
         self._unread: dict[str, list[torch.Tensor | float]] = {}
-        self._epoch_sums: dict[str, float] = {}
-        self._epoch_counts: dict[str, int] = {}
+        self._epoch_sums = {name: float(total) for name, (total, _) in sums.items()}
+        self._epoch_counts = {name: int(count) for name, (_, count) in sums.items()}
+
+    def sums(self) -> dict[str, list[float]]:
+        """Return sum and count of each metric in the epoch so far, JSON types."""
+        self.read()
+        return {name: [total, self._epoch_counts[name]] for name, total in self._epoch_sums.items()}
 
     def add(self, metrics: Mapping[str, torch.Tensor | float]) -> None:
         """Take the metrics of one step into account."""

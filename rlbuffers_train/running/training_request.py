@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from rlbuffers.errors import UsageError
+from rlbuffers.paths import Url, located
 from rlbuffers.reader import DEFAULT_CACHE_BYTES
 from rlbuffers_train.algorithms import ACTION_KINDS, load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig
@@ -19,7 +20,16 @@ from rlbuffers_train.running.run_folder import LAST, new_logdir
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import nearest_of, option_name, with_changes
 
-__all__ = ["TrainingRequest", "given", "load_resumed", "make_algorithm", "refuse_changes", "run_logdir"]
+__all__ = [
+    "TrainingRequest",
+    "given",
+    "load_resumed",
+    "make_algorithm",
+    "refuse_changes",
+    "refuse_other_task",
+    "resumed_path",
+    "run_logdir",
+]
 
 
 @dataclass(frozen=True)
@@ -32,8 +42,8 @@ class TrainingRequest:
         Name in the table of algorithms.
     task : str, optional
         Environment to evaluate on, or to train in.
-    buffer : Path, optional
-        Data of offline training. Paths may be given as text, too.
+    buffer : Path or Url, optional
+        Data of offline training. Paths may be given as text, too, as may addresses such as ``s3://bucket/x.zarr``.
     logdir : Path, optional
         Folder of the run.
     resume_path : Path, optional
@@ -54,7 +64,7 @@ class TrainingRequest:
 
     algorithm: str
     task: str | None = None
-    buffer: Path | None = None
+    buffer: Path | Url | None = None
     logdir: Path | None = None
     resume_path: Path | None = None
     device: str = "auto"
@@ -65,7 +75,9 @@ class TrainingRequest:
     cache: int | str = DEFAULT_CACHE_BYTES
 
     def __post_init__(self) -> None:
-        for name in ("buffer", "logdir", "resume_path"):
+        if isinstance(self.buffer, str):
+            object.__setattr__(self, "buffer", located(self.buffer))
+        for name in ("logdir", "resume_path"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
 
@@ -85,9 +97,9 @@ def load_resumed(request: TrainingRequest, device: torch.device, *, online: bool
     UsageError
         If the checkpoint is of another algorithm or kind of training.
     """
-    if request.resume_path is None:
+    path = resumed_path(request)
+    if path is None:
         return None
-    path = _newest_checkpoint(request.resume_path)
     checkpoint = load_checkpoint(path, device)
     if checkpoint.algorithm != request.algorithm:
         raise UsageError(f"{path} is a checkpoint of {checkpoint.algorithm}, not of {request.algorithm}")
@@ -96,9 +108,27 @@ def load_resumed(request: TrainingRequest, device: torch.device, *, online: bool
     return checkpoint
 
 
-def _newest_checkpoint(path: Path) -> Path:
-    path = path.expanduser()
+def resumed_path(request: TrainingRequest) -> Path | None:
+    """Return the checkpoint to go on from, the newest one where a folder is named; None for a new run."""
+    if request.resume_path is None:
+        return None
+    path = request.resume_path.expanduser()
     return path / LAST if path.is_dir() else path
+
+
+def refuse_other_task(request: TrainingRequest, task: str | None, before: str | None) -> None:
+    """Refuse to go on in another task: one history, and the best epoch, would be of two of them.
+
+    Raises
+    ------
+    UsageError
+        If a run that was evaluated in a task is to go on in another one.
+    """
+    if task is not None and before is not None and task != before:
+        raise UsageError(
+            f"{request.resume_path} was trained and evaluated in {before}, not in {task}; leave --task out. "
+            "`rlbuffers evaluate RUN --task` judges a policy in another task"
+        )
 
 
 def refuse_changes(asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
@@ -172,6 +202,7 @@ def run_logdir(request: TrainingRequest, about: str, seed: int) -> Path:
     """Return the folder asked for, that of the checkpoint, or a new one named after `about`."""
     if request.logdir is not None:
         return request.logdir.expanduser()
-    if request.resume_path is not None:
-        return _newest_checkpoint(request.resume_path).parent
+    resumed = resumed_path(request)
+    if resumed is not None:
+        return resumed.parent
     return new_logdir(about, request.algorithm, seed)

@@ -143,7 +143,7 @@ def test_another_version_is_refused(checkpoint: Checkpoint, tmp_path: Path, monk
     monkeypatch.setattr(checkpoint_module, "_VERSION", 99)
     save_checkpoint(path, checkpoint)
     monkeypatch.undo()
-    with pytest.raises(FormatError, match="version 99"):
+    with pytest.raises(FormatError, match="version 99, this release reads 2; upgrade rlbuffers"):
         load_checkpoint(path, CPU)
 
 

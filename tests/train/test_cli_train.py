@@ -78,6 +78,12 @@ def test_trains_and_resumes(make_signal_buffer: Callable[..., Path], tmp_path: P
         (["qrdqn", "--task", "CartPole-v9"], 2, "there is no task 'CartPole-v9'; did you mean 'CartPole-v1'?"),
         (["qrdqn", "--device", "tpu9"], 2, "device 'tpu9' cannot be used here"),
         (["bcq", "--epoch", "0"], 2, "--epoch"),
+        (
+            ["bcq", "--buffer", "a.hdf5", "--buffer", "b.hdf5"],
+            2,
+            "one can be trained on, got a.hdf5, b.hdf5; `rlbuffers",
+        ),
+        (["bcq", "--buffer", "memory://bucket/no.zarr"], 1, "memory://bucket/no.zarr"),
         (["BC"], 2, "there is no algorithm 'BC'; did you mean 'il'? There are il, bcq, cql, crr, td3-bc,"),
         (["td3_bc"], 2, "did you mean 'td3-bc'?"),
         (["ppo"], 2, "there is no algorithm 'ppo'; there are il,"),

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from small_runs import error_of, small_request
 
+from rlbuffers_cli import console as console_module
 from rlbuffers_cli.main import cli
 from rlbuffers_train import TrainingRequest, train_offline, train_online
 from rlbuffers_train.checkpoint import load_checkpoint, save_checkpoint
@@ -73,6 +74,33 @@ def test_what_sets_runs_apart_is_named(make_signal_buffer: Callable[..., Path], 
     ] * 2
     assert all(", data " in label for label in labels)
     assert [group.label for group in compare_runs([tmp_path / "a", tmp_path / "a" / "seed0"])] == ["bcq"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_terminal_folds_labels_between_their_parts(
+    width: int, make_signal_buffer: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = make_signal_buffer()
+    train(buffer, tmp_path / "a", 0, update_per_epoch=5, epoch=1, clip_rewards=True, norm_rewards=True)
+    train(buffer, tmp_path / "b", 0, lr=0.002, epoch=1)
+    monkeypatch.setattr(console_module.console, "width", width)
+    monkeypatch.setattr(type(console_module.console), "is_terminal", True)
+    lines = compare(tmp_path).output.splitlines()
+    assert max(map(len, lines)) <= width
+    parts = {"bcq", "update-per-epoch 5", "clip-rewards 1", "norm-rewards 1", "lr 0.01"}
+    width_of_labels = lines[0].index("seeds")
+    second = next(number for number, line in enumerate(lines) if number > 1 and line.startswith("bcq"))
+    label = " ".join(line[:width_of_labels].strip() for line in lines[1:second])
+    assert set(label.split(", ")) == parts
+    # No part is on two lines, and the lines that go on are indented.
+    assert parts == {part for line in lines[1:second] for part in line[:width_of_labels].strip(" ,").split(", ")}
+    assert all(line.startswith("  ") for line in lines[2:second])
+
+
+def test_what_is_no_terminal_gets_every_row_on_one_line(runs: tuple[Path, list[RunSummary]]) -> None:
+    folder, _ = runs
+    result = CliRunner(env={"COLUMNS": "30"}).invoke(cli, ["compare", str(folder)])
+    assert len(result.output.splitlines()) == 3
 
 
 def test_json_and_csv_hold_every_run(runs: tuple[Path, list[RunSummary]]) -> None:
@@ -173,6 +201,18 @@ def test_updates_and_environment_steps_have_panels_of_their_own(
             ]
             assert (np.abs(middle - (31, 119, 180)).max(axis=2) < 10).sum() > 10
     assert heights["both.png"] == 2 * heights["one.png"]
+
+
+def test_long_labels_leave_the_panels_their_width(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    buffer = make_signal_buffer()
+    for number in range(6):
+        switches = {"clip_rewards": number % 2 == 0, "norm_rewards": number < 3}
+        train(buffer, tmp_path / str(number), 0, 0.001 * (1 + number), epoch=1, update_per_epoch=2 + number, **switches)
+    assert compare(tmp_path, "-o", tmp_path / "c.png").exit_code == 0
+    with Image.open(tmp_path / "c.png") as picture:
+        is_frame = np.asarray(picture.convert("L")) < 64
+    columns = np.flatnonzero(is_frame.sum(axis=0) > is_frame.shape[0] // 2)  # the left and the right side of the panel
+    assert columns.max() - columns.min() > 8 * 120 * 0.8
 
 
 @pytest.mark.parametrize(("name", "begins"), [("c.pdf", b"%PDF"), ("c.svg", b"<?xml")])

@@ -113,7 +113,7 @@ def test_resumes_with_weights_and_count(signal_task: str, tmp_path: Path) -> Non
 def test_resuming_refuses_changes(signal_task: str, tmp_path: Path) -> None:
     train_online(request(signal_task, tmp_path / "run", epoch=1))
     again = TrainingRequest("qrdqn", resume_path=tmp_path / "run" / "last.pth")
-    with pytest.raises(UsageError, match=r"was trained in Signal-v0, not in CartPole-v1"):
+    with pytest.raises(UsageError, match=r"was trained and evaluated in Signal-v0, not in CartPole-v1"):
         train_online(replace(again, task="CartPole-v1"))
     with pytest.raises(UsageError, match="--n-step is 5"):
         train_online(replace(again, hyperparameters={"n_step": 2}))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from rlbuffers.errors import UsageError
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.networks.discrete import QuantileNetwork, TwoHeadedNetwork
 from rlbuffers_train.networks.features import FlatFeatures, PixelFeatures
@@ -22,6 +23,16 @@ def test_pixels_are_divided_by_255_inside_the_network_unless_told_otherwise(scal
     with torch.no_grad():
         expected = features.convolutions(pixels.float() / divisor)
         torch.testing.assert_close(features(pixels), expected)
+
+
+@pytest.mark.parametrize(("shape", "is_enough"), [((4, 36, 36), True), ((4, 35, 84), False), ((84, 84, 4), False)])
+def test_frames_that_are_too_small_are_refused(shape: tuple[int, ...], is_enough: bool) -> None:
+    if is_enough:
+        features = PixelFeatures(shape)
+        assert features(torch.zeros(2, *shape, dtype=torch.uint8)).shape == (2, features.num_features)
+    else:
+        with pytest.raises(UsageError, match="convolutions need frames first, and 36 x 36 pixels at least"):
+            PixelFeatures(shape)
 
 
 def test_output_shapes() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import gymnasium
 import numpy as np
 import pytest
@@ -19,12 +20,14 @@ from nested import same
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec
 from rlbuffers.errors import CorruptDataError, MissingDependencyError, UsageError
-from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
+from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint, save_checkpoint
 from rlbuffers_train.evaluation import evaluation_task
 from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.offline import train_offline
+from rlbuffers_train.policy_export import export_policy
 from rlbuffers_train.running.interrupts import TrainingInterrupted
 from rlbuffers_train.running.reporting import EpochRecord, Progress, SilentReporter
+from rlbuffers_train.running.run_config import read_config
 from rlbuffers_train.running.run_summary import RunSummary
 from rlbuffers_train.running.trainer import TrainingDivergedError
 from rlbuffers_train.running.training_request import TrainingRequest
@@ -152,7 +155,20 @@ def test_resuming_equals_never_stopping(
     assert found.streams == expected.streams
     assert (found.step, found.task) == (expected.step, expected.task)
     assert [record["evaluation"] for record in found.history] == [record["evaluation"] for record in expected.history]
+    for before, after in zip(expected.history, found.history, strict=True):
+        assert after["metrics"] == pytest.approx(before["metrics"], rel=1e-9)
     assert (resumed.last, resumed.best, resumed.best_epoch) == (whole.last, whole.best, whole.best_epoch)
+
+
+def test_time_before_a_stop_counts(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(TrainingInterrupted):
+        train_offline(request(make_signal_buffer(), tmp_path / "run"), Listener(lambda progress: progress.step == 25))
+    path = tmp_path / "run" / "last.pth"
+    stopped = last(tmp_path / "run")
+    unfinished = {**stopped.streams["unfinished_epoch"], "seconds": 500.0}
+    save_checkpoint(path, replace(stopped, streams={**stopped.streams, "unfinished_epoch": unfinished}))
+    assert train_offline(resume(tmp_path / "run")).seconds > 500.0
+    assert "unfinished_epoch" not in last(tmp_path / "run").streams
 
 
 def test_more_epochs_than_planned_equal_a_longer_plan(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
@@ -171,7 +187,7 @@ def test_resuming_a_finished_run_only_judges_it(make_signal_buffer: Callable[...
     assert {activity for _, activity in listener.activities} == {"evaluating"}
 
 
-def test_a_run_that_goes_on_elsewhere_names_the_best_epoch_of_that_folder(
+def test_a_run_that_goes_on_elsewhere_takes_its_best_epoch_along(
     make_signal_buffer: Callable[..., Path], tmp_path: Path
 ) -> None:
     settings = {**SETTINGS, "epoch": 1, "update_per_epoch": 200}  # solved in the first epoch
@@ -179,8 +195,62 @@ def test_a_run_that_goes_on_elsewhere_names_the_best_epoch_of_that_folder(
     assert first.best is not None
     assert first.best.mean == 5.0
     elsewhere = train_offline(resume(tmp_path / "first", logdir=tmp_path / "second", settings={"epoch": 2}))
-    assert elsewhere.best_epoch == 2
-    assert (tmp_path / "second" / "best.pth").exists()
+    assert (elsewhere.best_epoch, elsewhere.best) == (1, first.best)
+    assert (tmp_path / "second" / "best.pth").read_bytes() == (tmp_path / "first" / "best.pth").read_bytes()
+
+
+def test_a_copied_state_without_its_best_epoch_goes_on(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    train_offline(request(make_signal_buffer(), tmp_path / "first", settings={**SETTINGS, "epoch": 1}))
+    (tmp_path / "first" / "best.pth").unlink()
+    summary = train_offline(resume(tmp_path / "first", logdir=tmp_path / "second", settings={"epoch": 2}))
+    assert summary.best_epoch == 2
+
+
+def test_the_best_of_later_epochs_is_not_the_best_of_an_older_state(
+    make_signal_buffer: Callable[..., Path], tmp_path: Path
+) -> None:
+    buffer, folder = make_signal_buffer(), tmp_path / "first"
+    train_offline(request(buffer, folder, settings={**SETTINGS, "epoch": 1}))
+    (folder / "last.pth").rename(folder / "old.pth")
+    (folder / "best.pth").unlink()
+    train_offline(request(buffer, folder, settings={**SETTINGS, "epoch": 3}))
+    # Whichever epoch was the best one, here it is the third.
+    (folder / "best.pth").write_bytes((folder / "last.pth").read_bytes())
+    again = TrainingRequest(
+        "bcq", resume_path=folder / "old.pth", logdir=tmp_path / "again", device="cpu", settings={"epoch": 2}
+    )
+    assert train_offline(again).best_epoch == 2
+
+
+def test_a_resumed_run_overwrites_no_other_run(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    buffer = make_signal_buffer()
+    for seed in (0, 1):
+        train_offline(request(buffer, tmp_path / str(seed), settings={**SETTINGS, "seed": seed}))
+    before = {path: path.read_bytes() for path in (tmp_path / "1").iterdir()}
+    with pytest.raises(UsageError, match="1 holds a run already"):
+        train_offline(resume(tmp_path / "0", logdir=tmp_path / "1", settings={"epoch": 3}))
+    assert {path: path.read_bytes() for path in (tmp_path / "1").iterdir()} == before
+
+
+def test_an_older_state_of_a_run_does_not_replace_its_newest(
+    make_signal_buffer: Callable[..., Path], tmp_path: Path
+) -> None:
+    train_offline(request(make_signal_buffer(), tmp_path / "run"))
+    with pytest.raises(UsageError, match="choose another --logdir"):
+        train_offline(TrainingRequest("bcq", resume_path=tmp_path / "run" / "best.pth", settings={"epoch": 5}))
+
+
+def test_a_resumed_run_stays_in_its_task(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    train_offline(request(make_signal_buffer(), tmp_path / "run"))
+    entry_point = gymnasium.spec("Signal-v0").entry_point
+    gymnasium.register("OtherSignal-v0", entry_point=entry_point, max_episode_steps=3)
+    try:
+        with pytest.raises(UsageError, match="evaluated in Signal-v0, not in OtherSignal-v0; leave --task out"):
+            train_offline(resume(tmp_path / "run", task="OtherSignal-v0", settings={"epoch": 3}))
+    finally:
+        gymnasium.registry.pop("OtherSignal-v0")
+    train_offline(resume(tmp_path / "run", task="Signal-v0", settings={"epoch": 3}))
+    assert last(tmp_path / "run").step == 90
 
 
 def test_best_is_judged_on_other_episodes(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
@@ -384,3 +454,91 @@ def test_normalization_is_kept_and_applied_to_the_environments_observations(
         with torch.no_grad():
             expected = 2.0 * algorithm.actor(torch.from_numpy(network_sees)).numpy()
         np.testing.assert_allclose(policy.act(shown), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_trains_and_goes_on_with_data_at_an_address(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    local = make_signal_buffer("signal.zarr.zip")
+    fsspec.filesystem("memory").put(str(local), "/trained/signal.zarr.zip")
+    address = "memory://trained/signal.zarr.zip"
+    train_offline(request(local, tmp_path / "local"))
+    train_offline(request(address, tmp_path / "run", settings={**SETTINGS, "epoch": 1}))
+    train_offline(resume(tmp_path / "run", settings={"epoch": 2}))
+    assert last(tmp_path / "run").settings["buffer"] == address
+    assert same(last(tmp_path / "run").algorithm_state, last(tmp_path / "local").algorithm_state)
+    assert read_config(tmp_path / "run").buffer == address
+
+
+def test_observations_need_an_axis(tmp_path: Path) -> None:
+    spec = BufferSpec(
+        "episodes",
+        [
+            ColumnSpec("observations", np.float32),
+            ColumnSpec("actions", np.int64, (), {"type": "discrete", "n": 2}),
+            ColumnSpec("rewards", np.float32),
+            ColumnSpec("terminals", np.bool_),
+            ColumnSpec("timeouts", np.bool_),
+        ],
+    )
+    columns = {
+        "actions": np.zeros(3, np.int64),
+        "rewards": np.ones(3, np.float32),
+        "terminals": np.array([False, False, True]),
+        "timeouts": np.zeros(3, bool),
+    }
+    with rlbuffers.create(tmp_path / "b.hdf5", spec, {"environment": {}}) as writer:
+        writer.append_episode(rlbuffers.Episode(columns, {"observations": np.zeros(4, np.float32)}))
+    with pytest.raises(UsageError, match="an observation is a single number"):
+        train_offline(request(tmp_path / "b.hdf5", tmp_path / "run", settings={**SETTINGS, "eval_episodes": 0}))
+
+
+def test_the_process_keeps_its_threads(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        seen = []
+        watching = Listener(lambda progress: bool(seen.append(torch.get_num_threads())))
+        train_offline(request(make_signal_buffer(), tmp_path / "run"), watching)
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+        policy = load_policy(tmp_path / "run", eps=0.0, generator=np.random.default_rng(0))
+        policy.act(np.zeros((3, 2), np.float32))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("norm_obs", [False, True])
+def test_a_policy_of_normalized_data_takes_the_environments_observations(
+    norm_obs: bool, make_aim_buffer: Callable[..., Path], tmp_path: Path
+) -> None:
+    source, run = make_aim_buffer(), tmp_path / "run"
+    rlbuffers.normalize(source, tmp_path / "normalized.hdf5", epsilon=0.5)
+    train_offline(
+        TrainingRequest(
+            "il",
+            buffer=tmp_path / "normalized.hdf5",
+            logdir=run,
+            device="cpu",
+            settings=SETTINGS,
+            hyperparameters={"batch_size": 16, "hidden_sizes": (16,), "norm_obs": norm_obs},
+        )
+    )
+    checkpoint = last(run)
+    algorithm = build_algorithm(checkpoint, np.random.default_rng(0), torch.device("cpu"))
+    with rlbuffers.open(source) as raw, rlbuffers.open(tmp_path / "normalized.hdf5") as normalized:
+        of_environment, of_data = raw[:20]["observations"], normalized[:20]["observations"]
+        statistics = normalized.metadata["statistics"]["observations"]
+    assert not np.allclose(of_environment, of_data)
+    seen = of_data
+    if norm_obs:
+        spread = np.array(statistics["std"], np.float64) + 0.001
+        seen = ((of_data.astype(np.float64) - statistics["mean"]) / spread).astype(np.float32)
+    np.testing.assert_array_equal(algorithm.to_inputs(of_environment).numpy(), seen)
+    with torch.no_grad():
+        expected = 2.0 * algorithm.actor(torch.from_numpy(seen)).numpy()  # the bounds of the actions are -2 and 2
+    policy = load_policy(run / "last.pth", eps=0.0, generator=np.random.default_rng(0))
+    np.testing.assert_allclose(policy.act(of_environment), expected, rtol=1e-5, atol=1e-6)
+    exported = export_policy(run / "last.pth", tmp_path / "policy.pt2")
+    assert exported.facts["normalizes_observations"] is True
+    acting = torch.export.load(tmp_path / "policy.pt2").module()
+    np.testing.assert_allclose(acting(torch.from_numpy(of_environment)).numpy(), expected, rtol=1e-5, atol=1e-6)

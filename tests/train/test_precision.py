@@ -57,6 +57,8 @@ def test_other_precisions_and_devices_are_refused() -> None:
     assert "'float16' is not one of 'float32', 'bfloat16'" in result.output
     with pytest.raises(UsageError, match="device 'abacus' cannot be used here"):
         pick_device("abacus")
+    with pytest.raises(UsageError, match="device 'meta' cannot be used here"):  # holds no numbers
+        pick_device("meta")
     assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -135,6 +135,7 @@ def test_a_few_lines_written_by_hand_are_enough(make_signal_buffer: Callable[...
         ("algorithm: bcq\nbufer: x", "c.yaml: there is no key 'bufer'; did you mean 'buffer'?"),
         ("algorithm: bcq\nbuffer: 3", "c.yaml: buffer: expected text, got 3"),
         ("algorithm: bcq\nsettings: 3", "c.yaml: settings: expected keys and values, got 3"),
+        ("algorithm: bcq\nwritten_by: {versions: 3}", "c.yaml: versions: expected keys and values, got 3"),
         ("algorithm: bcq\nsettings: {epochs: 3}", "settings: there is no key 'epochs'; did you mean 'epoch'?"),
         ("algorithm: bcq\nsettings: {epoch: 2.5}", "settings: epoch: expected a whole number, got 2.5"),
         ("algorithm: bcq\nsettings: {epoch: true}", "settings: epoch: expected a whole number, got True"),

@@ -190,6 +190,17 @@ def test_a_stop_ends_every_process_with_all_saved(sent: signal.Signals, cartpole
     assert not (tmp_path / "all" / "seed2").exists()
 
 
+def test_several_seeds_do_not_go_into_the_folder_of_one_run(
+    make_signal_buffer: Callable[..., Path], tmp_path: Path
+) -> None:
+    buffer = make_signal_buffer()
+    train_offline(request(buffer, logdir=tmp_path / "run"))
+    result = run("bcq", "--buffer", str(buffer), "--seeds", "0,1", "--logdir", str(tmp_path / "run"))
+    assert result.exit_code == 2
+    assert "run is the folder of one run already" in result.output
+    assert not (tmp_path / "run" / "seed0").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

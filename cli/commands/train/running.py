@@ -85,7 +85,11 @@ def _general_options(is_online: bool, presets: list[str]) -> list[click.Paramete
     """Return the options that every algorithm has."""
     from_buffer = [
         click.Option(
-            ["--buffer"], type=_PATH, help="Data to train on.  [default: what `rlbuffers generate` wrote for the task]"
+            ["--buffer"],
+            multiple=True,  # the last of several would count otherwise
+            callback=_only_buffer,
+            metavar="PATH",
+            help="Data to train on: a path or an address.  [default: what `rlbuffers generate` wrote for the task]",
         ),
         click.Option(["--task"], help="Environment to evaluate in.  [default: the buffer's]"),
         click.Option(["--cache"], help="Memory that keeps data at hand, such as 8GB.  [default: 1GiB]"),
@@ -108,6 +112,14 @@ def _general_options(is_online: bool, presets: list[str]) -> list[click.Paramete
             click.Option(["--preset"], type=click.Choice(presets), help="Hyperparameters of another published code.")
         )
     return [*(in_environment if is_online else from_buffer), *others]
+
+
+def _only_buffer(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> str | None:
+    if len(given) > 1:
+        raise UsageError(
+            f"--buffer: one can be trained on, got {', '.join(given)}; `rlbuffers merge` makes one of several"
+        )
+    return given[0] if given else None
 
 
 def _recommendations(entries: list[AlgorithmEntry], is_online: bool) -> dict[str, dict[str, Any]]:
