@@ -14,7 +14,7 @@ from rlbuffers.schema import ACTIONS, OBSERVATIONS, TERMINALS
 from rlbuffers_train.evaluation.evaluation_task import problem_of_task
 from rlbuffers_train.problem import BoxActions, DiscreteActions, ObservationStatistics, ProblemSpec, actions_of_space
 
-__all__ = ["problem_of_buffer", "reward_scale_of"]
+__all__ = ["observation_statistics_of", "problem_of_buffer", "reward_scale_of"]
 
 # IQL's authors scale rewards so that returns span this.
 _RETURN_SPAN = 1000.0
@@ -42,7 +42,8 @@ def problem_of_buffer(buffer: Buffer, task: str | None = None) -> ProblemSpec:
             f"the buffer has {', '.join(columns)}"
         )
     observations = columns[OBSERVATIONS]
-    return ProblemSpec(observations.shape, observations.dtype.name, _actions_of(buffer, task), _statistics_of(buffer))
+    actions = _actions_of(buffer, task)
+    return ProblemSpec(observations.shape, observations.dtype.name, actions, observation_statistics_of(buffer))
 
 
 def _actions_of(buffer: Buffer, task: str | None) -> DiscreteActions | BoxActions:
@@ -62,7 +63,8 @@ def _actions_of(buffer: Buffer, task: str | None) -> DiscreteActions | BoxAction
     )
 
 
-def _statistics_of(buffer: Buffer) -> ObservationStatistics | None:
+def observation_statistics_of(buffer: Buffer) -> ObservationStatistics | None:
+    """Return mean and spread of a buffer's observations; None where its metadata have none, as of images."""
     found: Mapping[str, Any] = buffer.metadata["statistics"].get(OBSERVATIONS) or {}
     size = math.prod(buffer.spec.columns[OBSERVATIONS].shape)
     flat = [np.array(found.get(name, ()), dtype=np.float64).ravel() for name in ("mean", "std")]

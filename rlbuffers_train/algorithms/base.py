@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from rlbuffers.errors import UsageError
 from rlbuffers.standardization import Standardization, standardize
@@ -32,7 +33,7 @@ from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.problem import ObservationStatistics, ProblemSpec
 from rlbuffers_train.settings import Settings, setting
 
-__all__ = ["Algorithm", "AlgorithmConfig", "ConfigT", "DiscountedConfig", "Metrics"]
+__all__ = ["Algorithm", "AlgorithmConfig", "ConfigT", "DiscountedConfig", "Metrics", "Standardizer"]
 
 Array = np.ndarray[Any, Any]
 # Scalars by name. They stay tensors until they are logged: reading one makes the host wait for the device.
@@ -96,7 +97,7 @@ class Algorithm(ABC, Generic[ConfigT]):
         self.device = device
         self.num_updates = 0
         self._is_reduced = False
-        self._standardize = _Standardizer(problem, device) if config.norm_obs else None
+        self._standardize = Standardizer(problem, device) if config.norm_obs else None
         self.build()
         self.noise = Noise(device)
         self.policy = ExploringPolicy(
@@ -132,6 +133,16 @@ class Algorithm(ABC, Generic[ConfigT]):
     @abstractmethod
     def choose(self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool) -> torch.Tensor:
         """Return actions for observations on the device, without gradient; see `rlbuffers_train.policy.Chooser`."""
+
+    def probabilities(
+        self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool
+    ) -> torch.Tensor:
+        """Return pi(a|s) of numbered actions, float32 (B, A), of observations as `choose` takes them.
+
+        By default all of it lies on what `choose` returns. A method that knows its distribution overrides this.
+        """
+        chosen = self.choose(observations, generator, samples=samples)
+        return F.one_hot(chosen, self.problem.num_actions).float()
 
     @property
     def samples_inference(self) -> bool:
@@ -213,7 +224,7 @@ class Algorithm(ABC, Generic[ConfigT]):
         self.num_updates = int(state["num_updates"])
 
 
-class _Standardizer:
+class Standardizer:
     """Subtracts the mean of the data's observations and divides by their spread."""
 
     def __init__(self, problem: ProblemSpec, device: torch.device) -> None:

@@ -45,7 +45,7 @@ def test_buffers_batches_and_policies_agree_to_the_bit() -> None:
     found = [
         Normalizer({column: MEAN}, {column: STD}, {column: "float32"}, 1e-3).apply(VALUES),
         NormalizeObservations({column: MEAN}, {column: STD})({column: VALUES})[column],
-        base._Standardizer(spec, torch.device("cpu"))(torch.from_numpy(VALUES)).numpy(),
+        base.Standardizer(spec, torch.device("cpu"))(torch.from_numpy(VALUES)).numpy(),
     ]
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
