@@ -53,7 +53,11 @@ def _facts(found: OffPolicyEvaluation) -> dict[str, str]:
     }
     if found.recorded is not None:
         facts["recorded"] = f"{_worded(found.recorded)}, discounted returns of the same episodes"
-    if found.continued is not None and found.continued != found.recorded:
+    if (
+        found.continued is not None
+        and found.recorded is not None
+        and _worded(found.continued) != _worded(found.recorded)
+    ):
         facts["continued"] = f"{_worded(found.continued)}, with the policy's values after those that a timeout cut"
     facts[found.closeness_name] = f"{found.closeness:.3g}"
     facts["mean TD error"] = f"{found.td_error:.3g}"

@@ -20,7 +20,7 @@ from rlbuffers_train.settings import with_changes
 
 STATES, ACTIONS, GAMMA = 5, 3, 0.8
 CPU = torch.device("cpu")
-SETTINGS = FittedQSettings(updates=1, hidden_sizes=(64, 64), lr=3e-3)
+SETTINGS = FittedQSettings(updates=1, hidden_sizes=(64, 64), lr=3e-3, tau=0.05)
 SCALE = ValueScale(center=2.0, spread=3.0, low=-np.inf, high=np.inf)
 
 
