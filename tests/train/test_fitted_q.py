@@ -214,6 +214,18 @@ def test_rewards_of_any_size_are_learned_alike() -> None:
     np.testing.assert_allclose(found[2], found[1], rtol=1e-3)
 
 
+def test_no_value_leaves_the_range_of_returns_in_targets_either() -> None:
+    scale = ValueScale(center=2.0, spread=1000.0, low=1.9, high=2.1)
+    fitted = fitted_q(algorithm_of(TABULAR, "il"), 0.0, scale)
+    values = fitted.state_values(torch.eye(STATES))
+    assert set(np.round(values.numpy(), 6)) == {np.float32(1.9), np.float32(2.1)}
+    batch = make_batch(tabular_columns(0), GAMMA, CPU)
+    following = values[batch.next_observations.argmax(1)]
+    torch.testing.assert_close(fitted.targets(batch), batch.rewards + batch.discounts * following)
+    actions = torch.zeros(STATES, dtype=torch.int64)
+    assert not bool(((fitted.action_values(torch.eye(STATES), actions) - 2.0).abs() < 0.11).all())  # Q tells of it
+
+
 def test_values_that_are_no_numbers_are_told() -> None:
     fitted = fitted_q(algorithm_of(TABULAR, "il"), 0.0)
     batch = make_batch(tabular_columns(0), GAMMA, CPU)
