@@ -61,6 +61,8 @@ class Checkpoint:
         State of torch's generator.
     environment : mapping
         What the metadata of the data say of their environment, such as its ``id``; empty for online training.
+    unfinished_epoch : mapping
+        Of a training that was stopped within an epoch: the ``metrics`` of it so far, and the ``seconds`` of all.
     """
 
     algorithm: str
@@ -75,6 +77,7 @@ class Checkpoint:
     algorithm_state: Mapping[str, Any]
     torch_random_state: torch.Tensor
     environment: Mapping[str, Any] = field(default_factory=dict)
+    unfinished_epoch: Mapping[str, Any] = field(default_factory=dict)
 
 
 _TENSOR_FIELDS = ("algorithm_state", "torch_random_state")

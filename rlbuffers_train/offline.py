@@ -10,15 +10,12 @@ from typing import Any
 import torch
 
 from rlbuffers.errors import BufferNotFoundError, UsageError
-from rlbuffers.loading.loader import Loader
 from rlbuffers.paths import Url, generated_buffer_path, located
 from rlbuffers.reader import Buffer, open_buffer
-from rlbuffers.samplers.base import BatchSampler
 from rlbuffers.schema import STACK_INDEX
 from rlbuffers.transforms import ClipRewards, ScaleRewards, Transform
 from rlbuffers_train.algorithms import entries_of, find_entry, load_algorithm
-from rlbuffers_train.algorithms.base import Algorithm
-from rlbuffers_train.batch import TransitionBatch, TransitionBatches
+from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import COMPUTE_NAMES, ComputeSettings, pick_device, threads_for
 from rlbuffers_train.evaluation.evaluation_task import choose_evaluation_task, problem_of_task
@@ -43,14 +40,10 @@ from rlbuffers_train.running.training_request import (
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import setting, with_changes
 
-__all__ = ["OfflineSettings", "make_loader", "train_offline"]
+__all__ = ["OfflineSettings", "train_offline"]
 
 # What `rlbuffers generate` writes where it is told nothing: policy, share of random actions and task.
 _DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, "Pendulum-v1")}
-# One thread reads a batch in less time than an update takes; more would take cores from the update.
-_WORKERS = 1
-_PREFETCH = 4
-_BATCHES_AT_ONCE = 16
 _MAY_CHANGE = ("epoch", "eval_episodes", "buffer", *COMPUTE_NAMES)
 
 
@@ -112,7 +105,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             columns=algorithm.columns,
             transforms=_reward_transforms(settings, buffer),
         )
-        loader = stack.enter_context(make_loader(sampler, algorithm))
+        loader = stack.enter_context(make_loader(sampler, problem, algorithm.gamma, device))
         stepper = OfflineStepper(algorithm, loader)
         if resumed is not None:
             stepper.resume(resumed.step, resumed.streams)
@@ -142,15 +135,6 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         reporter.note(f"evaluation: {task or 'none'}; device: {device}; files: {run.logdir}")
         trainer = Trainer(run, stepper, num_epochs=settings.epoch, steps_per_epoch=settings.update_per_epoch)
         return trainer.train()
-
-
-def make_loader(sampler: BatchSampler, algorithm: Algorithm[Any]) -> Loader[TransitionBatch]:
-    """Return a loader of what the algorithm is updated with."""
-    batches = TransitionBatches(algorithm.gamma, algorithm.device)
-    if algorithm.device.type == "cpu" and not algorithm.problem.is_pixels:
-        # Vectors lie in memory: they are there sooner than another thread could be asked.
-        return Loader(sampler, batches, prefetch=_BATCHES_AT_ONCE, workers=0)
-    return Loader(sampler, batches, prefetch=_PREFETCH, workers=_WORKERS)
 
 
 def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path | Url:

@@ -21,7 +21,7 @@ from rlbuffers_train.problem import (
     actions_of_space,
 )
 
-__all__ = ["problem_of_buffer", "reward_scale_of"]
+__all__ = ["normalization_of", "observation_statistics_of", "problem_of_buffer", "reward_scale_of"]
 
 # IQL's authors scale rewards so that returns span this.
 _RETURN_SPAN = 1000.0
@@ -55,8 +55,8 @@ def problem_of_buffer(buffer: Buffer, task: str | None = None) -> ProblemSpec:
         observations.shape,
         observations.dtype.name,
         _actions_of(buffer, task),
-        _statistics_of(buffer),
-        _normalization_of(buffer),
+        observation_statistics_of(buffer),
+        normalization_of(buffer),
     )
 
 
@@ -77,7 +77,8 @@ def _actions_of(buffer: Buffer, task: str | None) -> DiscreteActions | BoxAction
     )
 
 
-def _statistics_of(buffer: Buffer) -> ObservationStatistics | None:
+def observation_statistics_of(buffer: Buffer) -> ObservationStatistics | None:
+    """Return mean and spread of a buffer's observations; None where its metadata have none, as of images."""
     found: Mapping[str, Any] = buffer.metadata["statistics"].get(OBSERVATIONS) or {}
     size = math.prod(buffer.spec.columns[OBSERVATIONS].shape)
     flat = [np.array(found.get(name, ()), dtype=np.float64).ravel() for name in ("mean", "std")]
@@ -86,7 +87,7 @@ def _statistics_of(buffer: Buffer) -> ObservationStatistics | None:
     return ObservationStatistics(*(tuple(values.tolist()) for values in flat))
 
 
-def _normalization_of(buffer: Buffer) -> ObservationNormalization | None:
+def normalization_of(buffer: Buffer) -> ObservationNormalization | None:
     """Return what `rlbuffers normalize` did to the observations, where it did."""
     described: Mapping[str, Any] = buffer.metadata.get("normalization") or {}
     column = described.get("columns", {}).get(OBSERVATIONS)

@@ -21,6 +21,7 @@ class Stream(IntEnum):
     CONFIRMATION = 6
     LATER_EVALUATION = 7
     VIDEO = 8
+    FITTED_Q = 9
 
 
 def generator_of(seed: int, stream: Stream, number: int = 0) -> np.random.Generator:

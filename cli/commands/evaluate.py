@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+# Options by what they are a part of: with --fqe nothing is played, without it no buffer is read.
+_OF_PLAYING = ("episodes", "task", "num_envs", "video")
+_OF_DATA = ("buffer", "updates", "gamma")
+
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
@@ -24,9 +28,19 @@ __all__ = ["evaluate"]
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--num-envs", type=click.IntRange(min=1), default=10, show_default=True, help="Played side by side.")
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False), help="Draw one more episode: a GIF.")
-@click.option("--device", default="cpu", show_default=True, help="Where the policy computes: cpu, cuda, ...")
+@click.option("--fqe", is_flag=True, help="Play nothing: estimate the value from --buffer (Fitted Q Evaluation).")
+@click.option("--buffer", type=click.Path(path_type=Path), help="With --fqe: the data, best some held out of training.")
+@click.option(
+    "--updates", type=click.IntRange(min=1), help="With --fqe: of the regression.  [default: 30000; images 20000]"
+)
+@click.option(
+    "--gamma", type=click.FloatRange(0, 1), help="With --fqe: discount of one step.  [default: the training's, or 0.99]"
+)
+@click.option("--device", default="cpu", show_default=True, help="Where networks compute: cpu, cuda, ...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the return of each episode.")
+@click.pass_context
 def evaluate(
+    context: click.Context,
     checkpoint: Path,
     episodes: int,
     task: str | None,
@@ -34,15 +48,34 @@ def evaluate(
     seed: int,
     num_envs: int,
     video: Path | None,
+    fqe: bool,
+    buffer: Path | None,
+    updates: int | None,
+    gamma: float | None,
     device: str,
     as_json: bool,
 ) -> None:
     """Play whole episodes with the policy of a CHECKPOINT, or of the best epoch of a run's folder.
 
     Rewards are the environment's, unclipped. The episodes are none of those that chose the policy, whatever
-    the seed.
+    the seed. Where there is no environment, --fqe estimates from data what the policy earns.
     """
     require("torch", extra="train", purpose="Evaluating a policy")
+    _refuse_what_has_no_effect(context, fqe)
+    if fqe:
+        from rlbuffers_cli.off_policy import estimate
+
+        estimate(
+            checkpoint,
+            _required(buffer),
+            as_json=as_json,
+            updates=updates,
+            gamma=gamma,
+            eps=eps,
+            seed=seed,
+            device=device,
+        )
+        return
     from rlbuffers_cli.console import console, facts_table, print_json, progress_bar, warn
     from rlbuffers_train.evaluation.checkpoint_evaluation import JudgedPolicy
     from rlbuffers_train.evaluation.video import check_video, record_video
@@ -87,3 +120,17 @@ def _facts(found: CheckpointEvaluation) -> dict[str, Any]:
         "length": f"{lengths['mean']:.1f}, {lengths['min']:.0f} to {lengths['max']:.0f} steps",
         "normalized": normalized,
     }
+
+
+def _refuse_what_has_no_effect(context: click.Context, fqe: bool) -> None:
+    """Refuse options that would be ignored, as somebody who gives them counts on them."""
+    for name in _OF_PLAYING if fqe else _OF_DATA:
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            reason = "with --fqe nothing is played" if fqe else "it is a part of --fqe; add that or leave this one out"
+            raise click.UsageError(f"--{name.replace('_', '-')} has no effect: {reason}")
+
+
+def _required(buffer: Path | None) -> Path:
+    if buffer is None:
+        raise click.UsageError("--fqe needs data: name them with --buffer")
+    return buffer

@@ -22,15 +22,16 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from rlbuffers.errors import UsageError
-from rlbuffers.standardization import NORM_EPSILON, Standardization, standardize
 from rlbuffers_train.batch import COLUMNS, TransitionBatch, observation_tensor
 from rlbuffers_train.devices import ComputeSettings
 from rlbuffers_train.noise import Noise
 from rlbuffers_train.policy import ExploringPolicy
-from rlbuffers_train.problem import ObservationNormalization, ObservationStatistics, ProblemSpec
+from rlbuffers_train.problem import ObservationStatistics, ProblemSpec
 from rlbuffers_train.settings import Settings, setting
+from rlbuffers_train.standardizer import Standardizer
 
 __all__ = ["Algorithm", "AlgorithmConfig", "ConfigT", "DiscountedConfig", "Metrics"]
 
@@ -96,8 +97,8 @@ class Algorithm(ABC, Generic[ConfigT]):
         self.device = device
         self.num_updates = 0
         self._is_reduced = False
-        self._standardize = _Standardizer(_known_statistics(problem), device) if config.norm_obs else None
-        self._normalize = None if problem.normalization is None else _Standardizer(problem.normalization, device)
+        self._standardize = Standardizer(_known_statistics(problem), device) if config.norm_obs else None
+        self._normalize = None if problem.normalization is None else Standardizer(problem.normalization, device)
         self.build()
         self.noise = Noise(device)
         self.policy = ExploringPolicy(
@@ -133,6 +134,16 @@ class Algorithm(ABC, Generic[ConfigT]):
     @abstractmethod
     def choose(self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool) -> torch.Tensor:
         """Return actions for observations on the device, without gradient; see `rlbuffers_train.policy.Chooser`."""
+
+    def probabilities(
+        self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool
+    ) -> torch.Tensor:
+        """Return pi(a|s) of numbered actions, float32 (B, A), of observations as `choose` takes them.
+
+        By default all of it lies on what `choose` returns. A method that knows its distribution overrides this.
+        """
+        chosen = self.choose(observations, generator, samples=samples)
+        return F.one_hot(chosen, self.problem.num_actions).float()
 
     @property
     def samples_inference(self) -> bool:
@@ -223,19 +234,3 @@ def _known_statistics(problem: ProblemSpec) -> ObservationStatistics:
     if problem.statistics is None or problem.is_pixels:
         raise UsageError("there are no statistics of observations to standardize by; pass --norm-obs 0")
     return problem.statistics
-
-
-class _Standardizer:
-    """Subtracts a mean of observations and divides by their spread."""
-
-    def __init__(self, statistics: ObservationStatistics, device: torch.device) -> None:
-        epsilon = statistics.epsilon if isinstance(statistics, ObservationNormalization) else NORM_EPSILON
-        known = Standardization(np.array(statistics.mean), np.array(statistics.std), epsilon)
-        self._mean = torch.tensor(known.mean, device=device)
-        self._divisor = torch.tensor(known.divisor, device=device)
-
-    def __call__(self, observations: torch.Tensor) -> torch.Tensor:
-        """Map (B, *obs) to float32 (B, F)."""
-        flat = observations.flatten(start_dim=1)
-        standardized: torch.Tensor = standardize(flat.double(), self._mean, self._divisor)
-        return standardized.to(flat.dtype)

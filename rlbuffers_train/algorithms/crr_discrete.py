@@ -91,6 +91,14 @@ class DiscreteCRR(TargetNetworkAlgorithm[DiscreteCRRConfig]):
             logits = logits + torch.from_numpy(generator.gumbel(size=logits.shape)).to(logits)
         return logits.argmax(dim=1)
 
+    def probabilities(
+        self, observations: torch.Tensor, generator: np.random.Generator, *, samples: bool
+    ) -> torch.Tensor:
+        """Return pi, or all of it on the likeliest actions."""
+        if not samples:
+            return super().probabilities(observations, generator, samples=False)
+        return self.action_scores(observations).softmax(dim=1)
+
     def action_scores(self, observations: torch.Tensor) -> torch.Tensor:
         """Return the logits of pi."""
         logits: torch.Tensor = self.network(observations)[1]

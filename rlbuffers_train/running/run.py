@@ -29,9 +29,7 @@ from rlbuffers_train.running.run_folder import CONFIG, CONFIG_OF_PROGRAMS, LAST,
 from rlbuffers_train.running.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream, generator_of
 
-__all__ = ["UNFINISHED_EPOCH", "TrainingRun"]
-
-UNFINISHED_EPOCH = "unfinished_epoch"  # what a trainer keeps of it, beside the random states
+__all__ = ["TrainingRun"]
 
 
 class TrainingRun:
@@ -99,7 +97,7 @@ class TrainingRun:
         self._buffer_fingerprint = buffer_fingerprint
         self._environment = dict(environment)
         self.history = [] if resumed is None else [EpochRecord.from_json(record) for record in resumed.history]
-        self.unfinished_epoch = {} if resumed is None else dict(resumed.streams.get(UNFINISHED_EPOCH, {}))
+        self.unfinished_epoch = {} if resumed is None else resumed.unfinished_epoch
         if (logdir / LAST).exists() and not (resumed_path is not None and resumed_path.samefile(logdir / LAST)):
             raise UsageError(
                 f"{logdir} holds a run already. Go on with --resume-path {logdir / LAST}, or choose another --logdir"
@@ -151,8 +149,10 @@ class TrainingRun:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def save(self, name: str, step: int, streams: Mapping[str, Any]) -> Path:
-        """Write a checkpoint of the present state; `streams` are the trainer's random states by name."""
+    def save(
+        self, name: str, step: int, streams: Mapping[str, Any], *, unfinished_epoch: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Write a checkpoint of the present state; see `Checkpoint` for what the trainer hands in."""
         path = self.logdir / name
         checkpoint = Checkpoint(
             algorithm=self.algorithm.name,
@@ -167,6 +167,7 @@ class TrainingRun:
             algorithm_state=self.algorithm.state_dict(),
             torch_random_state=torch.get_rng_state(),
             environment=self._environment,
+            unfinished_epoch=unfinished_epoch or {},
         )
         save_checkpoint(path, checkpoint)
         return path

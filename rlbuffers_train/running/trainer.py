@@ -17,7 +17,7 @@ from rlbuffers_train.evaluation.playing import EvaluationResult
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.running.interrupts import InterruptGuard, TrainingInterrupted
 from rlbuffers_train.running.reporting import EpochRecord, Progress
-from rlbuffers_train.running.run import UNFINISHED_EPOCH, TrainingRun
+from rlbuffers_train.running.run import TrainingRun
 from rlbuffers_train.running.run_folder import LAST
 from rlbuffers_train.running.run_summary import RunSummary
 from rlbuffers_train.running.stopwatch import Stopwatch
@@ -132,7 +132,7 @@ class Trainer:
                 # When only the judgement was left, last.pth is complete and the best weights are loaded.
                 if not self._is_finished:
                     epoch = {"seconds": self._seconds, "metrics": self._metrics.sums()}
-                    self._run.save(LAST, self._stepper.step, {**self._stepper.streams(), UNFINISHED_EPOCH: epoch})
+                    self._run.save(LAST, self._stepper.step, self._stepper.streams(), unfinished_epoch=epoch)
                 raise TrainingInterrupted(
                     f"stopped after {self._stepper.step:,} {self._stepper.step_name}; everything is saved. "
                     f"Go on with --resume-path {self._run.logdir / LAST}"

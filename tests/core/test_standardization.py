@@ -37,15 +37,14 @@ def test_single_precision_would_not_do() -> None:
 
 def test_buffers_batches_and_policies_agree_to_the_bit() -> None:
     torch = pytest.importorskip("torch")
-    base = pytest.importorskip("rlbuffers_train.algorithms.base")
+    standardizer = pytest.importorskip("rlbuffers_train.standardizer")
     problem = pytest.importorskip("rlbuffers_train.problem")
     statistics = problem.ObservationStatistics(tuple(MEAN.tolist()), tuple(STD.tolist()))
-    spec = problem.ProblemSpec((3,), "float32", problem.DiscreteActions(2), statistics)
     column = "observations"
     found = [
         Normalizer({column: MEAN}, {column: STD}, {column: "float32"}, 1e-3).apply(VALUES),
         NormalizeObservations({column: MEAN}, {column: STD})({column: VALUES})[column],
-        base._Standardizer(spec, torch.device("cpu"))(torch.from_numpy(VALUES)).numpy(),
+        standardizer.Standardizer(statistics, torch.device("cpu"))(torch.from_numpy(VALUES)).numpy(),
     ]
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])

@@ -165,10 +165,10 @@ def test_time_before_a_stop_counts(make_signal_buffer: Callable[..., Path], tmp_
         train_offline(request(make_signal_buffer(), tmp_path / "run"), Listener(lambda progress: progress.step == 25))
     path = tmp_path / "run" / "last.pth"
     stopped = last(tmp_path / "run")
-    unfinished = {**stopped.streams["unfinished_epoch"], "seconds": 500.0}
-    save_checkpoint(path, replace(stopped, streams={**stopped.streams, "unfinished_epoch": unfinished}))
+    unfinished = {**stopped.unfinished_epoch, "seconds": 500.0}
+    save_checkpoint(path, replace(stopped, unfinished_epoch=unfinished))
     assert train_offline(resume(tmp_path / "run")).seconds > 500.0
-    assert "unfinished_epoch" not in last(tmp_path / "run").streams
+    assert last(tmp_path / "run").unfinished_epoch == {}
 
 
 def test_more_epochs_than_planned_equal_a_longer_plan(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
