@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from rlbuffers.atomic import write_bytes_atomically
-from rlbuffers.errors import BufferExistsError, MissingDependencyError, RlbuffersError, UnsupportedError, UsageError
+from rlbuffers.atomic import AtomicPath
+from rlbuffers.errors import MissingDependencyError, RlbuffersError, UnsupportedError, UsageError
 from rlbuffers.metadata import written_by
 from rlbuffers.optional import require
 from rlbuffers_train.algorithms.base import Algorithm
@@ -85,9 +85,20 @@ def export_policy(checkpoint_path: Path | str, output: Path | str, *, overwrite:
     if suffix not in (_PROGRAM, _ONNX):
         hint = "; TorchScript is deprecated, .pt2 is its successor" if suffix in (".pt", ".pth", ".ts") else ""
         raise UsageError(f"{output}: policies are exported as .pt2 (torch.export) or .onnx{hint}")
-    if output.exists() and not overwrite:
-        raise BufferExistsError(f"{output}: exists already; pass --overwrite to replace it")
     checkpoint_path = find_checkpoint(checkpoint_path)
+    # Tracing takes seconds: whether the file can be written shows before.
+    target = AtomicPath(output, overwrite=overwrite)
+    try:
+        content, facts, is_checked = _render(checkpoint_path, output)
+        target.partial.write_bytes(content)
+        target.publish()
+    finally:
+        target.discard()
+    return ExportedPolicy(output, facts, is_checked)
+
+
+def _render(checkpoint_path: Path, output: Path) -> tuple[bytes, dict[str, Any], bool]:
+    """Return the content of the file, what it says of itself, and whether its actions were compared."""
     checkpoint = load_checkpoint(checkpoint_path, torch.device("cpu"))
     algorithm = build_algorithm(checkpoint, np.random.default_rng(0), torch.device("cpu"))
     observations = _random_observations(algorithm)
@@ -106,7 +117,7 @@ def export_policy(checkpoint_path: Path | str, output: Path | str, *, overwrite:
         "written_by": written_by(),
     }
     program = _trace(policy, observations)
-    if suffix == _PROGRAM:
+    if output.suffix.lower() == _PROGRAM:
         content = _program_bytes(program, facts)
         found: torch.Tensor | None = torch.export.load(io.BytesIO(content)).module()(observations)
     else:
@@ -114,9 +125,7 @@ def export_policy(checkpoint_path: Path | str, output: Path | str, *, overwrite:
         found = _run_onnx(content, observations)
     if found is not None:
         _require_same(found, expected, output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes_atomically(output, content)
-    return ExportedPolicy(output, facts, found is not None)
+    return content, facts, found is not None
 
 
 class _PolicyModule(nn.Module):

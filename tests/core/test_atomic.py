@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -239,6 +240,12 @@ def test_asking_does_not_take_the_path_from_a_writer(tmp_path):
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     threading.Timer(0.01, lambda: os.close(descriptor)).start()
     AtomicPath(tmp_path / "x").discard()
+
+
+def test_where_nothing_can_be_written_the_error_names_the_path():
+    with pytest.raises(FileNotFoundError) as caught:
+        AtomicPath(pathlib.Path("/proc/x"))
+    assert caught.value.filename == "/proc/x"
 
 
 def interrupted_before(instruction, work):

@@ -17,6 +17,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from rlbuffers_cli.main import cli
+from rlbuffers_train import policy_export
 from rlbuffers_train.algorithms import ALGORITHMS, AlgorithmEntry, load_algorithm
 from rlbuffers_train.checkpoint import Checkpoint, save_checkpoint
 from rlbuffers_train.loaded_policy import load_policy
@@ -180,3 +181,12 @@ def test_without_the_exporter_the_extra_is_named(tmp_path: Path, monkeypatch: py
     result = run(checkpoint, "-o", tmp_path / "policy.onnx")
     assert result.exit_code == 1
     assert "Exporting to ONNX needs onnxscript. Install it with: pip install 'rlbuffers[onnx]'" in result.output
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_checkpoint(tmp_path / "last.pth", ALGORITHMS[0])
+    monkeypatch.setattr(policy_export, "_trace", lambda *arguments: pytest.fail("it was traced"))
+    result = run(path, "-o", "/proc/policy.pt2")
+    assert (result.exit_code, result.output) == (1, "Error: /proc/policy.pt2: No such file or directory\n")
