@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rlbuffers_cli.console import console, facts_table, print_json, progress_bar, warn
 
 if TYPE_CHECKING:
-    from rlbuffers_train.evaluation.off_policy_result import MeanOfStates, OffPolicyEvaluation
+    from rlbuffers_train.off_policy.result import MeanOfStates, OffPolicyEvaluation
 
 __all__ = ["estimate"]
 
@@ -22,7 +22,7 @@ _ORIGINS = {
 
 def estimate(checkpoint: Path, buffer: Path, *, as_json: bool, **options: Any) -> None:
     """Estimate the value of a policy; see `rlbuffers_train.evaluate_off_policy` for the options."""
-    from rlbuffers_train.evaluation.off_policy import evaluate_off_policy
+    from rlbuffers_train.off_policy.judging import evaluate_off_policy
 
     with nullcontext() if as_json else progress_bar() as progress:
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from rlbuffers_train.algorithms import ALGORITHMS
     from rlbuffers_train.evaluation.checkpoint_evaluation import JudgedPolicy
     from rlbuffers_train.evaluation.comparison import compare_runs
-    from rlbuffers_train.evaluation.off_policy import evaluate_off_policy
     from rlbuffers_train.evaluation.playing import evaluate
     from rlbuffers_train.expert import train_online, train_qrdqn
     from rlbuffers_train.loaded_policy import LoadedPolicy, load_policy
+    from rlbuffers_train.off_policy.judging import evaluate_off_policy
     from rlbuffers_train.offline import train_offline
     from rlbuffers_train.policy_export import export_policy
     from rlbuffers_train.running.interrupts import TrainingInterrupted
@@ -67,7 +67,7 @@ _HOMES = {
     "TrainingRequest": "running.training_request",
     "compare_runs": "evaluation.comparison",
     "evaluate": "evaluation.playing",
-    "evaluate_off_policy": "evaluation.off_policy",
+    "evaluate_off_policy": "off_policy.judging",
     "export_policy": "policy_export",
     "load_policy": "loaded_policy",
     "train_offline": "offline",

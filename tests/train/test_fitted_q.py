@@ -11,9 +11,9 @@ import torch
 from rlbuffers_train.algorithms import load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import TransitionBatch, make_batch
-from rlbuffers_train.evaluation.fitted_q import FittedQ, FittedQSettings
-from rlbuffers_train.evaluation.recorded_values import ValueScale
-from rlbuffers_train.evaluation.target_policy import target_policy
+from rlbuffers_train.off_policy.fitted_q import FittedQ, FittedQSettings
+from rlbuffers_train.off_policy.recorded_values import ValueScale
+from rlbuffers_train.off_policy.target_policy import target_policy
 from rlbuffers_train.problem import BoxActions, DiscreteActions, ObservationStatistics, ProblemSpec
 from rlbuffers_train.running.trainer import TrainingDivergedError
 from rlbuffers_train.settings import with_changes

@@ -17,8 +17,8 @@ from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.errors import UsageError
 from rlbuffers_cli.main import cli
 from rlbuffers_train import evaluate_off_policy, load_policy, train_offline
-from rlbuffers_train.evaluation import off_policy
-from rlbuffers_train.evaluation.fitted_q import FittedQSettings
+from rlbuffers_train.off_policy import judging
+from rlbuffers_train.off_policy.fitted_q import FittedQSettings
 
 STEPS, GAMMA = 5, 0.9
 
@@ -241,11 +241,11 @@ def test_a_large_buffer_is_looked_at_in_parts(
     path = make_signal_buffer()
     logdir = trained(path, tmp_path / "run")
     whole = evaluate_off_policy(logdir, path, updates=20)
-    monkeypatch.setattr(off_policy, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(judging, "_ROWS_AT_ONCE", 7)
     in_parts = evaluate_off_policy(logdir, path, updates=20)
     assert in_parts.value.mean == pytest.approx(whole.value.mean, rel=1e-5)
     assert in_parts.closeness == pytest.approx(whole.closeness, rel=1e-5)
-    monkeypatch.setattr(off_policy, "_MOST_VECTORS", 9)
+    monkeypatch.setattr(judging, "_MOST_VECTORS", 9)
     assert evaluate_off_policy(logdir, path, updates=20).value.count == 9
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec, Episode
 from rlbuffers.errors import UsageError
-from rlbuffers_train.evaluation.recorded_values import ValueScale, recorded_episodes
+from rlbuffers_train.off_policy.recorded_values import ValueScale, recorded_episodes
 
 LENGTH = 4
 COLUMNS = [

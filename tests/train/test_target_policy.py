@@ -11,7 +11,7 @@ import torch
 
 from rlbuffers_train.algorithms import ALGORITHMS, AlgorithmEntry, load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm
-from rlbuffers_train.evaluation.target_policy import target_policy
+from rlbuffers_train.off_policy.target_policy import target_policy
 from rlbuffers_train.problem import BoxActions, DiscreteActions, ObservationStatistics, ProblemSpec
 from rlbuffers_train.settings import with_changes
 

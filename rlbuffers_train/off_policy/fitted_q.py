@@ -30,8 +30,8 @@ import torch
 
 from rlbuffers_train.algorithms.continuous import descend
 from rlbuffers_train.batch import TransitionBatch
-from rlbuffers_train.evaluation.recorded_values import ValueScale
-from rlbuffers_train.evaluation.target_policy import TargetPolicy
+from rlbuffers_train.off_policy.recorded_values import ValueScale
+from rlbuffers_train.off_policy.target_policy import TargetPolicy
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.running.trainer import TrainingDivergedError
 from rlbuffers_train.settings import Settings, setting

@@ -21,10 +21,10 @@ from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
 from rlbuffers_train.devices import pick_device, threads_for
 from rlbuffers_train.evaluation.checkpoint_evaluation import step_name_of
-from rlbuffers_train.evaluation.fitted_q import FittedQ, FittedQSettings
-from rlbuffers_train.evaluation.off_policy_result import MeanOfStates, OffPolicyEvaluation
-from rlbuffers_train.evaluation.recorded_values import ValueScale, recorded_episodes
-from rlbuffers_train.evaluation.target_policy import TargetPolicy, target_policy
+from rlbuffers_train.off_policy.fitted_q import FittedQ, FittedQSettings
+from rlbuffers_train.off_policy.recorded_values import ValueScale, recorded_episodes
+from rlbuffers_train.off_policy.result import MeanOfStates, OffPolicyEvaluation
+from rlbuffers_train.off_policy.target_policy import TargetPolicy, target_policy
 from rlbuffers_train.problem import BoxActions, ProblemSpec, actions_of_space
 from rlbuffers_train.problem_of_buffer import normalization_of, observation_statistics_of
 from rlbuffers_train.running.run_folder import find_checkpoint
@@ -55,7 +55,7 @@ def evaluate_off_policy(
     device: str = "cpu",
     on_update: Callable[[int, int], None] = lambda count, total: None,
 ) -> OffPolicyEvaluation:
-    """Estimate the value of a policy from data by Fitted Q Evaluation; see `rlbuffers_train.evaluation.fitted_q`.
+    """Estimate the value of a policy from data by Fitted Q Evaluation; see `rlbuffers_train.off_policy.fitted_q`.
 
     Rewards are those of the buffer, whatever the training did with them.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers_train.evaluation.fitted_q import FittedQSettings
+from rlbuffers_train.off_policy.fitted_q import FittedQSettings
 
 __all__ = ["MeanOfStates", "OffPolicyEvaluation"]
 
