@@ -20,7 +20,7 @@ _ORIGINS = {
 }
 
 
-def estimate(checkpoint: Path, buffer: Path, *, as_json: bool, **options: Any) -> None:
+def estimate(checkpoint: Path, buffer: str, *, as_json: bool, **options: Any) -> None:
     """Estimate the value of a policy; see `rlbuffers_train.evaluate_off_policy` for the options."""
     from rlbuffers_train.off_policy.judging import evaluate_off_policy
 

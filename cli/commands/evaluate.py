@@ -29,7 +29,7 @@ _OF_DATA = ("buffer", "updates", "gamma")
 @click.option("--num-envs", type=click.IntRange(min=1), default=10, show_default=True, help="Played side by side.")
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False), help="Draw one more episode: a GIF.")
 @click.option("--fqe", is_flag=True, help="Play nothing: estimate the value from --buffer (Fitted Q Evaluation).")
-@click.option("--buffer", type=click.Path(path_type=Path), help="With --fqe: the data, best some held out of training.")
+@click.option("--buffer", metavar="PATH", help="With --fqe: the data, best some held out of training.")
 @click.option(
     "--updates", type=click.IntRange(min=1), help="With --fqe: of the regression.  [default: 30000; images 20000]"
 )
@@ -49,7 +49,7 @@ def evaluate(
     num_envs: int,
     video: Path | None,
     fqe: bool,
-    buffer: Path | None,
+    buffer: str | None,
     updates: int | None,
     gamma: float | None,
     device: str,
@@ -130,7 +130,7 @@ def _refuse_what_has_no_effect(context: click.Context, fqe: bool) -> None:
             raise click.UsageError(f"--{name.replace('_', '-')} has no effect: {reason}")
 
 
-def _required(buffer: Path | None) -> Path:
+def _required(buffer: str | None) -> str:
     if buffer is None:
         raise click.UsageError("--fqe needs data: name them with --buffer")
     return buffer

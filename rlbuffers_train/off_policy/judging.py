@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rlbuffers.errors import UsageError
+from rlbuffers.paths import Url, located
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS
 from rlbuffers.windows.n_step import checked_gamma
@@ -64,7 +65,7 @@ def evaluate_off_policy(
     path : Path or str
         Checkpoint, or the folder of a run, which means its best epoch.
     buffer : Path or str
-        Data of the same problem, best some that the policy was not trained on.
+        Data of the same problem, by path or address, best some that the policy was not trained on.
     updates : int, optional
         Of the regression; by default as `FittedQSettings` recommends.
     gamma : float, optional
@@ -91,7 +92,8 @@ def evaluate_off_policy(
     path = find_checkpoint(path)
     checkpoint = load_checkpoint(path, torch_device)
     problem = checkpoint.problem
-    with open_buffer(Path(buffer).expanduser()) as data:
+    place = located(buffer)
+    with open_buffer(place if isinstance(place, Url) else place.expanduser()) as data:
         _require_fitting(path, problem, data)
         checkpoint = replace(checkpoint, problem=_problem_in(data, problem, path))
         algorithm = build_algorithm(checkpoint, generator_of(seed, Stream.POLICY), torch_device)
@@ -109,7 +111,7 @@ def evaluate_off_policy(
             algorithm=checkpoint.algorithm,
             step=checkpoint.step,
             step_name=step_name_of(checkpoint),
-            buffer=Path(data.path),
+            buffer=data.path,
             num_transitions=len(data),
             is_training_data=_is_training_data(checkpoint, data),
             gamma=gamma,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.paths import Url
 from rlbuffers_train.off_policy.fitted_q import FittedQSettings
 
 __all__ = ["MeanOfStates", "OffPolicyEvaluation"]
@@ -57,7 +58,7 @@ class OffPolicyEvaluation:
         How far, in `step_name`.
     step_name : str
         Such as ``updates``.
-    buffer : Path
+    buffer : Path or Url
         The data.
     num_transitions : int
         In the data.
@@ -95,7 +96,7 @@ class OffPolicyEvaluation:
     algorithm: str
     step: int
     step_name: str
-    buffer: Path
+    buffer: Path | Url
     num_transitions: int
     is_training_data: bool | None
     gamma: float

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -92,6 +93,14 @@ def test_vectors_of_actions(make_aim_buffer: Callable[..., Path], tmp_path: Path
     assert found.value.mean == pytest.approx(costs.mean() / (1 - 0.5), abs=0.15)
     assert found.closeness == pytest.approx((((policy.act(shown) - rows["actions"]) / 2.0) ** 2).mean(), rel=1e-3)
     assert found.closeness_name == "mean squared distance to the data's actions"
+
+
+def test_data_at_an_address(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:
+    local = make_signal_buffer("signal.zarr.zip")
+    fsspec.filesystem("memory").put(str(local), "/judged/signal.zarr.zip")
+    logdir = trained(local, tmp_path / "run")
+    here, there = (evaluate_off_policy(logdir, place) for place in (local, "memory://judged/signal.zarr.zip"))
+    assert (there.value, there.recorded, there.is_training_data) == (here.value, here.recorded, True)
 
 
 def test_normalized_data_are_seen_as_the_policy_learned_to_see_them(
@@ -269,6 +278,7 @@ def test_a_large_buffer_is_looked_at_in_parts(
         (["run", "--fqe", "--buffer", "aim.hdf5"], 2, "is for float32 observations (2,) and 2 actions; "),
         (["run", "--fqe", "--buffer", "five.hdf5"], 2, "five.hdf5 has observations float32 (2,) and actions"),
         (["run", "--fqe", "--buffer", "signal.hdf5", "--device", "abacus"], 2, "abacus"),
+        (["run", "--fqe", "--buffer", "memory://bucket/no.zarr"], 1, "memory://bucket/no.zarr"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(

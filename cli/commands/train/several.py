@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 from rich.live import Live
-from rich.table import Table
 
 from rlbuffers_cli.console import console, rows_table, warn
+from rlbuffers_cli.fitted_table import print_fitted
 from rlbuffers_train.evaluation.playing import EvaluationResult
 from rlbuffers_train.running.live_table import LiveTable
 from rlbuffers_train.running.parallel_seeds import train_seeds_in_parallel
@@ -25,6 +25,8 @@ from rlbuffers_train.running.several_seeds import (
 from rlbuffers_train.running.training_request import TrainingRequest
 
 __all__ = ["run_seeds"]
+
+_DROPPABLE = ("minutes", "epoch")
 
 
 def run_seeds(train: Callable[..., Any], request: TrainingRequest, seeds: tuple[int, ...], num_processes: int) -> None:
@@ -43,14 +45,14 @@ def run_seeds(train: Callable[..., Any], request: TrainingRequest, seeds: tuple[
     for outcome in summary.outcomes:
         if outcome.problem:
             warn(f"seed {outcome.seed}: {outcome.problem}")
-    console.print(_table(summary))
+    _print_table(summary)
     console.print(f"files: {logdir}; the table: {logdir / SEEDS_SUMMARY}", soft_wrap=True)
     if any(outcome.problem for outcome in summary.outcomes):
         raise click.exceptions.Exit(1)
 
 
-def _table(summary: SeedsSummary) -> Table:
-    """Return a row for each seed, and one for all."""
+def _print_table(summary: SeedsSummary) -> None:
+    """Print a row for each seed, and one for all."""
     has_scores = summary.interval("last", normalized=True) is not None
     rows = []
     for outcome in summary.outcomes:
@@ -64,8 +66,8 @@ def _table(summary: SeedsSummary) -> Table:
     means = [str(summary.interval(which) or "") for which in ("last", "best")]
     scores = [str(summary.interval(which, normalized=True) or "") for which in ("last", "best")] if has_scores else []
     rows.append(["mean, 95%", *means, "", *scores, ""])
-    normalized = ["last, normalized", "best, normalized"] if has_scores else []
-    return rows_table("", ["seed", "last return", "best return", "epoch", *normalized, "minutes"], rows)
+    normalized = ["last score", "best score"] if has_scores else []
+    print_fitted("", ["seed", "last return", "best return", "epoch", *normalized, "minutes"], rows, _DROPPABLE)
 
 
 def _worded(result: EvaluationResult | None) -> str:
