@@ -42,6 +42,10 @@ class Url(str):
         """Return the address, which is always absolute."""
         return self
 
+    def expanduser(self) -> Url:
+        """Return the address, which has no ``~`` for a home."""
+        return self
+
 
 def located(path: str | Path) -> Path | Url:
     """Tell addresses from paths; a ``file://`` address is a path."""

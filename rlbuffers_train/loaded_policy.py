@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, file_sha256, load_checkpoint
 from rlbuffers_train.devices import pick_device, threads_for
 from rlbuffers_train.evaluation.evaluation_task import problem_of_task
-from rlbuffers_train.policy import ExploringPolicy
+from rlbuffers_train.policy import ExploringPolicy, checked_eps
 from rlbuffers_train.running.run_folder import find_checkpoint
 from rlbuffers_train.running.training_request import TrainingRequest, make_algorithm
 
@@ -95,8 +94,7 @@ def policy_of(
     samples: bool = False,
 ) -> LoadedPolicy:
     """Return the policy of a checkpoint that was read from `path` already; see :func:`load_policy`."""
-    if not 0 <= eps <= 1:
-        raise UsageError(f"eps must lie in [0, 1], got {eps}")
+    eps = checked_eps(eps)
     algorithm = build_algorithm(checkpoint, generator, device)
     return LoadedPolicy(algorithm, checkpoint.task, file_sha256(path), eps, samples)
 

@@ -139,7 +139,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
 
 def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path | Url:
     if request.buffer is not None:
-        return request.buffer if isinstance(request.buffer, Url) else request.buffer.expanduser()
+        return request.buffer.expanduser()
     if resumed is not None:
         return located(resumed.settings["buffer"])
     kind = entries_of(request.algorithm)[0].actions

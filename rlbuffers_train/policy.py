@@ -7,9 +7,10 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from rlbuffers.errors import UsageError
 from rlbuffers_train.problem import BoxActions, DiscreteActions
 
-__all__ = ["Chooser", "ExploringPolicy", "Policy"]
+__all__ = ["Chooser", "ExploringPolicy", "Policy", "checked_eps"]
 
 Array = np.ndarray[Any, Any]
 
@@ -106,3 +107,16 @@ class ExploringPolicy:
         forked = copy.copy(self)
         forked.generator = generator
         return forked
+
+
+def checked_eps(eps: float) -> float:
+    """Return `eps` if it lies in [0, 1].
+
+    Raises
+    ------
+    UsageError
+        If not.
+    """
+    if not 0 <= eps <= 1:
+        raise UsageError(f"eps must lie in [0, 1], got {eps}")
+    return float(eps)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from rlbuffers.errors import UsageError
-from rlbuffers.paths import Url, located
+from rlbuffers.paths import located
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS
 from rlbuffers.windows.n_step import checked_gamma
@@ -26,6 +26,7 @@ from rlbuffers_train.off_policy.fitted_q import FittedQ, FittedQSettings
 from rlbuffers_train.off_policy.recorded_values import ValueScale, recorded_episodes
 from rlbuffers_train.off_policy.result import MeanOfStates, OffPolicyEvaluation
 from rlbuffers_train.off_policy.target_policy import TargetPolicy, target_policy
+from rlbuffers_train.policy import checked_eps
 from rlbuffers_train.problem import BoxActions, ProblemSpec, actions_of_space
 from rlbuffers_train.problem_of_buffer import normalization_of, observation_statistics_of
 from rlbuffers_train.running.run_folder import find_checkpoint
@@ -92,14 +93,13 @@ def evaluate_off_policy(
     path = find_checkpoint(path)
     checkpoint = load_checkpoint(path, torch_device)
     problem = checkpoint.problem
-    place = located(buffer)
-    with open_buffer(place if isinstance(place, Url) else place.expanduser()) as data:
+    with open_buffer(located(buffer).expanduser()) as data:
         _require_fitting(path, problem, data)
         checkpoint = replace(checkpoint, problem=_problem_in(data, problem, path))
         algorithm = build_algorithm(checkpoint, generator_of(seed, Stream.POLICY), torch_device)
         if gamma is None:
             gamma = algorithm.gamma if isinstance(algorithm.config, DiscountedConfig) else _GAMMA_WITHOUT_VALUES
-        eps = _checked_eps(algorithm.config.eps_inference if eps is None else eps)
+        eps = checked_eps(algorithm.config.eps_inference if eps is None else eps)
         settings = with_changes(FittedQSettings.recommended(problem), {"updates": updates})
         policy = target_policy(algorithm, eps, algorithm.policy.generator)
         evaluation = _Evaluation(policy, data, settings, checked_gamma(gamma), seed)
@@ -247,12 +247,6 @@ def _problem_in(data: Buffer, problem: ProblemSpec, path: Path) -> ProblemSpec:
 def _is_training_data(checkpoint: Checkpoint, data: Buffer) -> bool | None:
     trained_on = checkpoint.buffer_fingerprint
     return None if trained_on is None else trained_on == data.fingerprint
-
-
-def _checked_eps(eps: float) -> float:
-    if not 0 <= eps <= 1:
-        raise UsageError(f"eps must lie in [0, 1], got {eps}")
-    return float(eps)
 
 
 def _warnings_of_data(checkpoint: Checkpoint, data: Buffer) -> list[str]:

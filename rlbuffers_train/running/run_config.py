@@ -23,8 +23,17 @@ from rlbuffers_train.settings import Settings
 
 __all__ = ["RunConfig", "read_config"]
 
-_OF_THE_RUN = ("algorithm", "task", "buffer", "buffer_fingerprint", "device", "hyperparameters", "settings")
-_TOP = (*_OF_THE_RUN, "written_by", "resumed_by")
+_TOP = (
+    "algorithm",
+    "task",
+    "buffer",
+    "buffer_fingerprint",
+    "device",
+    "hyperparameters",
+    "settings",
+    "written_by",
+    "resumed_by",
+)
 
 
 @dataclass(frozen=True)
