@@ -24,6 +24,8 @@ __all__ = [
     "OutputOptions",
     "counted",
     "files_argument",
+    "map_option",
+    "names_of_pairs",
     "output_options",
     "run_conversion",
     "told_of_interruptions",
@@ -131,6 +133,36 @@ def files_argument(metavar: str) -> Callable[[Command], Command]:
     return click.argument(
         "paths", metavar=metavar, nargs=-1, required=True, type=click.Path(path_type=Path, exists=True)
     )
+
+
+def map_option(example: str) -> Callable[[Command], Command]:
+    """Return a decorator that adds ``--map COLUMN=NAME`` as ``pairs``, for `names_of_pairs`."""
+    return click.option(
+        "--map",
+        "pairs",
+        metavar="COLUMN=NAME",
+        multiple=True,
+        help=f"What a column of the file is in the buffer, such as {example}. Can be repeated.",
+    )
+
+
+def names_of_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Return column to name in the buffer, as ``--map`` says.
+
+    Raises
+    ------
+    UsageError
+        If a pair has not two sides, or a column is named twice.
+    """
+    from rlbuffers.errors import UsageError
+
+    names: dict[str, str] = {}
+    for pair in pairs:
+        column, separator, name = pair.rpartition("=")
+        if not (separator and column and name) or column in names:
+            raise UsageError(f"--map {pair}: expected COLUMN=NAME, such as o_t=observations, once for each column")
+        names[column] = name
+    return names
 
 
 def run_conversion(sources: Sequence[Source[Any]], path: Path, options: OutputOptions, *, title: str) -> None:

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from rlbuffers.sources.d4rl.hdf5 import D4RLSource
     from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
     from rlbuffers.sources.dopamine.logs import DopamineSource
+    from rlbuffers.sources.imitation import ImitationSource
     from rlbuffers.sources.minari.dataset import MinariSource
     from rlbuffers.sources.npz import NpzSource
+    from rlbuffers.sources.ogbench import OGBenchSource
     from rlbuffers.sources.reverb.checkpoint import ReverbSource
     from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
     from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
+    from rlbuffers.sources.stable_baselines import StableBaselinesSource
     from rlbuffers.sources.tfds.rlds import RLDSSource
     from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 
@@ -31,12 +34,15 @@ __all__ = [
     "D4RLQLearningSource",
     "D4RLSource",
     "DopamineSource",
+    "ImitationSource",
     "MinariSource",
     "NpzSource",
+    "OGBenchSource",
     "RLDSSource",
     "RLUAtariEpisodesSource",
     "RLUAtariSource",
     "ReverbSource",
+    "StableBaselinesSource",
     "TianshouSource",
     "d3rlpy_source",
 ]
@@ -49,12 +55,15 @@ __getattr__ = lazy_names(
         "D4RLQLearningSource": f"{_HERE}.d4rl.qlearning:D4RLQLearningSource",
         "D4RLSource": f"{_HERE}.d4rl.hdf5:D4RLSource",
         "DopamineSource": f"{_HERE}.dopamine.logs:DopamineSource",
+        "ImitationSource": f"{_HERE}.imitation:ImitationSource",
         "MinariSource": f"{_HERE}.minari.dataset:MinariSource",
         "NpzSource": f"{_HERE}.npz:NpzSource",
+        "OGBenchSource": f"{_HERE}.ogbench:OGBenchSource",
         "RLDSSource": f"{_HERE}.tfds.rlds:RLDSSource",
         "RLUAtariEpisodesSource": f"{_HERE}.rl_unplugged.atari_episodes:RLUAtariEpisodesSource",
         "RLUAtariSource": f"{_HERE}.rl_unplugged.atari_transitions:RLUAtariSource",
         "ReverbSource": f"{_HERE}.reverb.checkpoint:ReverbSource",
+        "StableBaselinesSource": f"{_HERE}.stable_baselines:StableBaselinesSource",
         "TianshouSource": f"{_HERE}.tianshou.hdf5:TianshouSource",
         "d3rlpy_source": f"{_HERE}.d3rlpy.versions:d3rlpy_source",
     },
@@ -64,12 +73,15 @@ SOURCES = {
     "d4rl": Format("D4RL HDF5 files: gym, antmaze, maze2d, adroit, kitchen"),
     "d3rlpy": Format("d3rlpy ReplayBuffer dumps (v2) and MDPDataset files (v1)"),
     "dopamine": Format("Dopamine replay logs ($store$_*.gz), such as DQN Replay"),
+    "imitation": Format("trajectories of the imitation library (.npz, before its version 1.0)"),
     "minari": Format("Minari datasets, HDF5 and Arrow", ("pyarrow", "PIL"), "minari", "Arrow files and JPEG images"),
-    "npz": Format("NumPy archives of arrays with the D4RL names"),
+    "npz": Format("NumPy archives of flat arrays, with the D4RL names or other usual ones"),
+    "ogbench": Format("OGBench's archives (.npz), goal-conditioned and relabelled for a single task"),
     "reverb": Format("Reverb checkpoints, and tables of a running server", ("reverb",), "reverb", "a running server"),
     "rl-unplugged": Format(
         "RL Unplugged: Atari, Control Suite, Locomotion, RWRL, DM Lab, bsuite", ("PIL",), "images", "DM Lab's images"
     ),
+    "stable-baselines": Format("expert data of Stable Baselines 2 (.npz)"),
     "tfds": Format(
         "RLDS datasets prepared by TensorFlow Datasets",
         ("tensorflow_datasets", "PIL"),

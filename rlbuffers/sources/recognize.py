@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+
+from rlbuffers.sources.ogbench_names import find_ogbench
 
 __all__ = ["BUFFER", "recognized"]
 
@@ -13,6 +16,9 @@ BUFFER = "rlbuffers"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
+_IMITATION = {"obs", "acts", "terminal", "indices"}
+_STABLE_BASELINES = {"obs", "actions", "episode_starts", "episode_returns"}
+_OGBENCH = {"observations", "actions", "terminals", "qpos", "qvel"}
 _D4RL = {"observations", "actions", "rewards", "terminals"}
 
 
@@ -31,7 +37,7 @@ def recognized(path: Path) -> str | None:
     """
     try:
         return _of_directory(path) if path.is_dir() else _of_file(path)
-    except (OSError, RuntimeError, KeyError):  # unreadable or damaged, so like nothing
+    except (OSError, RuntimeError, KeyError, ValueError, zipfile.BadZipFile):  # unreadable or damaged, so like nothing
         return None
 
 
@@ -53,7 +59,19 @@ def _of_file(path: Path) -> str | None:
         return _of_hdf5(path)
     if first.startswith(_GZIP):
         return "dopamine" if path.name.startswith("$store$_") else "rl-unplugged"
-    return "npz" if first.startswith(_ZIP) else None
+    return _of_zip(path) if first.startswith(_ZIP) else None
+
+
+def _of_zip(path: Path) -> str:
+    """Tell archives of several libraries apart, by the names of their arrays and the file's own."""
+    with zipfile.ZipFile(path) as archive:
+        names = {name.removesuffix(".npy") for name in archive.namelist()}
+    if names >= _IMITATION:
+        return "imitation"
+    if names >= _STABLE_BASELINES:
+        return "stable-baselines"
+    is_raw = names >= _OGBENCH and not names & {"rewards", "next_observations"}
+    return "ogbench" if is_raw or (find_ogbench(path) and "observations" in names) else "npz"
 
 
 def _of_hdf5(path: Path) -> str | None:

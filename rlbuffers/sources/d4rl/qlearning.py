@@ -7,7 +7,7 @@ float32. ``next_observations`` of the file are not looked at, and terminals are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from rlbuffers.sources.d4rl.facts import file_warnings, known_facts
 from rlbuffers.sources.d4rl.hdf5 import IGNORED_GROUP
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.hdf5_columns import HDF5Columns
+from rlbuffers.sources.ogbench_names import find_ogbench
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -51,6 +52,8 @@ class D4RLQLearningSource(FileSource[Transitions]):
         The file.
     dataset : D4RLDataset, optional
         What it is, if that is known; needed for a file without timeouts.
+    names : mapping of str to str, optional
+        Array of the file to its name in the buffer.
 
     Raises
     ------
@@ -60,10 +63,13 @@ class D4RLQLearningSource(FileSource[Transitions]):
         If the file has no timeouts and nobody says what the environment's limit is.
     """
 
-    def __init__(self, path: str | Path, dataset: D4RLDataset | None = None) -> None:
+    def __init__(
+        self, path: str | Path, dataset: D4RLDataset | None = None, names: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(path)
         self._dataset = dataset
-        self._file = HDF5Columns(self.path, ignore=IGNORED_GROUP)
+        of_recordings = dataset is None and find_ogbench(self.path) is not None
+        self._file = HDF5Columns(self.path, IGNORED_GROUP, names, of_recordings=of_recordings)
         if OBSERVATIONS not in self._file.columns:
             raise FormatError(
                 f"{self.path}: expected one array 'observations'; D4RL's qlearning_dataset takes no others"
@@ -135,9 +141,9 @@ class D4RLQLearningSource(FileSource[Transitions]):
             **known,
             "source": {"format": "d4rl", "view": "qlearning", "files": [facts], **known["source"]},
             "measurements": {"rows_in_the_file": self._file.num_rows, "rows_dropped_at_timeouts": dropped},
-            "warnings": file_warnings(self._dataset, facts),
+            "warnings": [*file_warnings(self._dataset, facts), *self._file.flags.warnings],
             "left_out": [*self._file.left_out, *left_out],
-            "notes": [*known["notes"], *self._count_notes()],
+            "notes": [*known["notes"], *self._file.flags.notes, *self._count_notes()],
         }
 
     def _count_notes(self) -> list[str]:
