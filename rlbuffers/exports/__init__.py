@@ -35,6 +35,9 @@ EXPORTS = {
     "npz": ExportFormat(
         "a NumPy archive of arrays with the D4RL names", module="rlbuffers.exports.npz", class_name="NpzExport"
     ),
+    "ogbench": ExportFormat(
+        "ogbench.utils.load_dataset", module="rlbuffers.exports.ogbench", class_name="OGBenchExport"
+    ),
     "rlds": ExportFormat(
         "tfds.builder_from_directory", module="rlbuffers.exports.rlds.dataset", class_name="RLDSExport"
     ),

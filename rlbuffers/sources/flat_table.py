@@ -236,6 +236,14 @@ class FlatTable(ABC):
                 f"{self.path}: expected numbers in {listed(unread)}, found Python objects (a pickle), which are not "
                 "read; save them as arrays of numbers"
             )
+        texts = [
+            name for name, array in self._arrays.items() if array.dtype.kind in "SUO" and known_name(name) in missing
+        ]
+        if texts:
+            raise FormatError(
+                f"{self.path}: expected numbers in {listed(texts)}, found text (such as the paths of pictures), which "
+                "is not read"
+            )
         if missing:
             raise FormatError(
                 f"{self.path}: expected arrays {', '.join(missing)}; found {listed(sorted(self._arrays)) or 'none'}. "

@@ -15,6 +15,7 @@ import numpy as np
 
 from rlbuffers.episode import Transitions
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.schema import (
     ACTIONS,
     NEXT_OBSERVATIONS,
@@ -136,7 +137,7 @@ class D4RLQLearningSource(FileSource[Transitions]):
         if NEXT_OBSERVATIONS in self._file.columns:
             left_out.append("next_observations of the file: D4RL takes the observations of the following rows")
         if set(others) - {TIMEOUTS}:
-            left_out.append(f"what D4RL does not pass on: {', '.join(name for name in others if name != TIMEOUTS)}")
+            left_out.append(f"what D4RL does not pass on: {listed(name for name in others if name != TIMEOUTS)}")
         return {
             **known,
             "source": {"format": "d4rl", "view": "qlearning", "files": [facts], **known["source"]},

@@ -11,6 +11,7 @@ import numpy as np
 from rlbuffers.decoding.example_values import FeatureValues
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.schema import (
     ACTIONS,
     EPISODES_GROUP,
@@ -153,7 +154,7 @@ def _require_rlds(leaves: Sequence[Leaf], where: str) -> None:
         if f"{STEPS}/{flag}" not in found:
             raise FormatError(
                 f"{where}: expected an RLDS dataset, with features 'steps/is_first' and 'steps/is_last'; "
-                f"found {', '.join(sorted(found)) or 'none'}"
+                f"found {listed(sorted(found)) or 'none'}"
             )
 
 
