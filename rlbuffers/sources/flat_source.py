@@ -36,6 +36,7 @@ from rlbuffers.sources.flat_ends import (
     unmarked_resets,
 )
 from rlbuffers.sources.flat_table import FlatTable
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -190,7 +191,7 @@ class FlatSource(FileSource[Episode]):
         return {
             "environment": {} if self._terminals_cut else {"terminals_end_episodes": False},
             "behavior_policy": {},
-            "source": {"format": self.format, "files": [file_facts(self.path)], **columns},
+            "source": source_facts(self.format, files=[file_facts(self.path)], **columns),
             "measurements": {**goals, **({"unmarked_resets": self._resets} if self._resets else {})},
             "warnings": [
                 *flags.warnings,

@@ -26,6 +26,7 @@ from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts, require_file
 from rlbuffers.sources.flat_columns import flat_column, is_storable
 from rlbuffers.sources.flat_source import NO_REWARDS
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -160,7 +161,7 @@ class ImitationSource(FileSource[Episode]):
         return {
             "environment": {},
             "behavior_policy": {},
-            "source": {"format": "imitation", "files": [file_facts(self.path)]},
+            "source": source_facts("imitation", files=[file_facts(self.path)]),
             "measurements": {},
             "warnings": [_AMBIGUOUS] if self._terminal.any() else [],
             "left_out": [
