@@ -50,6 +50,7 @@ peers: .venv-peers/.done
 .venv-peers/.done: benchmarks/peers/requirements.txt $(INPUTS)
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check --no-deps ogbench==1.2.2
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
 

@@ -153,7 +153,8 @@ def chosen_names(heads: Sequence[str], chosen: Mapping[str, str], where: str, de
     heads : sequence of str
         What can be named: columns, and the parts of nested names before a ``/``.
     chosen : mapping of str to str
-        Column to its name in the buffer; or, if only the right side is a column, the other way round.
+        Column to its name in the buffer; or the other way round, if only the right side is a column and the left one
+        is a usual name.
     where : str
         What is read, for messages.
     described : str, optional
@@ -173,11 +174,12 @@ def chosen_names(heads: Sequence[str], chosen: Mapping[str, str], where: str, de
     """
     found: dict[str, str] = {}
     for left, right in chosen.items():
-        if left not in heads and right not in heads:
+        is_turned = left not in heads and right in heads and known_name(left) is not None
+        if left not in heads and not is_turned:
             raise UsageError(
                 f"{where}: --map {left}={right}: there is no such column; it has {described or listed(sorted(heads))}"
             )
-        column, name = (left, right) if left in heads else (right, left)
+        column, name = (right, left) if is_turned else (left, right)
         role = known_name(name) or name
         if role in found.values() and found.get(column) != role:
             other = next(other for other, taken in found.items() if taken == role)

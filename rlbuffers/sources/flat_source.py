@@ -7,6 +7,7 @@ next observations show that play was reset although no flag marks it; see `flat_
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,6 @@ class FlatSource(FileSource[Episode]):
         Whether a terminal ends an episode, if that is known; otherwise flags and data decide.
     """
 
-    format: str
-    """The format's name, for the metadata."""
-
     def __init__(
         self, path: Path, table: FlatTable, timeouts: Array | None = None, *, terminals_end: bool | None = None
     ) -> None:
@@ -85,6 +83,11 @@ class FlatSource(FileSource[Episode]):
         self._resets = 0
         self._following_is_next_row: bool | None = None
         self._spec = self._make_spec()
+
+    @property
+    @abstractmethod
+    def format(self) -> str:
+        """The format's name, for the metadata."""
 
     def _whether_terminals_cut(self) -> bool:
         """Tell whether a terminal ends an episode: where flags say no more, from the data."""

@@ -96,6 +96,8 @@ class FlatTable(ABC):
         If there is no array of a name in `names`.
     """
 
+    _no_rewards_hint = ""
+
     def __init__(
         self,
         path: Path,
@@ -225,10 +227,9 @@ class FlatTable(ABC):
         self, sources: Mapping[str, Sequence[str]], pickled: Sequence[str], *, needs_rewards: bool
     ) -> None:
         missing = [] if any(map(is_observation, self.called)) else [OBSERVATIONS]
-        missing += [
-            name for name in (ACTIONS, REWARDS) if name not in self.called and (needs_rewards or name != REWARDS)
-        ]
-        has_flags = TERMINALS in self.called or any(sources[role] for role in (DONES, NOT_DONES, MASKS, EPISODE_STARTS))
+        needed = (ACTIONS, REWARDS) if needs_rewards else (ACTIONS,)
+        missing += [name for name in needed if name not in self.called]
+        has_flags = TERMINALS in self.called or any(sources.values())
         missing += [] if has_flags else [TERMINALS]
         unread = [name for name in pickled if known_name(name) in missing]
         if unread:
@@ -245,9 +246,10 @@ class FlatTable(ABC):
                 "is not read"
             )
         if missing:
+            hint = self._no_rewards_hint if missing == [REWARDS] else ""
             raise FormatError(
                 f"{self.path}: expected arrays {', '.join(missing)}; found {listed(sorted(self._arrays)) or 'none'}. "
-                f"If they have other names, say so with {MAP_EXAMPLE}"
+                f"If they have other names, say so with {MAP_EXAMPLE}{hint}"
             )
         if self.num_rows == 0:
             raise FormatError(f"{self.path}: expected transitions, found none")

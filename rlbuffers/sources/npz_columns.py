@@ -35,6 +35,8 @@ class NpzColumns(FlatTable):
         If there is no array of a name in `names`.
     """
 
+    _no_rewards_hint = ". OGBench's archives have no rewards: `rlbuffers convert ogbench` reads them"
+
     def __init__(
         self,
         path: Path,

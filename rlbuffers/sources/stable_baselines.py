@@ -49,7 +49,9 @@ class StableBaselinesSource(FlatSource):
         path = Path(path)
         table = NpzColumns(path, names)
         if table.flags.ends is None or _STARTS not in table.flags.used:
-            raise FormatError(f"{path}: expected an array 'episode_starts', as Stable Baselines records experts")
+            raise FormatError(
+                f"{path}: expected an array 'episode_starts' and no other flags, as Stable Baselines writes them"
+            )
         super().__init__(path, table)
         self._last_is_whole = self._returns_agree()
 

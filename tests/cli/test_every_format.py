@@ -78,6 +78,9 @@ FIXTURES = {
         for name in ("cartpole", "cartpole-wrapped", "pong-vector-stack4")
     },
     "dopamine": ["dopamine", DATA / "dopamine" / "Breakout" / "1" / "replay_logs"],
+    "imitation": ["imitation", DATA / "imitation" / "walk.npz"],
+    **{f"ogbench {path.stem}": ["ogbench", path] for path in sorted((DATA / "ogbench").glob("*.npz"))},
+    "stable-baselines": ["stable-baselines", DATA / "stable_baselines" / "walk.npz"],
     "d3rlpy": ["d3rlpy", DATA / "d3rlpy" / "cartpole-v2.h5"],
     **{
         f"reverb {table}": ["reverb", DATA / "reverb" / "pendulum", "--table", table]

@@ -20,6 +20,7 @@ from dopamine_log import SIZE, write_checkpoint
 from endings import ENDS
 from minari_files import episode as minari_episode
 from minari_files import write_arrow, write_hdf5
+from npz_files import write_imitation, write_ogbench, write_stable_baselines
 from PIL import Image
 from reverb_checkpoint import write_steps
 from rlds import plain_episode, write_dataset
@@ -36,8 +37,10 @@ from rlbuffers.sources.d3rlpy.replay_buffer import D3rlpySource
 from rlbuffers.sources.d4rl.hdf5 import D4RLSource
 from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
 from rlbuffers.sources.dopamine.logs import DopamineSource
+from rlbuffers.sources.imitation import ImitationSource
 from rlbuffers.sources.minari.dataset import MinariSource
 from rlbuffers.sources.npz import NpzSource
+from rlbuffers.sources.ogbench import OGBenchSource
 from rlbuffers.sources.policy_rollout import PolicyRolloutSource
 from rlbuffers.sources.reverb.checkpoint import ReverbSource
 from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
@@ -48,6 +51,7 @@ from rlbuffers.sources.rl_unplugged.pairs import RLUPairsSource
 from rlbuffers.sources.rl_unplugged.rwrl import RLURwrlSource
 from rlbuffers.sources.rl_unplugged.tasks import CONTROL_SUITE_TASKS, DMLAB_TASKS, RWRL_TASKS
 from rlbuffers.sources.rl_unplugged.windows import RLUWindowsSource
+from rlbuffers.sources.stable_baselines import StableBaselinesSource
 from rlbuffers.sources.tfds.rlds import RLDSSource
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 
@@ -123,6 +127,38 @@ def npz(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
     for following in ("none", "true", "shifted"):
         np.savez(folder / f"{following}.npz", **flat(episodes, following))
         yield NpzSource(folder / f"{following}.npz")
+
+
+def ogbench(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    """As published, and what OGBench's loader makes of it: with next observations, and compact."""
+    seen = [vectors(numbers) for numbers, _, _ in each(episodes)]
+    path = write_ogbench(folder / "raw.npz", seen, seen)
+    yield OGBenchSource(path)
+    steps = [vectors(numbers)[:-1] for numbers, _, _ in each(episodes)]
+    arrays = {"observations": np.concatenate(steps), "actions": np.concatenate(steps)}
+    lasts = np.cumsum([len(part) for part in steps]) - 1
+    terminals = np.isin(np.arange(len(arrays["actions"])), lasts).astype(np.float32)
+    np.savez(folder / "regular.npz", **arrays, terminals=terminals, next_observations=arrays["observations"] + 1)
+    yield OGBenchSource(folder / "regular.npz")
+    with np.load(path) as archive:
+        valids = 1.0 - archive["terminals"]
+        both = np.minimum(archive["terminals"] + np.append(archive["terminals"][1:], 1.0), 1.0)
+        compact = {"observations": archive["observations"], "actions": archive["actions"]}
+        np.savez(folder / "compact.npz", **compact, terminals=both, valids=valids)
+    yield OGBenchSource(folder / "compact.npz")
+
+
+def imitation(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    seen = [vectors(numbers) for numbers, _, _ in each(episodes)]
+    ends = [terminal for _, terminal, _ in each(episodes)]
+    path = folder / "x.npz"
+    yield ImitationSource(write_imitation(path, seen, [part[:-1] for part in seen], ends, None))
+
+
+def stable_baselines(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    seen = [vectors(numbers)[:-1] for numbers, _, _ in each(episodes)]
+    path = folder / "x.npz"
+    yield StableBaselinesSource(write_stable_baselines(path, seen, seen, [np.ones(len(part)) for part in seen]))
 
 
 def concatenated(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
@@ -427,9 +463,11 @@ WRITERS: dict[type[Source[Any]], Writer] = {
     D4RLQLearningSource: qlearning,
     D4RLSource: d4rl,
     DopamineSource: dopamine,
+    ImitationSource: imitation,
     MDPDatasetSource: mdp_dataset,
     MinariSource: minari,
     NpzSource: npz,
+    OGBenchSource: ogbench,
     PolicyRolloutSource: policy_rollout,
     RLDSSource: tfds,
     RLUAtariEpisodesSource: atari_episodes,
@@ -440,5 +478,6 @@ WRITERS: dict[type[Source[Any]], Writer] = {
     RLURwrlSource: rwrl,
     RLUWindowsSource: control_windows,
     ReverbSource: reverb,
+    StableBaselinesSource: stable_baselines,
     TianshouSource: tianshou,
 }

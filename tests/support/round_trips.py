@@ -18,10 +18,11 @@ AGAIN = {
     "d4rl": ["d4rl", "--file"],
     "minari": ["minari"],
     "npz": ["npz"],
+    "ogbench": ["ogbench"],
     "rlds": ["tfds", "--dir"],
     "tianshou": ["tianshou"],
 }
-_SUFFIXES = {"npz": ".npz", "rlds": ""}
+_SUFFIXES = {"npz": ".npz", "ogbench": ".npz", "rlds": ""}
 _CORE_COLUMNS = ("actions", "rewards", "terminals")
 
 

@@ -284,7 +284,7 @@ def test_columns_without_known_names_are_listed(tmp_path):
         ReverbSource(path)
     message = str(caught.value)
     assert "cannot tell which columns are observations, actions, rewards, terminals or discounts" in message
-    assert "'done' (float32 (3,)), 's' (int64 ())" in message
+    assert "'done' (float32 (3,)), 'x' (int64 ())" in message
     assert "--map COLUMN=NAME" in message
 
 
