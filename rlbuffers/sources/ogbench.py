@@ -30,11 +30,11 @@ from rlbuffers.sources.ogbench_names import find_ogbench
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
-__all__ = ["OGBenchSource"]
+__all__ = ["CITATION", "OGBenchSource"]
 
 Array = np.ndarray[Any, Any]
 _VALIDS = "valids"
-_CITATION = (
+CITATION = (
     "@inproceedings{ogbench_park2025, title={OGBench: Benchmarking Offline Goal-Conditioned RL}, author={Park, Seohong "
     "and Frans, Kevin and Eysenbach, Benjamin and Levine, Sergey}, booktitle={International Conference on Learning "
     "Representations (ICLR)}, year={2025}}"
@@ -119,7 +119,7 @@ class OGBenchSource(FlatSource):
             "environment": {**environment, "suite": "OGBench", "terminals_end_episodes": False},
             "source": {**found["source"], "layout": layout, **dataset},
             "left_out": [*found["left_out"], *self._lost_rows()],
-            "citation": _CITATION,
+            "citation": CITATION,
         }
 
     def _lost_rows(self) -> Iterator[str]:
