@@ -14,6 +14,7 @@ masks and terminals (OGBench)               terminals are masks == 0, timeouts t
 masks and dones (jaxrl)                     terminals are masks == 0, timeouts the other dones
 masks alone                                 terminals are masks == 0
 episode_starts alone (Stable Baselines)     neither: how an episode ended is not known
+timeouts alone, if the user says so         timeouts; no terminals
 ==========================================  ==============================================================
 
 What contradicts itself is refused; the user then says which column is which.
@@ -32,11 +33,9 @@ from rlbuffers.errors import FormatError
 from rlbuffers.schema import TERMINALS, TIMEOUTS
 from rlbuffers.sources.field_names import DONES, EPISODE_STARTS, MASKS
 
-__all__ = ["FLAG_ROLES", "Flags", "flags_of"]
+__all__ = ["Flags", "flags_of"]
 
 Array = np.ndarray[Any, Any]
-# Any of these says something of where episodes or tasks end; timeouts alone do not say where tasks do.
-FLAG_ROLES = (TERMINALS, DONES, MASKS, EPISODE_STARTS)
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def flags_of(given: Mapping[str, Array], names: Mapping[str, str], where: str, *
     Parameters
     ----------
     given : mapping of str to bool array of shape (N,)
-        Flags by role, at least one of `FLAG_ROLES`; ``masks`` as stored, so False where the task ended.
+        Flags by role, at least one; ``masks`` as stored, so False where the task ended.
     names : mapping of str to str
         What each is called in the file, for messages.
     where : str
@@ -98,7 +97,12 @@ def flags_of(given: Mapping[str, Array], names: Mapping[str, str], where: str, *
         return _with_terminals(given, names, where)
     if DONES in given:
         return _with_dones(given, names)
-    return _with_starts(given, names)
+    if EPISODE_STARTS in given:
+        return _with_starts(given, names)
+    note = (
+        f"{names[TIMEOUTS]!r} are ends by time, as was said, and nothing says where a task ended: no terminal is set."
+    )
+    return Flags(np.zeros_like(given[TIMEOUTS]), given[TIMEOUTS], notes=(note,))
 
 
 def _of_recordings(given: Mapping[str, Array], names: Mapping[str, str]) -> Flags:

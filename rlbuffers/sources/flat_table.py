@@ -47,6 +47,7 @@ __all__ = ["FlatTable"]
 Array = np.ndarray[Any, Any]
 _COLUMNS = (OBSERVATIONS, NEXT_OBSERVATIONS, ACTIONS, REWARDS, TERMINALS, TIMEOUTS)
 _OTHER_FLAGS = (DONES, NOT_DONES, MASKS, EPISODE_STARTS)
+_ENDS = (TERMINALS, *_OTHER_FLAGS)
 # Rows of two columns that are compared at a time.
 _COMPARED_BYTES = 16 << 20
 
@@ -121,7 +122,8 @@ class FlatTable(ABC):
         self.has_rewards = REWARDS in self.called
         roles = {role: [name for name, meant in said.items() if meant == role] for role in _OTHER_FLAGS}
         sources = {role: roles[role] or list(filter(self._is_flag, found.get(role, []))) for role in _OTHER_FLAGS}
-        self._require_columns(sources, pickled, needs_rewards=needs_rewards)
+        has_flags = TERMINALS in self.called or any(sources.values()) or TIMEOUTS in said.values()
+        self._require_columns(pickled, has_flags=has_flags, needs_rewards=needs_rewards)
         self.flags = self._told(sources, of_recordings=of_recordings)
         self._forget(sources)
         kinds = sort_arrays({name: arrays[source] for name, source in self.called.items()}, self.called, str(path))
@@ -223,13 +225,10 @@ class FlatTable(ABC):
         rows = self._read(name)
         return bool(np.isin(rows, (0, 1)).all())
 
-    def _require_columns(
-        self, sources: Mapping[str, Sequence[str]], pickled: Sequence[str], *, needs_rewards: bool
-    ) -> None:
+    def _require_columns(self, pickled: Sequence[str], *, has_flags: bool, needs_rewards: bool) -> None:
         missing = [] if any(map(is_observation, self.called)) else [OBSERVATIONS]
         needed = (ACTIONS, REWARDS) if needs_rewards else (ACTIONS,)
         missing += [name for name in needed if name not in self.called]
-        has_flags = TERMINALS in self.called or any(sources.values())
         missing += [] if has_flags else [TERMINALS]
         unread = [name for name in pickled if known_name(name) in missing]
         if unread:
@@ -237,13 +236,20 @@ class FlatTable(ABC):
                 f"{self.path}: expected numbers in {listed(unread)}, found Python objects (a pickle), which are not "
                 "read; save them as arrays of numbers"
             )
-        texts = [
-            name for name, array in self._arrays.items() if array.dtype.kind in "SUO" and known_name(name) in missing
+        unfit = [
+            name for name in self._arrays if (role := known_name(name)) in missing or (role in _ENDS and not has_flags)
         ]
+        texts = [name for name in unfit if self._arrays[name].dtype.kind in "SUO"]
         if texts:
             raise FormatError(
                 f"{self.path}: expected numbers in {listed(texts)}, found text (such as the paths of pictures), which "
                 "is not read"
+            )
+        if unfit:
+            shapes = listed(f"{name!r} {self._arrays[name].shape}" for name in unfit)
+            raise FormatError(
+                f"{self.path}: expected {', '.join(missing)} with a row a step, one number in rewards, and 0 or "
+                f"1 in flags; found {shapes}"
             )
         if missing:
             hint = self._no_rewards_hint if missing == [REWARDS] else ""

@@ -209,6 +209,35 @@ def test_flags_are_named_too(converted, name, role):
         assert_is_steps(buffer)
 
 
+def test_terminals_that_are_ends_by_time_are_said_to_be(converted):
+    with converted(steps(terminals=rows_at(3, 6, 8), timeouts=None), {"terminals": "timeouts"}) as buffer:
+        assert not buffer[:]["terminals"].any()
+        assert np.flatnonzero(buffer[:]["timeouts"]).tolist() == [3, 6, 8]
+        assert buffer.arrays["episodes/lengths"].all().tolist() == [4, 3, 2, 3]
+        assert "no terminal is set" in buffer.metadata["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"rewards": None, "reward": np.zeros((STEPS, 5))},
+            r"expected rewards with .* found 'reward' \(12",
+        ),
+        (
+            {"terminals": None, "done": np.zeros((3, 4))},
+            r"expected terminals with .* found 'done' \(3, 4\)",
+        ),
+        ({"terminals": None, "masks": np.full(STEPS, 0.5)}, r"expected terminals with .* found 'masks' \(12,\)"),
+        ({"observations": None, "obs": np.array(["a.png"] * STEPS, "S5")}, "expected numbers in obs, found text"),
+        ({"terminals": None, "timeouts": None}, "expected arrays terminals; found actions"),
+    ],
+)
+def test_what_has_a_usual_name_and_does_not_fit_is_named(converted, change, message):
+    with pytest.raises(FormatError, match=message):
+        converted(steps(**change))
+
+
 def test_nested_names_are_mapped_by_their_folder(converted):
     given = steps(next_observations=None)
     given["sensors/a"], given["sensors/b"] = given.pop("observations"), np.arange(STEPS)
