@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     REWARDS,
     TERMINALS,
@@ -37,7 +38,6 @@ from rlbuffers.sources.flat_ends import (
     unmarked_resets,
 )
 from rlbuffers.sources.flat_table import FlatTable
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 

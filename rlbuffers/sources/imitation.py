@@ -21,12 +21,12 @@ from rlbuffers.decoding.npz_archive import NpzArchive
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError
 from rlbuffers.listing import listed
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts, require_file
 from rlbuffers.sources.flat_columns import flat_column, is_storable
 from rlbuffers.sources.flat_source import NO_REWARDS
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 

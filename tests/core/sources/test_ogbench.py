@@ -10,9 +10,9 @@ from truth import DATA
 
 import rlbuffers
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.reader_versions import faults_of
 from rlbuffers.sources.ogbench import OGBenchSource
 from rlbuffers.sources.ogbench_names import find_ogbench
-from rlbuffers.sources.reader_versions import faults_of
 
 LENGTHS = (4, 1, 3)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from rlbuffers.sources.ogbench_names import find_ogbench
 
-__all__ = ["MENDS", "Mend", "faults_of", "source_facts"]
+__all__ = ["MENDS", "Mend", "faults_of", "source_facts", "warnings_of"]
 
 Facts = Mapping[str, Any]
 
@@ -113,6 +113,17 @@ def faults_of(metadata: Facts) -> list[str]:
         "what was learned from it is wrong."
         for fault in found
     ]
+
+
+def warnings_of(metadata: Facts) -> list[str]:
+    """Return what a user must know of a buffer: faults of the version that converted it, and what its source said.
+
+    Parameters
+    ----------
+    metadata : mapping
+        Of the buffer.
+    """
+    return [*faults_of(metadata), *map(str, metadata.get("warnings") or ())]
 
 
 def _origins(facts: Facts, source: Facts) -> Iterator[tuple[Facts, Facts]]:
