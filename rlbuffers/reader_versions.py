@@ -50,18 +50,22 @@ def _is_rlu_atari(facts: Facts, source: Facts) -> bool:
 
 
 def _has_masks(facts: Facts, source: Facts) -> bool:
-    """A column of masks beside terminals, or a file of OGBench: its terminals are ends of recordings."""
+    """One mask a row beside terminals, or a file of OGBench."""
+    columns = facts.get("spec", {}).get("columns", {})
+    has_masks = columns.get("masks", {}).get("shape") in ([], [1]) and "timeouts" not in columns
     names = [Path(str(file.get("name", ""))) for file in source.get("files", [])]
-    return "masks" in facts.get("spec", {}).get("columns", {}) or any(map(find_ogbench, names))
+    return has_masks or any(map(find_ogbench, names))
 
 
 def _has_other_ends(facts: Facts, source: Facts) -> bool:
-    columns = set(facts.get("spec", {}).get("columns", {}))
-    return bool(columns & {"done", "dones", "truncated", "truncations"}) and "timeouts" not in columns
+    """Other flags of ends beside terminals, and no timeouts."""
+    columns = facts.get("spec", {}).get("columns", {})
+    flags = [columns[name] for name in ("done", "dones", "truncated", "truncations") if name in columns]
+    return any(flag.get("shape") in ([], [1]) for flag in flags) and "timeouts" not in columns
 
 
-_TERMINALS_OF_RECORDINGS = "its terminals are ends of recordings and not of the task"
-_ENDS_BY_TIME = "episodes that ended by time were not cut there"
+_TERMINALS_OF_RECORDINGS = "its terminals may be ends of recordings and not of the task"
+_ENDS_BY_TIME = "episodes that ended by time may not be cut there"
 
 MENDS = (
     Mend("npz", 2, _has_masks, _TERMINALS_OF_RECORDINGS),
