@@ -97,3 +97,14 @@ def test_names_are_said_with_map(run, tmp_path):
         result = run("convert", "npz", tmp_path / "x.npz", "--map", pair, "-o", tmp_path / "y.hdf5")
         assert result.exit_code == 2
         assert f"--map {pair}: expected COLUMN=NAME" in result.stderr
+
+
+def test_very_many_things_that_are_left_out_are_counted(run, tmp_path):
+    with np.load(archive(tmp_path / "x.npz")) as arrays:
+        np.savez(tmp_path / "x.npz", **arrays, **{f"empty{number}": np.zeros(0) for number in range(1234)})
+    result = run("convert", "npz", tmp_path / "x.npz", "-o", tmp_path / "x.hdf5")
+    assert result.exit_code == 0
+    assert "... and 1,214 more" in result.stdout
+    assert "'empty20'" not in result.stdout
+    with rlbuffers.open(tmp_path / "x.hdf5") as buffer:
+        assert len(buffer.metadata["left_out"]) == 1234
