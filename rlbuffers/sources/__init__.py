@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rlbuffers.sources.d4rl.hdf5 import D4RLSource
     from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
     from rlbuffers.sources.dopamine.logs import DopamineSource
+    from rlbuffers.sources.exorl import ExORLSource
     from rlbuffers.sources.imitation import ImitationSource
     from rlbuffers.sources.minari.dataset import MinariSource
     from rlbuffers.sources.npz import NpzSource
@@ -34,6 +35,7 @@ __all__ = [
     "D4RLQLearningSource",
     "D4RLSource",
     "DopamineSource",
+    "ExORLSource",
     "ImitationSource",
     "MinariSource",
     "NpzSource",
@@ -55,6 +57,7 @@ __getattr__ = lazy_names(
         "D4RLQLearningSource": f"{_HERE}.d4rl.qlearning:D4RLQLearningSource",
         "D4RLSource": f"{_HERE}.d4rl.hdf5:D4RLSource",
         "DopamineSource": f"{_HERE}.dopamine.logs:DopamineSource",
+        "ExORLSource": f"{_HERE}.exorl:ExORLSource",
         "ImitationSource": f"{_HERE}.imitation:ImitationSource",
         "MinariSource": f"{_HERE}.minari.dataset:MinariSource",
         "NpzSource": f"{_HERE}.npz:NpzSource",
@@ -73,6 +76,7 @@ SOURCES = {
     "d4rl": Format("D4RL HDF5 files: gym, antmaze, maze2d, adroit, kitchen"),
     "d3rlpy": Format("d3rlpy ReplayBuffer dumps (v2) and MDPDataset files (v1)"),
     "dopamine": Format("Dopamine replay logs ($store$_*.gz), such as DQN Replay"),
+    "exorl": Format("folders of one archive (.npz) an episode: ExORL, DrQ-v2, V-D4RL"),
     "imitation": Format("trajectories of the imitation library (.npz, before its version 1.0)"),
     "minari": Format("Minari datasets, HDF5 and Arrow", ("pyarrow", "PIL"), "minari", "Arrow files and JPEG images"),
     "npz": Format("NumPy archives of flat arrays, with the D4RL names or other usual ones"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
 _IMITATION = {"obs", "acts", "terminal", "indices"}
+_EXORL = {"action", "reward", "discount"}
 _STABLE_BASELINES = {"obs", "actions", "episode_starts", "episode_returns"}
 _OGBENCH = {"observations", "actions", "terminals", "qpos", "qvel"}
 _D4RL = {"observations", "actions", "rewards", "terminals"}
@@ -47,6 +49,7 @@ def _of_directory(path: Path) -> str | None:
         ("minari", lambda: (path / "data" / "metadata.json").exists() or (path / "main_data.hdf5").exists()),
         ("tfds", lambda: (path / "features.json").exists()),
         ("reverb", lambda: any(True for _ in path.glob("**/tables.tfrecord"))),
+        ("exorl", lambda: any(_of_zip(file) == "exorl" for file in itertools.islice(path.glob("*.npz"), 1))),
         ("dopamine", lambda: any(True for _ in path.glob("**/$store$_*.gz"))),
     ]
     return next((name for name, holds in signs if holds()), None)
@@ -68,6 +71,8 @@ def _of_zip(path: Path) -> str:
         names = {name.removesuffix(".npy") for name in archive.namelist()}
     if names >= _IMITATION:
         return "imitation"
+    if names >= _EXORL and names & {"observation", "image"}:
+        return "exorl"
     if names >= _STABLE_BASELINES:
         return "stable-baselines"
     is_raw = names >= _OGBENCH and not names & {"rewards", "next_observations"}

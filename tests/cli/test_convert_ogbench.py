@@ -45,6 +45,7 @@ def test_names_are_said_with_map(run, tmp_path):
         ("ogbench", RAW),
         ("imitation", DATA / "imitation" / "walk.npz"),
         ("stable-baselines", DATA / "stable_baselines" / "walk.npz"),
+        ("exorl", DATA / "exorl" / "episode_000000_5.npz"),
     ],
 )
 def test_convert_npz_recognizes_archives_of_other_libraries(run, tmp_path, name, path):
@@ -66,7 +67,7 @@ def test_an_archive_without_rewards_points_to_ogbench(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
 
 
-@pytest.mark.parametrize("name", ["ogbench", "imitation", "stable-baselines"])
+@pytest.mark.parametrize("name", ["exorl", "ogbench", "imitation", "stable-baselines"])
 @pytest.mark.parametrize("content", [b"no archive", b"PK\x03\x04", b"\x80\x04]"])
 def test_wrong_files_get_one_line_and_leave_nothing(run, tmp_path, name, content):
     (tmp_path / "x.npz").write_bytes(content)

@@ -78,6 +78,7 @@ FIXTURES = {
         for name in ("cartpole", "cartpole-wrapped", "pong-vector-stack4")
     },
     "dopamine": ["dopamine", DATA / "dopamine" / "Breakout" / "1" / "replay_logs"],
+    "exorl": ["exorl", DATA / "exorl"],
     "imitation": ["imitation", DATA / "imitation" / "walk.npz"],
     **{f"ogbench {path.stem}": ["ogbench", path] for path in sorted((DATA / "ogbench").glob("*.npz"))},
     "stable-baselines": ["stable-baselines", DATA / "stable_baselines" / "walk.npz"],

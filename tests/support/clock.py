@@ -20,7 +20,7 @@ from dopamine_log import SIZE, write_checkpoint
 from endings import ENDS
 from minari_files import episode as minari_episode
 from minari_files import write_arrow, write_hdf5
-from npz_files import write_imitation, write_ogbench, write_stable_baselines
+from npz_files import write_exorl, write_imitation, write_ogbench, write_stable_baselines
 from PIL import Image
 from reverb_checkpoint import write_steps
 from rlds import plain_episode, write_dataset
@@ -37,6 +37,7 @@ from rlbuffers.sources.d3rlpy.replay_buffer import D3rlpySource
 from rlbuffers.sources.d4rl.hdf5 import D4RLSource
 from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
 from rlbuffers.sources.dopamine.logs import DopamineSource
+from rlbuffers.sources.exorl import ExORLSource
 from rlbuffers.sources.imitation import ImitationSource
 from rlbuffers.sources.minari.dataset import MinariSource
 from rlbuffers.sources.npz import NpzSource
@@ -153,6 +154,16 @@ def imitation(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
     ends = [terminal for _, terminal, _ in each(episodes)]
     path = folder / "x.npz"
     yield ImitationSource(write_imitation(path, seen, [part[:-1] for part in seen], ends, None))
+
+
+def exorl(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    paths = [
+        write_exorl(
+            folder / f"{number}.npz", seen := vectors(numbers), seen[1:], np.ones(len(seen) - 1), terminal=terminal
+        )
+        for number, (numbers, terminal, _) in enumerate(each(episodes))
+    ]
+    yield ExORLSource(paths)
 
 
 def stable_baselines(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
@@ -463,6 +474,7 @@ WRITERS: dict[type[Source[Any]], Writer] = {
     D4RLQLearningSource: qlearning,
     D4RLSource: d4rl,
     DopamineSource: dopamine,
+    ExORLSource: exorl,
     ImitationSource: imitation,
     MDPDatasetSource: mdp_dataset,
     MinariSource: minari,

@@ -59,3 +59,31 @@ def write_stable_baselines(
         episode_starts=starts,
     )
     return path
+
+
+def write_exorl(
+    path: Path,
+    seen: Array,
+    actions: Array,
+    rewards: Array,
+    *,
+    terminal: bool = False,
+    marks: bool = False,
+    **more: Array,
+) -> Path:
+    """Write an episode as save_episode of exorl's replay_buffer.py does; with `marks` as DreamerV2 does."""
+    count = len(seen)
+    discounts = np.ones((count, 1), np.float32)
+    discounts[-1] = not terminal
+    places = np.arange(count)
+    flags = {"is_first": places == 0, "is_last": places == count - 1, "is_terminal": (places == count - 1) & terminal}
+    np.savez_compressed(
+        path,
+        observation=seen,
+        action=np.concatenate([np.zeros_like(actions[:1]), actions]),
+        reward=np.concatenate([np.zeros(1, rewards.dtype), rewards])[:, None],
+        discount=discounts,
+        **(flags if marks else {}),
+        **more,
+    )
+    return path

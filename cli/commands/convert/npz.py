@@ -31,8 +31,8 @@ def command(paths: tuple[Path, ...], pairs: tuple[str, ...], output: OutputOptio
 
     Expected are observations (or observations/KEY), actions, rewards and terminals; timeouts, next_observations and
     anything else of that length are kept. Usual names (obs, next_obs, act, rew, done, terminated, masks, ...) are
-    understood, others are named with --map. Archives of OGBench, imitation and Stable Baselines are recognized. A
-    directory stands for the .npz files in it. Several files become one buffer.
+    understood, others are named with --map. Archives of ExORL, OGBench, imitation and Stable Baselines are recognized.
+    A directory stands for the .npz files in it. Several files become one buffer.
     """
     from rlbuffers.sources.files import files_in
 
@@ -51,6 +51,10 @@ def _source(path: Path, names: dict[str, str]) -> Source[Any]:
         from rlbuffers.sources.imitation import ImitationSource
 
         return ImitationSource(path)
+    if found == "exorl" and not names:
+        from rlbuffers.sources.exorl import ExORLSource
+
+        return ExORLSource([path])
     if found == "ogbench":
         from rlbuffers.sources.ogbench import OGBenchSource
 
