@@ -37,6 +37,7 @@ from rlbuffers.spaces import checked_space
 
 __all__ = [
     "ACTIONS",
+    "DISCOUNTS",
     "EPISODES_GROUP",
     "EXTRAS_GROUP",
     "FRAMES",
@@ -62,6 +63,7 @@ ACTIONS = "actions"
 REWARDS = "rewards"
 TERMINALS = "terminals"
 TIMEOUTS = "timeouts"
+DISCOUNTS = "discounts"
 
 FRAMES = "frames"
 STACK_INDEX = "stack_index"

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     REWARDS,
     TERMINALS,
@@ -211,7 +212,7 @@ class D4RLSource(FileSource[Episode]):
         return {
             **known,
             "environment": environment,
-            "source": {"format": "d4rl", "files": [facts], **known["source"]},
+            "source": source_facts("d4rl", files=[facts], **known["source"]),
             "measurements": {**self._measurements, **resets},
             "warnings": [
                 *file_warnings(self._dataset, facts),

@@ -15,6 +15,7 @@ import numpy as np
 
 from rlbuffers.episode import Transitions
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     ACTIONS,
     NEXT_OBSERVATIONS,
@@ -133,7 +134,7 @@ class D4RLQLearningSource(FileSource[Transitions]):
             left_out.append(f"what D4RL does not pass on: {', '.join(name for name in others if name != TIMEOUTS)}")
         return {
             **known,
-            "source": {"format": "d4rl", "view": "qlearning", "files": [facts], **known["source"]},
+            "source": source_facts("d4rl", view="qlearning", files=[facts], **known["source"]),
             "measurements": {"rows_in_the_file": self._file.num_rows, "rows_dropped_at_timeouts": dropped},
             "warnings": file_warnings(self._dataset, facts),
             "left_out": [*self._file.left_out, *left_out],

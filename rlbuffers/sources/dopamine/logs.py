@@ -20,6 +20,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, FRAMES, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import RowSource
 from rlbuffers.sources.dopamine.checkpoints import Checkpoint, find_checkpoints, numbers_in
@@ -191,7 +192,7 @@ class DopamineSource(RowSource[Episode]):
         return {
             "environment": known,
             "behavior_policy": {"name": BEHAVIOR, "epsilon": "unknown"} if self.game else {},
-            "source": {"format": "dopamine", "files": self._files, "checkpoints": counters, **self._facts},
+            "source": source_facts("dopamine", files=self._files, checkpoints=counters, **self._facts),
             "measurements": {
                 "joined_checkpoints": sum(link.is_joined for link in self._links),
                 "repeated_rows": sum(link.repeated for link in self._links),

@@ -13,6 +13,7 @@ from rlbuffers.decoding.example_values import FeatureValues, parse_example
 from rlbuffers.decoding.gzip_stream import gunzip
 from rlbuffers.decoding.tfrecord import RecordBatch, read_records
 from rlbuffers.errors import FormatError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.sources.base import Source
 from rlbuffers.sources.files import require_file
 from rlbuffers.sources.rl_unplugged.tasks import LICENSE, KnownTask
@@ -194,7 +195,7 @@ class ShardSource(Source[Piece]):
         return {
             "environment": self.environment(),
             "behavior_policy": {"name": self.task.behavior, "epsilon": "unknown"},
-            "source": {"format": "rl-unplugged", "files": [self._shard.facts()], **self._facts},
+            "source": source_facts("rl-unplugged", files=[self._shard.facts()], **self._facts),
             "measurements": self.measurements(),
             "warnings": list(self.warnings()),
             "left_out": list(self.left_out()),

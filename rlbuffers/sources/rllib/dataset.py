@@ -16,6 +16,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, FormatError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     NEXT_OBSERVATIONS,
     TERMINALS,
@@ -164,7 +165,7 @@ class RLlibSource(RowSource[Episode]):
         return {
             "environment": {},
             "behavior_policy": {"name": self._policy} if self._policy else {},
-            "source": {"format": "rllib", "files": [file_facts(path) for path in self.paths]},
+            "source": source_facts("rllib", files=[file_facts(path) for path in self.paths]),
             "measurements": {name: count for name, count in counts.items() if count},
             "warnings": self._warnings(),
             "left_out": [*([SHIFTED] if self._survey.has_shifted else []), *self._survey.left_out],

@@ -13,6 +13,7 @@ from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.schema import (
     ACTIONS,
+    DISCOUNTS,
     EPISODES_GROUP,
     EXTRAS_GROUP,
     FRAMES,
@@ -24,14 +25,14 @@ from rlbuffers.schema import (
     TIMEOUTS,
     ColumnSpec,
 )
+from rlbuffers.sources.tfds.atari import as_played
 from rlbuffers.sources.tfds.endings import Ending
 from rlbuffers.sources.tfds.features import Leaf
 
-__all__ = ["DISCOUNTS", "STEPS", "Plan", "RLDSDecoder", "RawEpisode", "make_plan"]
+__all__ = ["STEPS", "Plan", "RLDSDecoder", "RawEpisode", "make_plan"]
 
 Array = np.ndarray[Any, Any]
 STEPS = "steps"
-DISCOUNTS = "discounts"
 _FLAGS = ("is_first", "is_last", "is_terminal")
 _RENAMED = {"reward": REWARDS, "discount": DISCOUNTS}
 _TAKEN = {
@@ -192,15 +193,27 @@ class RawEpisode:
 
 @dataclass(frozen=True)
 class RLDSDecoder:
-    """Turns Examples into episodes; runs in worker processes."""
+    """Turns Examples into episodes; runs in worker processes.
+
+    Parameters
+    ----------
+    plan : Plan
+        The features that are read.
+    early : bool, default False
+        Whether rewards stand a row early, and discounts too, as TFDS's ``rlu_atari`` has them.
+    """
 
     plan: Plan
+    early: bool = False
 
     def __call__(self, piece: RawEpisode) -> Episode:
         """Unpack and decode one Example."""
         ending = piece.ending
         count = ending.transitions
-        columns = {name: self._rows(piece, leaf)[:count] for name, leaf in self.plan.columns.items()}
+        columns = {name: self._rows(piece, leaf) for name, leaf in self.plan.columns.items()}
+        if self.early:
+            columns = as_played(columns, is_terminal=ending.is_terminal)
+        columns = {name: rows[:count] for name, rows in columns.items()}
         columns[REWARDS] = columns[REWARDS].reshape(count)
         columns |= self._flags(piece)
         return Episode(

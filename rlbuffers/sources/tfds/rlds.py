@@ -18,13 +18,18 @@ import numpy as np
 
 from rlbuffers.decoding.example_file import read_examples
 from rlbuffers.decoding.example_values import FeatureValues
+from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, SpecError
 from rlbuffers.optional import require
-from rlbuffers.schema import REWARDS, BufferSpec, ColumnSpec
-from rlbuffers.sources.base import Source
+from rlbuffers.reader_versions import source_facts
+from rlbuffers.schema import OBSERVATIONS, REWARDS, BufferSpec, ColumnSpec
+from rlbuffers.sources.base import Rows, Source
 from rlbuffers.sources.d4rl.datasets import all_datasets
 from rlbuffers.sources.d4rl.facts import known_facts
+from rlbuffers.sources.dqn_runs import SIZE
 from rlbuffers.sources.flat_columns import scalar_facts
+from rlbuffers.sources.rl_unplugged.reward_alignment import EpisodeAlignment
+from rlbuffers.sources.tfds.atari import atari_facts, atari_game, atari_notes, atari_spaces
 from rlbuffers.sources.tfds.columns import STEPS, RawEpisode, RLDSDecoder, make_plan
 from rlbuffers.sources.tfds.directory import DatasetInfo, Shard, read_info
 from rlbuffers.sources.tfds.endings import (
@@ -102,6 +107,7 @@ class RLDSSource(Source[RawEpisode]):
         self._done = 0
         self._files: list[dict[str, Any]] = []
         self._measured = Measurements()
+        self._alignment = EpisodeAlignment(atari_game(self._info.config)) if self._builder.early else None
 
         first = self._first_examples()
         leaves = [_sized(leaf, first[0], str(directory)) for leaf in read_features(directory)]
@@ -136,7 +142,7 @@ class RLDSSource(Source[RawEpisode]):
         try:
             return BufferSpec(
                 layout="episodes",
-                columns=self._plan.column_specs((self._own or {}).get("spaces", {})),
+                columns=self._plan.column_specs(self._spaces()),
                 episode_columns=[
                     ColumnSpec(name, leaf.array_dtype, leaf.row_shape) for name, leaf in self._plan.facts.items()
                 ],
@@ -144,6 +150,11 @@ class RLDSSource(Source[RawEpisode]):
             )
         except (SpecError, TypeError) as error:
             raise FormatError(f"{self.directory}: {error}") from error
+
+    def _spaces(self) -> Mapping[str, Any]:
+        if self._builder.early:
+            return atari_spaces(self._info.config)
+        return dict((self._own or {}).get("spaces", {}))
 
     @property
     def where(self) -> str:
@@ -158,7 +169,7 @@ class RLDSSource(Source[RawEpisode]):
     @property
     def decoder(self) -> RLDSDecoder:
         """Unpacks tensors and images."""
-        return RLDSDecoder(self._plan)
+        return RLDSDecoder(self._plan, self._builder.early)
 
     def pieces(self) -> Iterator[RawEpisode]:
         """Yield the episodes of all shards."""
@@ -201,8 +212,16 @@ class RLDSSource(Source[RawEpisode]):
                 raise FormatError(f"{where}: expected {leaf.key!r} to be the same in every episode; it changes here")
         reward = self._plan.columns[REWARDS]
         rewards = reward.rows(features.get(reward.key), ending.rows, where).reshape(ending.rows)
-        self._measured.add(features, ending, rewards, self._builder.return_feature)
+        self._measured.add(features, ending, rewards, early=self._builder.early)
         self._measured.add_texts({key: features.get(key) for key in self._texts})
+
+    def observe(self, rows: Rows) -> None:
+        """Measure at which rows the pictures change with the rewards, where these stand a row early."""
+        if self._alignment is None or not isinstance(rows, Episode):
+            return
+        frames = rows.observations.get(OBSERVATIONS)
+        if frames is not None and frames.shape[1:] == (*SIZE, 1):
+            self._alignment.add(frames[..., 0], rows.columns[REWARDS])
 
     def extras(self) -> Mapping[str, Array]:
         """Return what belongs to the dataset as a whole."""
@@ -215,6 +234,9 @@ class RLDSSource(Source[RawEpisode]):
     def metadata(self) -> dict[str, Any]:
         """Describe the dataset, what its last rows are, and what was left out."""
         known = known_facts(all_datasets().get(_d4rl_id(self._info)))
+        if self._builder.early:
+            known |= atari_facts(self._info.config)
+            known["notes"] = [*known["notes"], *atari_notes(self._measured.episodes)]
         own = self._own or {}
         texts, untold = scalar_facts(self._measured.texts())
         changing = [f"{key!r}, a text that differs between episodes" for key in sorted(self._measured.changing_texts)]
@@ -224,18 +246,21 @@ class RLDSSource(Source[RawEpisode]):
         return {
             "environment": environment,
             "behavior_policy": dict(own.get("behavior_policy") or known["behavior_policy"]),
-            "source": {
-                "format": "tfds",
+            "source": source_facts(
+                "tfds",
                 **known["source"],
-                "name": self._info.name,
+                name=self._info.name,
                 **({"config": self._info.config} if self._info.config else {}),
-                "version": self._info.version,
-                "splits": self._splits,
-                "last_row": self._last_row,
-                "files": self._files,
+                version=self._info.version,
+                splits=self._splits,
+                last_row=self._last_row,
+                files=self._files,
+            ),
+            "measurements": {
+                **self._measured.to_json(),
+                **({"reward_alignment": self._alignment.to_json()} if self._alignment else {}),
             },
-            "measurements": self._measured.to_json(),
-            "warnings": self._measured.warnings(),
+            "warnings": [*(self._alignment.warnings() if self._alignment else []), *self._measured.warnings()],
             "left_out": [*self._plan.left_out, *changing, *untold, *self._left_out, *self._measured.left_out()],
             "scalars": {**self._scalars, **texts, **own.get("scalars", {})},
             "license": self._info.license or known["license"],

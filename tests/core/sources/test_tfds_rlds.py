@@ -25,6 +25,8 @@ from rlbuffers.errors import (
     UnsupportedError,
     UsageError,
 )
+from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
+from rlbuffers.sources.rl_unplugged.shards import RecordShard
 from rlbuffers.sources.tfds.directory import default_data_dir, find_version_dir, prepared_dir
 from rlbuffers.sources.tfds.endings import position_of_last_key
 from rlbuffers.sources.tfds.rlds import RLDSSource
@@ -145,23 +147,60 @@ def test_policies_of_d4rl_belong_to_the_whole(tmp_path):
         converted(folder, tmp_path)
 
 
-def test_returns_tell_what_the_last_row_of_rlu_atari_is(tmp_path):
-    first, second = plain_episode(4), plain_episode(3, terminal=True)
-    first["steps/reward"][-1] = second["steps/reward"][-1] = 2.0
-    returns = [float(episode["steps/reward"].sum()) for episode in (first, second)]
-    episodes = [
-        {**episode, "episode_return": np.array([total], np.float32)}
-        for episode, total in zip((first, second), returns, strict=True)
-    ]
-    facts = {"episode_return": rlds.tensor("float32")}
-    with converted(write_dataset(tmp_path / "d", episodes, facts=facts, name="rlu_atari"), tmp_path) as buffer:
-        measured = buffer.metadata["measurements"]
-        assert measured["returns_that_agree_with_last_row"] == 2
-        assert measured["returns_that_agree_without_last_row"] == 0
-        assert measured["dropped_rows_with_reward"] == 2
-        assert any("2 of 2 last rows" in text for text in buffer.metadata["warnings"])
-        assert buffer.arrays["episodes/lengths"].all().tolist() == [3, 2]
-        assert buffer.arrays["episodes/episode_return"].all().tolist() == returns
+ATARI_STEP = {**rlds.PLAIN_STEP, "observation": rlds.image(84, 84, 1)}
+ATARI_FACTS = {name: rlds.tensor("int64") for name in ("checkpoint_id", "episode_id")}
+
+
+def rlu_atari(record):
+    """Return the episode that TFDS's rlu_atari builders make of a record, by the rule of its atari_utils.py."""
+    rows = len(record["actions"])
+    last = np.arange(rows) == rows - 1
+    discounts = record["discounts"]
+    if discounts[-1] == 0:
+        discounts = np.append(discounts[1:], np.float32(0))
+    return {
+        "steps/observation": record["observations"],
+        "steps/action": record["actions"],
+        "steps/reward": record["clipped_rewards"],
+        "steps/discount": discounts,
+        "steps/is_first": np.arange(rows) == 0,
+        "steps/is_last": last,
+        "steps/is_terminal": last & (record["discounts"][-1] == 0),
+        "checkpoint_id": record["checkpoint_idx"],
+        "episode_id": record["episode_idx"],
+    }
+
+
+def test_an_episode_of_rlu_atari_is_that_of_the_records_it_was_made_of(tmp_path):
+    shard = DATA / "rl_unplugged" / "atari_episodes_ordered" / "Pong" / "run_1-00000-of-00050"
+    episodes = [rlu_atari(record.features) for record in RecordShard(shard, gzipped=True).records()]
+    folder = write_dataset(
+        tmp_path / "d", episodes, step=ATARI_STEP, facts=ATARI_FACTS, name="rlu_atari", configName="Pong_run_1"
+    )
+    rlbuffers.convert(RLUAtariEpisodesSource(shard, "Pong", stack=1), tmp_path / "raw.hdf5")
+    with converted(folder, tmp_path) as buffer, rlbuffers.open(tmp_path / "raw.hdf5") as raw:
+        rows, raw_rows = buffer[:], raw[:]
+        for name in ("actions", "rewards", "discounts", "terminals", "timeouts"):
+            np.testing.assert_array_equal(rows[name], raw_rows[name])
+            assert rows[name].dtype == raw_rows[name].dtype
+        np.testing.assert_array_equal(rows["observations"][..., 0], raw_rows["observations"][:, 0])
+        for name in ("starts", "lengths", "returns", "whole", "final_known"):
+            np.testing.assert_array_equal(buffer.arrays[f"episodes/{name}"].all(), raw.arrays[f"episodes/{name}"].all())
+        assert buffer.spec.columns["actions"].space == raw.spec.columns["actions"].space
+        assert buffer.metadata["environment"]["id"] == raw.metadata["environment"]["id"]
+        alignment = [found.metadata["measurements"]["reward_alignment"] for found in (buffer, raw)]
+        assert alignment[0] == alignment[1]
+        assert buffer.metadata["warnings"] == raw.metadata["warnings"] == []
+
+
+def test_a_reward_in_the_last_row_of_rlu_atari_follows_no_action(tmp_path):
+    pictures = [wire.png(np.full((84, 84), t, np.uint8)) for t in range(3)]
+    episode = {**plain_episode(3), "steps/observation": pictures, "steps/reward": np.array([1, 0, 2], np.float32)}
+    folder = write_dataset(tmp_path / "d", [episode], step=ATARI_STEP, name="rlu_atari_checkpoints")
+    with converted(folder, tmp_path) as buffer:
+        assert buffer[:]["rewards"].tolist() == [0, 1, 0]
+        assert buffer.metadata["measurements"]["early_rewards_not_zero"] == 1
+        assert any("In 1 of 1 episodes the last row has a reward" in text for text in buffer.metadata["warnings"])
 
 
 # Flags.
