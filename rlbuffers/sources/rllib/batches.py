@@ -8,6 +8,7 @@ for each policy, or, without a ``type``, one step. A row of a Parquet file is th
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ PURPOSE = "Reading Parquet files and packed columns of RLlib"
 _MAX_LINE_BYTES = 1 << 30
 _ROWS = 1000
 _ROW_BYTES = 8 << 20  # text of rows that are gathered into one batch
+_PEEKED = 256
 _IN_SOME = object()
 _BATCH_TYPES = ("SampleBatch", "MultiAgentBatch")
 
@@ -73,24 +75,31 @@ def json_batches(path: Path, policy: str | None, on_read: Callable[[int], None])
         If a line is not a step or a batch of steps.
     """
     rows: list[dict[str, Any]] = []
-    first = size = 0
+    first = last = size = 0
     with path.open("rb") as file:
+        _check_beginning(file.peek(_PEEKED)[:_PEEKED], path)
         for number in range(1, 1 << 62):
             line = file.readline(_MAX_LINE_BYTES + 1)
             on_read(len(line))
             where = f"{path}: line {number:,}"
             found = _object_in(line, where) if line.strip() else None
             if found is not None and not _is_batch(found):
-                first = first or number
+                first, last = first or number, number
                 rows.append(found)
                 size += len(line)
             if rows and (not line or len(rows) == _ROWS or size > _ROW_BYTES or (found and _is_batch(found))):
-                yield batch_of_rows(rows, f"{path}: lines {first:,} to {first + len(rows) - 1:,}")
+                yield batch_of_rows(rows, f"{path}: lines {first:,} to {last:,}")
                 rows, first, size = [], 0, 0
             if found is not None and _is_batch(found):
                 yield from object_batch(found, policy, where)
             if not line:
                 return
+
+
+def _check_beginning(start: bytes, path: Path) -> None:
+    text = start.removeprefix(codecs.BOM_UTF8).lstrip()
+    if text and not text.startswith((b"{", b"[")):
+        raise FormatError(f"{path}: expected lines of JSON objects or a Parquet file; it begins with {start[:8].hex()}")
 
 
 def _object_in(line: bytes, where: str) -> dict[str, Any]:

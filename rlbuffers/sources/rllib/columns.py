@@ -81,6 +81,8 @@ class Survey:
     reward_sum : float
     first_step : int or None
         The lowest number of a step.
+    has_shifted : bool
+        Whether next observations were only the observations moved by a row, and are not among the columns.
     last_batches : list of int
         For each run of `RunFinder`, the number of the batch that has its last row.
 
@@ -126,7 +128,7 @@ class Survey:
         reasons = {_schema_name(name): reason for name, reason in batch.left_out.items()}
         for name, rows in batch.columns.items():
             if _schema_name(name) in named:
-                reasons[f"infos/{name}"] = "which stands for the same as another column"
+                reasons[name] = "which stands for the same as another column"
             named.setdefault(_schema_name(name), rows)
         if REWARDS not in named:
             reason = f" ({reasons[REWARDS]})" if REWARDS in reasons else ""

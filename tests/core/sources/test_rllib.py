@@ -320,6 +320,12 @@ def test_dtypes_are_those_that_hold_all_values(tmp_path, new_path):
         np.testing.assert_array_equal(buffer[:]["observations"], np.concatenate([first["obs"], second["obs"]]))
 
 
+def test_two_names_of_next_observations(tmp_path, new_path):
+    columns = episode(1, 3)
+    with converted(lines(tmp_path, batch({**columns, "next_obs": columns["new_obs"]})), new_path) as buffer:
+        assert buffer.metadata["left_out"] == ["'next_obs', which stands for the same as another column"]
+
+
 def test_a_blank_line_is_passed_over(tmp_path, new_path):
     path = lines(tmp_path, *steps(episode(1, 3)))
     path.write_text(path.read_text().replace("\n", "\n\n"))
@@ -401,7 +407,9 @@ def test_shapes_that_differ_between_lines(tmp_path):
         ('{"type": "SampleBatch", "obs": [1', CorruptDataError, "line 1: damaged or cut short: not JSON: "),
         ("[1, 2]", FormatError, "line 1: expected a JSON object, a step or a batch of steps; found list"),
         ("[" * 100_000, CorruptDataError, "line 1: damaged or cut short: not JSON: "),
-        ("\x00\x01\x02", CorruptDataError, "line 1: damaged or cut short: not JSON: "),
+        ("\x00\x01", FormatError, "expected lines of JSON objects or a Parquet file; it begins with 0001"),
+        ("once upon a time", FormatError, "expected lines of JSON objects or a Parquet file; it begins with 6f6e6365"),
+        ("\ufeff  [1]", FormatError, "line 1: expected a JSON object, a step or a batch of steps; found list"),
         ('{"type": "SampleBatch"}', FormatError, "expected transitions, found none"),
         ('{"a": 1}', FormatError, "lines 1 to 1: expected a column 'rewards'; found a"),
         ('{"rewards": []}', FormatError, "expected transitions, found none"),
