@@ -7,6 +7,7 @@ of a reader that made wrong data is mended, the format gets a new version and a 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,16 @@ def _is_rlu_atari(facts: Facts, source: Facts) -> bool:
     return str(source.get("name", "")).startswith("rlu_atari")
 
 
+def _has_overlapping_checkpoints(facts: Facts, source: Facts) -> bool:
+    counts = [(one.get("capacity", 0), one.get("add_count", 0)) for one in source.get("checkpoints", ())]
+    return any(
+        capacity == other and 0 < before <= after < before + capacity
+        for (capacity, before), (other, after) in itertools.pairwise(counts)
+    )
+
+
 MENDS = (
+    Mend("dopamine", 2, _has_overlapping_checkpoints, "it has rows that several checkpoints hold several times"),
     Mend("rl-unplugged", 2, _is_atari_episodes, "its rewards stand one row too early"),
     Mend(
         "tfds",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rlbuffers.sources.reverb.checkpoint import ReverbSource
     from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
     from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
+    from rlbuffers.sources.rllib.dataset import RLlibSource
     from rlbuffers.sources.tfds.rlds import RLDSSource
     from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 
@@ -36,6 +37,7 @@ __all__ = [
     "RLDSSource",
     "RLUAtariEpisodesSource",
     "RLUAtariSource",
+    "RLlibSource",
     "ReverbSource",
     "TianshouSource",
     "d3rlpy_source",
@@ -54,6 +56,7 @@ __getattr__ = lazy_names(
         "RLDSSource": f"{_HERE}.tfds.rlds:RLDSSource",
         "RLUAtariEpisodesSource": f"{_HERE}.rl_unplugged.atari_episodes:RLUAtariEpisodesSource",
         "RLUAtariSource": f"{_HERE}.rl_unplugged.atari_transitions:RLUAtariSource",
+        "RLlibSource": f"{_HERE}.rllib.dataset:RLlibSource",
         "ReverbSource": f"{_HERE}.reverb.checkpoint:ReverbSource",
         "TianshouSource": f"{_HERE}.tianshou.hdf5:TianshouSource",
         "d3rlpy_source": f"{_HERE}.d3rlpy.versions:d3rlpy_source",
@@ -69,6 +72,9 @@ SOURCES = {
     "reverb": Format("Reverb checkpoints, and tables of a running server", ("reverb",), "reverb", "a running server"),
     "rl-unplugged": Format(
         "RL Unplugged: Atari, Control Suite, Locomotion, RWRL, DM Lab, bsuite", ("PIL",), "images", "DM Lab's images"
+    ),
+    "rllib": Format(
+        "RLlib offline data: JSON lines and Parquet", ("pyarrow",), "rllib", "Parquet files and packed columns"
     ),
     "tfds": Format(
         "RLDS datasets prepared by TensorFlow Datasets",

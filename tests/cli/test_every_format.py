@@ -78,6 +78,7 @@ FIXTURES = {
         for name in ("cartpole", "cartpole-wrapped", "pong-vector-stack4")
     },
     "dopamine": ["dopamine", DATA / "dopamine" / "Breakout" / "1" / "replay_logs"],
+    **{f"rllib {name}": ["rllib", DATA / "rllib" / name] for name in ("batches", "steps.jsonl", "steps")},
     "d3rlpy": ["d3rlpy", DATA / "d3rlpy" / "cartpole-v2.h5"],
     **{
         f"reverb {table}": ["reverb", DATA / "reverb" / "pendulum", "--table", table]
