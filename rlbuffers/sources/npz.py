@@ -37,6 +37,7 @@ from rlbuffers.sources.flat_ends import (
     reset_warnings,
     unmarked_resets,
 )
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -131,7 +132,7 @@ class NpzSource(FileSource[Episode]):
         return {
             "environment": {"terminals_end_episodes": False} if self._goals else {},
             "behavior_policy": {},
-            "source": {"format": "npz", "files": [file_facts(self.path)]},
+            "source": source_facts("npz", files=[file_facts(self.path)]),
             "measurements": {
                 **({"terminals_in_long_runs": self._goals} if self._goals else {}),
                 **({"unmarked_resets": resets} if resets else {}),

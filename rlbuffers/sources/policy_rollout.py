@@ -17,6 +17,7 @@ from rlbuffers.errors import UsageError
 from rlbuffers.online.recording import EpisodeRecording, spec_of_environment
 from rlbuffers.schema import ACTIONS, REWARDS, BufferSpec
 from rlbuffers.sources.base import RowSource
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.spaces import count_outside
 from rlbuffers.tally import Tally
 
@@ -150,13 +151,13 @@ class PolicyRolloutSource(RowSource[Episode]):
         return {
             "environment": self._facts,
             "behavior_policy": self._behavior_policy,
-            "source": {
-                "format": "policy-rollout",
-                "num_envs": self._num_envs,
-                "seed": self._seed,
-                "seeding": "copy i is reset with seed + i and continues without a seed (episodes/env_indices tells i)",
-                "rewards": "the environment's, unclipped",
-            },
+            "source": source_facts(
+                "policy-rollout",
+                num_envs=self._num_envs,
+                seed=self._seed,
+                seeding="copy i is reset with seed + i and continues without a seed (episodes/env_indices tells i)",
+                rewards="the environment's, unclipped",
+            ),
             "license": "MIT",
             "citation": "",
         }

@@ -23,6 +23,7 @@ from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.flat_columns import cut_episodes, episode_bounds
 from rlbuffers.sources.hdf5_columns import HDF5Columns
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -124,7 +125,7 @@ class MDPDatasetSource(FileSource[Episode]):
         return {
             "environment": {},
             "behavior_policy": {},
-            "source": {"format": "d3rlpy", "files": [file_facts(self.path)], **shifted},
+            "source": source_facts("d3rlpy", files=[file_facts(self.path)], **shifted),
             "measurements": {},
             "warnings": [],
             "left_out": left_out,

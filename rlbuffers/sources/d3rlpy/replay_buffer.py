@@ -23,6 +23,7 @@ from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.hdf5_files import check_size, opened_hdf5
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -202,7 +203,7 @@ class D3rlpySource(FileSource[Episode]):
         return {
             "environment": {},
             "behavior_policy": {},
-            "source": {"format": "d3rlpy", "files": [file_facts(self.path)]},
+            "source": source_facts("d3rlpy", files=[file_facts(self.path)]),
             "measurements": {},
             "warnings": [],
             "left_out": self._left_out,

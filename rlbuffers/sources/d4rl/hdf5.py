@@ -44,6 +44,7 @@ from rlbuffers.sources.flat_ends import (
     unmarked_resets,
 )
 from rlbuffers.sources.hdf5_columns import HDF5Columns
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 from rlbuffers.task_ends import impossible_terminals
@@ -227,7 +228,7 @@ class D4RLSource(FileSource[Episode]):
         return {
             **known,
             "environment": environment,
-            "source": {"format": "d4rl", "files": [facts], **known["source"]},
+            "source": source_facts("d4rl", files=[facts], **known["source"]),
             "measurements": {**self._measurements, **resets},
             "warnings": [
                 *file_warnings(self._dataset, facts),

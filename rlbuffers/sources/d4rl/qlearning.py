@@ -31,6 +31,7 @@ from rlbuffers.sources.d4rl.facts import checked_dataset, file_warnings, known_f
 from rlbuffers.sources.d4rl.hdf5 import IGNORED_GROUP
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.hdf5_columns import HDF5Columns
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 from rlbuffers.task_ends import impossible_terminals
@@ -139,7 +140,7 @@ class D4RLQLearningSource(FileSource[Transitions]):
             left_out.append(f"what D4RL does not pass on: {listed(name for name in others if name != TIMEOUTS)}")
         return {
             **known,
-            "source": {"format": "d4rl", "view": "qlearning", "files": [facts], **known["source"]},
+            "source": source_facts("d4rl", view="qlearning", files=[facts], **known["source"]),
             "measurements": {"rows_in_the_file": self._file.num_rows, "rows_dropped_at_timeouts": dropped},
             "warnings": [
                 *file_warnings(self._dataset, facts),

@@ -34,6 +34,7 @@ from rlbuffers.sources.dqn_runs import (
     STEP_LIMIT,
     environment_facts,
 )
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.sources.rl_unplugged.games import check_game
 from rlbuffers.tally import Tally
 
@@ -191,7 +192,7 @@ class DopamineSource(RowSource[Episode]):
         return {
             "environment": known,
             "behavior_policy": {"name": BEHAVIOR, "epsilon": "unknown"} if self.game else {},
-            "source": {"format": "dopamine", "files": self._files, "checkpoints": counters, **self._facts},
+            "source": source_facts("dopamine", files=self._files, checkpoints=counters, **self._facts),
             "measurements": {"joined_checkpoints": len(self._joined), **self._counts.to_json()},
             "warnings": [*self._gaps(), *self._counts.warnings()],
             "left_out": [

@@ -25,6 +25,7 @@ from rlbuffers.sources.minari.facts import DatasetFacts
 from rlbuffers.sources.minari.hdf5 import HDF5Payload
 from rlbuffers.sources.minari.places import HDF5_FILE, METADATA_FILE
 from rlbuffers.sources.minari.stored import Payload
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -152,7 +153,7 @@ class MinariSource(RowSource[Episode]):
         return {
             "environment": facts.environment() | inner,
             "behavior_policy": facts.behavior_policy(),
-            "source": {**facts.source(), "format": "minari", "files": self._files()},
+            "source": source_facts("minari", **{**facts.source(), "files": self._files()}),
             "measurements": {},
             "warnings": self._warnings(),
             "left_out": sorted({*self._left_out, *self._columns.left_out, *facts.left_out}),

@@ -29,6 +29,7 @@ from rlbuffers.schema import (
 )
 from rlbuffers.sources.base import Rows, RowSource
 from rlbuffers.sources.flat_columns import flat_column
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.sources.reverb.names import DISCOUNTS
 from rlbuffers.sources.reverb.remarks import ACROSS, BEYOND, ITEMS, NO_PAIR, left_out_of, notes_of, warnings_of
 from rlbuffers.sources.reverb.shapes import ItemShape, is_next
@@ -272,7 +273,7 @@ class TableSource(RowSource[Rows]):
         return {
             "environment": {},
             "behavior_policy": {},
-            "source": {"format": "reverb", **self.source_facts()},
+            "source": source_facts("reverb", **self.source_facts()),
             "measurements": counted,
             "warnings": warnings_of(self._counters),
             "left_out": [*self._left_out, *left_out_of(self._counters, self._shape)],

@@ -15,6 +15,7 @@ from rlbuffers.decoding.tfrecord import RecordBatch, read_records
 from rlbuffers.errors import FormatError
 from rlbuffers.sources.base import Source
 from rlbuffers.sources.files import require_file
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.sources.rl_unplugged.tasks import LICENSE, KnownTask
 
 __all__ = ["Record", "RecordShard", "ShardSource", "parsed_records"]
@@ -194,7 +195,7 @@ class ShardSource(Source[Piece]):
         return {
             "environment": self.environment(),
             "behavior_policy": {"name": self.task.behavior, "epsilon": "unknown"},
-            "source": {"format": "rl-unplugged", "files": [self._shard.facts()], **self._facts},
+            "source": source_facts("rl-unplugged", files=[self._shard.facts()], **self._facts),
             "measurements": self.measurements(),
             "warnings": list(self.warnings()),
             "left_out": list(self.left_out()),

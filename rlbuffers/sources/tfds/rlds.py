@@ -25,6 +25,7 @@ from rlbuffers.sources.base import Source
 from rlbuffers.sources.d4rl.datasets import all_datasets
 from rlbuffers.sources.d4rl.facts import known_facts
 from rlbuffers.sources.flat_columns import scalar_facts
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.sources.tfds.columns import STEPS, RawEpisode, RLDSDecoder, make_plan
 from rlbuffers.sources.tfds.directory import DatasetInfo, Shard, read_info
 from rlbuffers.sources.tfds.endings import (
@@ -224,16 +225,16 @@ class RLDSSource(Source[RawEpisode]):
         return {
             "environment": environment,
             "behavior_policy": dict(own.get("behavior_policy") or known["behavior_policy"]),
-            "source": {
-                "format": "tfds",
+            "source": source_facts(
+                "tfds",
                 **known["source"],
-                "name": self._info.name,
+                name=self._info.name,
                 **({"config": self._info.config} if self._info.config else {}),
-                "version": self._info.version,
-                "splits": self._splits,
-                "last_row": self._last_row,
-                "files": self._files,
-            },
+                version=self._info.version,
+                splits=self._splits,
+                last_row=self._last_row,
+                files=self._files,
+            ),
             "measurements": self._measured.to_json(),
             "warnings": self._measured.warnings(),
             "left_out": [*self._plan.left_out, *changing, *untold, *self._left_out, *self._measured.left_out()],

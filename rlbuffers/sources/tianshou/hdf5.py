@@ -33,6 +33,7 @@ from rlbuffers.sources.base import FileSource
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.flat_columns import episode_bounds
 from rlbuffers.sources.flat_ends import reset_warnings, unmarked_resets
+from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.sources.tianshou.file import DONE, TianshouFile
 from rlbuffers.sources.tianshou.ring import Ring
 from rlbuffers.stats import total_reward
@@ -183,7 +184,7 @@ class TianshouSource(FileSource[Episode]):
         return {
             "environment": {},
             "behavior_policy": {},
-            "source": {"format": "tianshou", "files": [file_facts(self.path)], "buffer": self._file.settings},
+            "source": source_facts("tianshou", files=[file_facts(self.path)], buffer=self._file.settings),
             "measurements": self._measurements(),
             "warnings": self._warnings(),
             "left_out": self._file.left_out,
