@@ -15,6 +15,7 @@ import numpy as np
 
 from rlbuffers.episode import Transitions
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.schema import (
     ACTIONS,
     NEXT_OBSERVATIONS,
@@ -35,7 +36,6 @@ from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 from rlbuffers.task_ends import impossible_terminals
-from rlbuffers.wording import listed
 
 __all__ = ["D4RLQLearningSource", "counted_timeouts"]
 
