@@ -38,6 +38,7 @@ from rlbuffers.spaces import checked_space
 
 __all__ = [
     "ACTIONS",
+    "DISCOUNTS",
     "EPISODES_GROUP",
     "EXTRAS_GROUP",
     "FRAMES",
@@ -63,6 +64,7 @@ ACTIONS = "actions"
 REWARDS = "rewards"
 TERMINALS = "terminals"
 TIMEOUTS = "timeouts"
+DISCOUNTS = "discounts"
 
 FRAMES = "frames"
 STACK_INDEX = "stack_index"

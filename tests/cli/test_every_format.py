@@ -11,6 +11,10 @@ from rlbuffers.exports import EXPORTS
 from rlbuffers.sources import SOURCES
 
 D4RL, RLU, TFDS = DATA / "d4rl" / "mini", DATA / "rl_unplugged", DATA / "tfds"
+ATARI_EPISODES = (
+    RLU / "atari_episodes_ordered" / "Pong" / "run_1-00000-of-00050",
+    RLU / "atari_episodes" / "Pong" / "run_1-00001-of-00100",
+)
 SHARD = "train-00000-of-00100"
 
 
@@ -27,14 +31,8 @@ FIXTURES = {
     },
     "atari transitions": rl_unplugged("atari", "Pong", RLU / "Pong" / "run_1-00001-of-00100"),
     **{
-        f"atari episodes {shard}": rl_unplugged(
-            "atari",
-            "Pong",
-            RLU / "atari_episodes_ordered" / "Pong" / f"run_1-0000{shard}-of-00050",
-            "--layout",
-            "episodes",
-        )
-        for shard in (0, 1)
+        f"{shard.parent.parent.name} {shard.name}": rl_unplugged("atari", "Pong", shard, "--layout", "episodes")
+        for shard in ATARI_EPISODES
     },
     "control suite": rl_unplugged("control-suite", "cheetah_run", RLU / "dm_control_suite" / "cheetah_run" / SHARD),
     "control suite episodes": rl_unplugged(

@@ -271,27 +271,25 @@ def atari_transitions(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]
 
 
 def atari_episodes(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
-    for last_row in ("transition", "observation"):
-        records = []
-        for episode, (seen, terminal, _) in enumerate(each(episodes)):
-            shown = seen if last_row == "observation" else seen[:-1]
-            discounts = np.ones(len(shown), np.float32)
-            discounts[-1] = not terminal
-            zeros = np.zeros(len(shown), np.float32)
-            rows = {
-                "observations": [png(frame(number)) for number in shown],
-                "actions": np.ones(len(shown), np.int64),
-                "clipped_rewards": zeros,
-                "unclipped_rewards": zeros,
-                "discounts": discounts,
-                "checkpoint_idx": np.array([7]),
-                "episode_idx": np.array([episode]),
-                "episode_return": np.array([0.0]),
-                "clipped_episode_return": np.array([0.0]),
-            }
-            records.append(encoded(rows))
-        shard = write_shard(folder / f"{last_row}-run_1-00001-of-00050", records)
-        yield RLUAtariEpisodesSource(shard, "Pong", stack=STACK, last_row=last_row)
+    records = []
+    for episode, (seen, terminal, _) in enumerate(each(episodes)):
+        shown = seen[:-1]
+        discounts = np.ones(len(shown), np.float32)
+        discounts[-1] = not terminal
+        zeros = np.zeros(len(shown), np.float32)
+        rows = {
+            "observations": [png(frame(number)) for number in shown],
+            "actions": np.ones(len(shown), np.int64),
+            "clipped_rewards": zeros,
+            "unclipped_rewards": zeros,
+            "discounts": discounts,
+            "checkpoint_idx": np.array([7]),
+            "episode_idx": np.array([episode]),
+            "episode_return": np.array([0.0]),
+            "clipped_episode_return": np.array([0.0]),
+        }
+        records.append(encoded(rows))
+    yield RLUAtariEpisodesSource(write_shard(folder / "run_1-00001-of-00050", records), "Pong", stack=STACK)
 
 
 CHEETAH = CONTROL_SUITE_TASKS["cheetah_run"]

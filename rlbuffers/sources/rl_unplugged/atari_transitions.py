@@ -51,7 +51,7 @@ _NEWEST_FIRST = "newest_first"
 _UNKNOWN = "unknown_features"
 _ALIGNMENT = "reward_alignment"
 # Steps with a reward, and as many without, that are looked at in each batch.
-_MAX_REWARDED = 32
+_MAX_REWARDED = 64
 _FEATURES = (
     Feature("o_t", "bytes", STACK),
     Feature("o_tp1", "bytes", STACK),

@@ -15,6 +15,7 @@ from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.listing import listed
 from rlbuffers.schema import (
     ACTIONS,
+    DISCOUNTS,
     EPISODES_GROUP,
     EXTRAS_GROUP,
     FRAMES,
@@ -26,14 +27,14 @@ from rlbuffers.schema import (
     TIMEOUTS,
     ColumnSpec,
 )
+from rlbuffers.sources.tfds.atari import as_played
 from rlbuffers.sources.tfds.endings import Ending
 from rlbuffers.sources.tfds.features import Leaf
 
-__all__ = ["DISCOUNTS", "STEPS", "Column", "Plan", "RLDSDecoder", "RawEpisode", "make_plan"]
+__all__ = ["STEPS", "Column", "Plan", "RLDSDecoder", "RawEpisode", "make_plan"]
 
 Array = np.ndarray[Any, Any]
 STEPS = "steps"
-DISCOUNTS = "discounts"
 _FLAGS = ("is_first", "is_last", "is_terminal")
 _RENAMED = {"reward": REWARDS, "discount": DISCOUNTS}
 _TAKEN = {
@@ -291,18 +292,29 @@ class RawEpisode:
 
 @dataclass(frozen=True)
 class RLDSDecoder:
-    """Turns Examples into episodes; runs in worker processes."""
+    """Turns Examples into episodes; runs in worker processes.
+
+    Parameters
+    ----------
+    plan : Plan
+        The features that are read.
+    early : bool, default False
+        Whether rewards stand a row early, and discounts too, as TFDS's ``rlu_atari`` has them.
+    """
 
     plan: Plan
+    early: bool = False
 
     def __call__(self, piece: RawEpisode) -> Episode:
         """Unpack and decode one Example."""
         ending = piece.ending
         count = ending.transitions
         columns = {
-            name: column.rows(piece.features, ending.rows, piece.where)[:count]
-            for name, column in self.plan.columns.items()
+            name: column.rows(piece.features, ending.rows, piece.where) for name, column in self.plan.columns.items()
         }
+        if self.early:
+            columns = as_played(columns, is_terminal=ending.is_terminal)
+        columns = {name: rows[:count] for name, rows in columns.items()}
         columns |= self._flags(piece)
         return Episode(
             columns=columns,

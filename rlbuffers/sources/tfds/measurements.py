@@ -17,7 +17,6 @@ __all__ = ["Measurements", "scalar_text"]
 
 Array = np.ndarray[Any, Any]
 Features = Mapping[str, FeatureValues]
-_RETURN_TOLERANCE = 1e-3
 
 
 class Measurements:
@@ -32,27 +31,24 @@ class Measurements:
         self.changing_texts: set[str] = set()
         self._texts: dict[str, bytes] = {}
 
-    def add(self, features: Features, ending: Ending, rewards: Array, return_feature: str) -> None:
-        """Count one Example, given all its rewards."""
+    def add(self, features: Features, ending: Ending, rewards: Array, *, early: bool) -> None:
+        """Count one Example, given all its rewards, and whether they stand a row early."""
         if not ending.transitions:
             self.counts["episodes_without_transitions"] += 1
             return
-        kept, dropped = rewards[: ending.transitions], rewards[ending.transitions :]
+        # Of early rewards the last has no action, and the first is not there.
+        stop = ending.transitions - early
+        kept, dropped = rewards[:stop], rewards[stop:]
         self.episodes += 1
-        self.transitions += len(kept)
+        self.transitions += ending.transitions
         self.reward_sum += total_reward(kept)
         if ending.unknown:
             self.unknown[ending.unknown] += 1
-        self.counts["last_rows_dropped"] += len(dropped)
-        self.counts["dropped_rows_with_reward"] += int(dropped.any())
+        self.counts["early_rewards_dropped" if early else "last_rows_dropped"] += len(dropped)
+        self.counts["early_rewards_not_zero" if early else "dropped_rows_with_reward"] += int(dropped.any())
         terminal = features.get("steps/is_terminal")
         if isinstance(terminal, np.ndarray):
             self.counts["episodes_with_inner_terminals"] += int(terminal[:-1].any())
-        stated = features.get(return_feature)
-        if isinstance(stated, np.ndarray) and len(stated) == 1:
-            for name, part in (("with", rewards), ("without", rewards[:-1])):
-                near = abs(total_reward(part) - float(stated[0])) <= _RETURN_TOLERANCE
-                self.counts[f"returns_that_agree_{name}_last_row"] += int(near)
 
     def add_texts(self, texts: Mapping[str, FeatureValues | None]) -> None:
         """Compare the texts of an episode, one or one a step, with those of the first."""
@@ -72,7 +68,7 @@ class Measurements:
 
     def to_json(self) -> dict[str, Any]:
         """Return the metadata's measurements."""
-        told = {name: count for name, count in self.counts.items() if count or name.startswith("returns")}
+        told = {name: count for name, count in self.counts.items() if count}
         return {**told, **({"final_observations_unknown": dict(self.unknown)} if self.unknown else {})}
 
     def warnings(self) -> list[str]:
@@ -86,6 +82,12 @@ class Measurements:
             found.append(
                 f"{rewarded:,} of {dropped:,} last rows, of which RLDS uses the observation only, have a reward: the "
                 "builder may have stored transitions there. --last-row transition reads them as such."
+            )
+        if self.counts["early_rewards_not_zero"]:
+            found.append(
+                f"In {self.counts['early_rewards_not_zero']:,} of {self.episodes:,} episodes the last row has a "
+                "reward. Rewards stand one row early in these datasets, so that no action is left for it, and it is "
+                "left out; in published ones it is 0."
             )
         if self.counts["episodes_with_inner_terminals"]:
             found.append(

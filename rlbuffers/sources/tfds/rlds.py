@@ -18,16 +18,19 @@ import numpy as np
 
 from rlbuffers.decoding.example_file import read_examples
 from rlbuffers.decoding.example_values import FeatureValues
+from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, SpecError
 from rlbuffers.listing import listed
 from rlbuffers.optional import require
-from rlbuffers.schema import REWARDS, TERMINALS, BufferSpec, ColumnSpec
+from rlbuffers.schema import OBSERVATIONS, REWARDS, TERMINALS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import Rows, Source
 from rlbuffers.sources.d4rl.datasets import all_datasets
 from rlbuffers.sources.d4rl.facts import known_facts
 from rlbuffers.sources.flat_columns import scalar_facts
 from rlbuffers.sources.reader_versions import source_facts
+from rlbuffers.sources.rl_unplugged.reward_alignment import EpisodeAlignment
 from rlbuffers.sources.rl_unplugged.tasks import CONTROL_SUITE_TASKS, LOCOMOTION_TASKS, RWRL_TASKS
+from rlbuffers.sources.tfds.atari import atari_facts, atari_game, atari_notes, atari_spaces
 from rlbuffers.sources.tfds.columns import STEPS, RawEpisode, RLDSDecoder, make_plan
 from rlbuffers.sources.tfds.directory import DatasetInfo, Shard, read_info
 from rlbuffers.sources.tfds.endings import (
@@ -120,6 +123,7 @@ class RLDSSource(Source[RawEpisode]):
         self._done = 0
         self._files: list[dict[str, Any]] = []
         self._measured = Measurements()
+        self._alignment = EpisodeAlignment(atari_game(self._info.config)) if self._builder.early else None
 
         first = self._first_examples()
         leaves = [_sized(leaf, first[0], str(directory)) for leaf in read_features(directory)]
@@ -157,7 +161,7 @@ class RLDSSource(Source[RawEpisode]):
         try:
             return BufferSpec(
                 layout="episodes",
-                columns=self._plan.column_specs((self._own or {}).get("spaces", {})),
+                columns=self._plan.column_specs(self._spaces()),
                 episode_columns=[
                     ColumnSpec(name, leaf.array_dtype, leaf.row_shape) for name, leaf in self._plan.facts.items()
                 ],
@@ -165,6 +169,11 @@ class RLDSSource(Source[RawEpisode]):
             )
         except (SpecError, TypeError) as error:
             raise FormatError(f"{self.directory}: {error}") from error
+
+    def _spaces(self) -> Mapping[str, Any]:
+        if self._builder.early:
+            return atari_spaces(self._info.config)
+        return dict((self._own or {}).get("spaces", {}))
 
     @property
     def where(self) -> str:
@@ -179,7 +188,7 @@ class RLDSSource(Source[RawEpisode]):
     @property
     def decoder(self) -> RLDSDecoder:
         """Unpacks tensors and images."""
-        return RLDSDecoder(self._plan)
+        return RLDSDecoder(self._plan, self._builder.early)
 
     def pieces(self) -> Iterator[RawEpisode]:
         """Yield the episodes of all shards."""
@@ -221,12 +230,14 @@ class RLDSSource(Source[RawEpisode]):
             if not _equal(features.get(leaf.key), values):
                 raise FormatError(f"{where}: expected {leaf.key!r} to be the same in every episode; it changes here")
         rewards = self._plan.columns[REWARDS].rows(features, ending.rows, where)
-        self._measured.add(features, ending, rewards, self._builder.return_feature)
+        self._measured.add(features, ending, rewards, early=self._builder.early)
         self._measured.add_texts({key: features.get(key) for key in self._texts})
 
     def observe(self, rows: Rows) -> None:
-        """Count the terminals."""
+        """Count terminals; measure where pictures change with the rewards, if these stand a row early."""
         self._terminals += int(np.count_nonzero(rows.columns[TERMINALS]))
+        if self._alignment is not None and isinstance(rows, Episode):
+            self._alignment.add(rows.observations[OBSERVATIONS][..., 0], rows.columns[REWARDS])
 
     def extras(self) -> Mapping[str, Array]:
         """Return what belongs to the dataset as a whole."""
@@ -239,6 +250,9 @@ class RLDSSource(Source[RawEpisode]):
     def metadata(self) -> dict[str, Any]:
         """Describe the dataset, what its last rows are, and what was left out."""
         known = known_facts(all_datasets().get(_d4rl_id(self._info)))
+        if self._builder.early:
+            known |= atari_facts(self._info.config)
+            known["notes"] = [*known["notes"], *atari_notes(self._measured.episodes)]
         own = self._own or {}
         texts, untold = scalar_facts(self._measured.texts())
         environment = dict(own.get("environment") or known["environment"] or _rl_unplugged_task(self._info))
@@ -258,8 +272,12 @@ class RLDSSource(Source[RawEpisode]):
                 **({"action_fields": self._plan.action_fields} if self._plan.action_fields else {}),
                 files=self._files,
             ),
-            "measurements": self._measured.to_json(),
+            "measurements": {
+                **self._measured.to_json(),
+                **({"reward_alignment": self._alignment.to_json()} if self._alignment else {}),
+            },
             "warnings": [
+                *(self._alignment.warnings() if self._alignment else []),
                 *([] if self._plan.columns[REWARDS].leaves else [_NO_REWARDS]),
                 *self._measured.warnings(),
                 *impossible_terminals(environment, self._terminals),
@@ -305,7 +323,7 @@ class RLDSSource(Source[RawEpisode]):
 def _require_whole(shard: Shard, info: DatasetInfo) -> None:
     """Refuse a file that is missing or too small for its records, before their number is relied upon."""
     if not shard.path.is_file():
-        there = [name for name, shards in info.splits.items() if all(shard.path.is_file() for shard in shards)]
+        there = [name for name, parts in info.splits.items() if parts and all(part.path.is_file() for part in parts)]
         others = f", or read a split that is there (--split {listed(there)})" if there else ""
         raise BufferNotFoundError(f"{shard.path}: there is no such file; copy or prepare the dataset again{others}")
     if shard.path.stat().st_size < shard.length * _MIN_RECORD_BYTES:
