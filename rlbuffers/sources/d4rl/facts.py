@@ -108,7 +108,7 @@ def _special_notes(dataset: D4RLDataset) -> list[str]:
     if name == "maze2d-eval-large-dense-v1":
         found.append("The lower reference score equals that of maze2d-eval-umaze-dense-v1, perhaps by mistake.")
     if dataset.family == "adroit" and level == "human":
-        found.append("Demonstrations end by a timeout and are longer than the environment's limit; none is terminal.")
+        found.append("Demonstrations are longer than the environment's limit, and most end by a timeout.")
     if dataset.family == "adroit" and level == "cloned":
         found.append("The first half are rollouts of a cloned policy, the rest repeats the human demonstrations.")
     if name.startswith("carla-town"):
