@@ -17,6 +17,7 @@ from rlbuffers.listing import listed
 from rlbuffers.metadata import parse_metadata
 from rlbuffers.optional import require
 from rlbuffers.paths import located
+from rlbuffers.reader_versions import warnings_of
 from rlbuffers.reading.batch_columns import BatchColumns
 from rlbuffers.reading.cache_plan import ArrayPlan, plan_cache
 from rlbuffers.reading.checked_spec import checked_spec
@@ -91,6 +92,11 @@ class Buffer:
     def fingerprint(self) -> str:
         """Hash of the content, the same for every store (hexadecimal SHA-256)."""
         return str(self.metadata["fingerprint"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user must know: faults of the version that converted the source, and what its reader said."""
+        return warnings_of(self.metadata)
 
     @property
     def num_episodes(self) -> int:

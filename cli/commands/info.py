@@ -34,7 +34,15 @@ def info(buffer: str, cache: str, as_json: bool) -> None:
         if as_json:
             sizes = footprint(opened)
             plan = {name: dataclasses.asdict(planned) for name, planned in opened.plan.items()}
-            print_json({"path": str(opened.path), **opened.metadata, "sizes": sizes.to_json(), "plan": plan})
+            print_json(
+                {
+                    "path": str(opened.path),
+                    **opened.metadata,
+                    "warnings": opened.warnings,
+                    "sizes": sizes.to_json(),
+                    "plan": plan,
+                }
+            )
         else:
             _print_page(opened, cache)
 
@@ -99,7 +107,7 @@ def _print_page(buffer: Buffer, cache: str) -> None:
     for name in ("notes", "left_out"):
         rest.update({f"{name.replace('_', ' ')} {n}": text for n, text in enumerate(metadata.get(name, []), 1)})
     console.print(facts_table("Terms and notes", rest))
-    for text in metadata.get("warnings", []):
+    for text in buffer.warnings:
         warn(text)
 
 

@@ -10,6 +10,7 @@ from rlbuffers.cards.front_matter import front_matter
 from rlbuffers.cards.licenses import find_license
 from rlbuffers.cards.markdown import bullets, cell, facts_table, fenced, literal, rows_table
 from rlbuffers.cards.origin import source_section, written_section
+from rlbuffers.reader_versions import warnings_of
 from rlbuffers.schema import NEXT_OBSERVATIONS
 from rlbuffers.task_ends import can_terminate
 
@@ -87,10 +88,11 @@ def _sections(metadata: Mapping[str, Any], name: str, file: str | None) -> Itera
     if metadata.get("measurements"):
         yield "## Measured on the source"
         yield facts_table(metadata["measurements"])
-    for key, title in {"warnings": "Known faults", "left_out": "Left out", "notes": "Notes"}.items():
-        if metadata.get(key):
+    told = {"Known faults": warnings_of(metadata), "Left out": metadata.get("left_out"), "Notes": metadata.get("notes")}
+    for title, texts in told.items():
+        if texts:
             yield f"## {title}"
-            yield bullets(metadata[key])
+            yield bullets(texts)
     yield from written_section(metadata)
     yield "## License and citation"
     yield f"License: {cell(find_license(metadata.get('license')).text or 'unknown')}."

@@ -17,6 +17,7 @@ import numpy as np
 
 from rlbuffers.decoding.npz_archive import read_npz
 from rlbuffers.episode import Episode
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation, next_name
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts, require_file
@@ -37,7 +38,6 @@ from rlbuffers.sources.flat_ends import (
     reset_warnings,
     unmarked_resets,
 )
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 

@@ -15,9 +15,9 @@ from rlbuffers.environments import MAX_SEED, environment_facts, make_vector_env
 from rlbuffers.episode import Episode
 from rlbuffers.errors import UsageError
 from rlbuffers.online.recording import EpisodeRecording, spec_of_environment
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, REWARDS, BufferSpec
 from rlbuffers.sources.base import RowSource
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.spaces import count_outside
 from rlbuffers.tally import Tally
 

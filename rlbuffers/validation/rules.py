@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rlbuffers.reader import Buffer
 from rlbuffers.validation.ending_rules import terminals_at_limits, terminals_plausible, timeouts_plausible
 from rlbuffers.validation.finding import Finding
+from rlbuffers.validation.origin_rules import reader_is_sound
 from rlbuffers.validation.storage_rules import checksums, chunks_in_place, views_agree
 from rlbuffers.validation.structure_rules import (
     counts_equal_stored,
@@ -40,6 +41,7 @@ class Rule:
 
 
 RULES = {
+    "reader": Rule(reader_is_sound, "no fault is known of the version that converted the source"),
     "checksums": Rule(checksums, "every chunk passes its checksum and the content has the stored fingerprint"),
     "equal-lengths": Rule(equal_lengths, "all columns have the same number of rows", is_structural=True),
     "next-observations": Rule(

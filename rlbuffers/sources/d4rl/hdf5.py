@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     REWARDS,
     TERMINALS,
@@ -44,7 +45,6 @@ from rlbuffers.sources.flat_ends import (
     unmarked_resets,
 )
 from rlbuffers.sources.hdf5_columns import HDF5Columns
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 from rlbuffers.task_ends import impossible_terminals

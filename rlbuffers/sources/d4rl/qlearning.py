@@ -16,6 +16,7 @@ import numpy as np
 from rlbuffers.episode import Transitions
 from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.listing import listed
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     ACTIONS,
     NEXT_OBSERVATIONS,
@@ -32,7 +33,6 @@ from rlbuffers.sources.d4rl.facts import checked_dataset, file_warnings, known_f
 from rlbuffers.sources.d4rl.hdf5 import IGNORED_GROUP
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.hdf5_columns import HDF5Columns
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 from rlbuffers.task_ends import impossible_terminals

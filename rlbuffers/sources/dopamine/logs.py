@@ -21,6 +21,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, FRAMES, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import RowSource
 from rlbuffers.sources.dopamine.checkpoints import Checkpoint, find_checkpoints
@@ -34,7 +35,6 @@ from rlbuffers.sources.dqn_runs import (
     STEP_LIMIT,
     environment_facts,
 )
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.sources.rl_unplugged.games import check_game
 from rlbuffers.tally import Tally
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import REWARDS, TERMINALS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import RowSource, blamed_on
 from rlbuffers.sources.files import file_facts
@@ -25,7 +26,6 @@ from rlbuffers.sources.minari.facts import DatasetFacts
 from rlbuffers.sources.minari.hdf5 import HDF5Payload
 from rlbuffers.sources.minari.places import HDF5_FILE, METADATA_FILE
 from rlbuffers.sources.minari.stored import Payload
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 

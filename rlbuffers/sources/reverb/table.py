@@ -16,6 +16,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode, Transitions
 from rlbuffers.errors import FormatError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     ACTIONS,
     REWARDS,
@@ -29,7 +30,6 @@ from rlbuffers.schema import (
 )
 from rlbuffers.sources.base import Rows, RowSource
 from rlbuffers.sources.flat_columns import flat_column
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.sources.reverb.names import DISCOUNTS
 from rlbuffers.sources.reverb.remarks import ACROSS, BEYOND, ITEMS, NO_PAIR, left_out_of, notes_of, warnings_of
 from rlbuffers.sources.reverb.shapes import ItemShape, is_next

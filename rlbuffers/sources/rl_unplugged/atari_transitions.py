@@ -28,9 +28,9 @@ from rlbuffers.decoding.gzip_stream import gunzip
 from rlbuffers.decoding.tfrecord import RecordBatch, read_records
 from rlbuffers.episode import Transitions
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS, REWARDS, TERMINALS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import Rows, Source
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.sources.rl_unplugged.atari_records import PICTURES
 from rlbuffers.sources.rl_unplugged.games import ATARI_GAMES, check_game
 from rlbuffers.sources.rl_unplugged.reward_alignment import LooseAlignment, RewardAlignment

@@ -13,9 +13,9 @@ from rlbuffers.decoding.example_values import FeatureValues, parse_example
 from rlbuffers.decoding.gzip_stream import gunzip
 from rlbuffers.decoding.tfrecord import RecordBatch, read_records
 from rlbuffers.errors import FormatError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.sources.base import Source
 from rlbuffers.sources.files import require_file
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.sources.rl_unplugged.tasks import LICENSE, KnownTask
 from rlbuffers.task_ends import ending_facts
 

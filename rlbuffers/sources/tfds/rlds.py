@@ -22,12 +22,13 @@ from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, SpecError
 from rlbuffers.listing import listed
 from rlbuffers.optional import require
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import OBSERVATIONS, REWARDS, TERMINALS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import Rows, Source
 from rlbuffers.sources.d4rl.datasets import all_datasets
 from rlbuffers.sources.d4rl.facts import known_facts
+from rlbuffers.sources.dqn_runs import SIZE
 from rlbuffers.sources.flat_columns import scalar_facts
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.sources.rl_unplugged.reward_alignment import EpisodeAlignment
 from rlbuffers.sources.rl_unplugged.tasks import CONTROL_SUITE_TASKS, LOCOMOTION_TASKS, RWRL_TASKS
 from rlbuffers.sources.tfds.atari import atari_facts, atari_game, atari_notes, atari_spaces
@@ -236,8 +237,11 @@ class RLDSSource(Source[RawEpisode]):
     def observe(self, rows: Rows) -> None:
         """Count terminals; measure where pictures change with the rewards, if these stand a row early."""
         self._terminals += int(np.count_nonzero(rows.columns[TERMINALS]))
-        if self._alignment is not None and isinstance(rows, Episode):
-            self._alignment.add(rows.observations[OBSERVATIONS][..., 0], rows.columns[REWARDS])
+        if self._alignment is None or not isinstance(rows, Episode):
+            return
+        frames = rows.observations.get(OBSERVATIONS)
+        if frames is not None and frames.shape[1:] == (*SIZE, 1):
+            self._alignment.add(frames[..., 0], rows.columns[REWARDS])
 
     def extras(self) -> Mapping[str, Array]:
         """Return what belongs to the dataset as a whole."""

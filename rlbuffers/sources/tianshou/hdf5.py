@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     FRAMES,
     NEXT_OBSERVATIONS,
@@ -33,7 +34,6 @@ from rlbuffers.sources.base import FileSource
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.flat_columns import episode_bounds
 from rlbuffers.sources.flat_ends import reset_warnings, unmarked_resets
-from rlbuffers.sources.reader_versions import source_facts
 from rlbuffers.sources.tianshou.file import DONE, TianshouFile
 from rlbuffers.sources.tianshou.ring import Ring
 from rlbuffers.stats import total_reward

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MENDS", "Mend", "faults_of", "source_facts"]
+__all__ = ["MENDS", "Mend", "faults_of", "source_facts", "warnings_of"]
 
 Facts = Mapping[str, Any]
 
@@ -92,6 +92,17 @@ def faults_of(metadata: Facts) -> list[str]:
         "what was learned from it is wrong."
         for fault in found
     ]
+
+
+def warnings_of(metadata: Facts) -> list[str]:
+    """Return what a user must know of a buffer: faults of the version that converted it, and what its source said.
+
+    Parameters
+    ----------
+    metadata : mapping
+        Of the buffer.
+    """
+    return [*faults_of(metadata), *map(str, metadata.get("warnings") or ())]
 
 
 def _origins(facts: Facts, source: Facts) -> Iterator[tuple[Facts, Facts]]:
