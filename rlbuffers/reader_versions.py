@@ -7,6 +7,7 @@ of a reader that made wrong data is mended, the format gets a new version and a 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +68,21 @@ def _has_other_ends(facts: Facts, source: Facts) -> bool:
 _TERMINALS_OF_RECORDINGS = "its terminals may be ends of recordings and not of the task"
 _ENDS_BY_TIME = "episodes that ended by time may not be cut there"
 
+
+def _has_overlapping_checkpoints(facts: Facts, source: Facts) -> bool:
+    counts = [(one.get("capacity", 0), one.get("add_count", 0)) for one in source.get("checkpoints", ())]
+    return any(
+        capacity == other and 0 < before <= after < before + capacity
+        for (capacity, before), (other, after) in itertools.pairwise(counts)
+    )
+
+
 MENDS = (
     Mend("npz", 2, _has_masks, _TERMINALS_OF_RECORDINGS),
     Mend("d4rl", 2, _has_masks, _TERMINALS_OF_RECORDINGS),
     Mend("npz", 2, _has_other_ends, _ENDS_BY_TIME),
     Mend("d4rl", 2, _has_other_ends, _ENDS_BY_TIME),
+    Mend("dopamine", 2, _has_overlapping_checkpoints, "it has rows that several checkpoints hold several times"),
     Mend("rl-unplugged", 2, _is_atari_episodes, "its rewards stand one row too early"),
     Mend(
         "tfds",
@@ -93,7 +104,7 @@ def source_facts(format_name: str, /, **facts: Any) -> dict[str, Any]:
         What else is known: ``files``, ``name``, ...
     """
     version = max((mend.version for mend in MENDS if mend.format == format_name), default=1)
-    return {**facts, "format": format_name, "reader_version": version}
+    return {**facts, "format": format_name, **({"reader_version": version} if version > 1 else {})}
 
 
 def faults_of(metadata: Facts) -> list[str]:

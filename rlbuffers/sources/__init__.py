@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rlbuffers.sources.reverb.checkpoint import ReverbSource
     from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
     from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
+    from rlbuffers.sources.rllib.dataset import RLlibSource
     from rlbuffers.sources.stable_baselines import StableBaselinesSource
     from rlbuffers.sources.tfds.rlds import RLDSSource
     from rlbuffers.sources.tianshou.hdf5 import TianshouSource
@@ -43,6 +44,7 @@ __all__ = [
     "RLDSSource",
     "RLUAtariEpisodesSource",
     "RLUAtariSource",
+    "RLlibSource",
     "ReverbSource",
     "StableBaselinesSource",
     "TianshouSource",
@@ -65,6 +67,7 @@ __getattr__ = lazy_names(
         "RLDSSource": f"{_HERE}.tfds.rlds:RLDSSource",
         "RLUAtariEpisodesSource": f"{_HERE}.rl_unplugged.atari_episodes:RLUAtariEpisodesSource",
         "RLUAtariSource": f"{_HERE}.rl_unplugged.atari_transitions:RLUAtariSource",
+        "RLlibSource": f"{_HERE}.rllib.dataset:RLlibSource",
         "ReverbSource": f"{_HERE}.reverb.checkpoint:ReverbSource",
         "StableBaselinesSource": f"{_HERE}.stable_baselines:StableBaselinesSource",
         "TianshouSource": f"{_HERE}.tianshou.hdf5:TianshouSource",
@@ -84,6 +87,9 @@ SOURCES = {
     "reverb": Format("Reverb checkpoints, and tables of a running server", ("reverb",), "reverb", "a running server"),
     "rl-unplugged": Format(
         "RL Unplugged: Atari, Control Suite, Locomotion, RWRL, DM Lab, bsuite", ("PIL",), "images", "DM Lab's images"
+    ),
+    "rllib": Format(
+        "RLlib offline data: JSON lines and Parquet", ("pyarrow",), "rllib", "Parquet files and packed columns"
     ),
     "stable-baselines": Format("expert data of Stable Baselines 2 (.npz)"),
     "tfds": Format(

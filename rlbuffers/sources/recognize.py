@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -21,6 +21,9 @@ _IMITATION = {"obs", "acts", "terminal", "indices"}
 _EXORL = {"action", "reward", "discount"}
 _STABLE_BASELINES = {"obs", "actions", "episode_starts", "episode_returns"}
 _OGBENCH = {"observations", "actions", "terminals", "qpos", "qvel"}
+_PARQUET = b"PAR1"
+_ROWS_SUFFIXES = (".json", ".jsonl", ".parquet")
+_LOOKED_AT = 1 << 16
 _D4RL = {"observations", "actions", "rewards", "terminals"}
 
 
@@ -51,8 +54,13 @@ def _of_directory(path: Path) -> str | None:
         ("reverb", lambda: any(True for _ in path.glob("**/tables.tfrecord"))),
         ("exorl", lambda: any(_of_zip(file) == "exorl" for file in itertools.islice(path.glob("*.npz"), 1))),
         ("dopamine", lambda: any(True for _ in path.glob("**/$store$_*.gz"))),
+        ("rllib", lambda: any(_of_file(file) == "rllib" for file in itertools.islice(_rows_files(path), 1))),
     ]
     return next((name for name, holds in signs if holds()), None)
+
+
+def _rows_files(path: Path) -> Iterator[Path]:
+    return (file for file in path.rglob("*") if file.suffix in _ROWS_SUFFIXES and file.is_file())
 
 
 def _of_file(path: Path) -> str | None:
@@ -62,6 +70,10 @@ def _of_file(path: Path) -> str | None:
         return _of_hdf5(path)
     if first.startswith(_GZIP):
         return "dopamine" if path.name.startswith("$store$_") else "rl-unplugged"
+    if first.startswith(_PARQUET):
+        return "rllib" if b"eps_id" in _end_of(path) else None
+    if first.lstrip().startswith(b"{"):
+        return "rllib" if _has_steps(path) else None
     return _of_zip(path) if first.startswith(_ZIP) else None
 
 
@@ -77,6 +89,20 @@ def _of_zip(path: Path) -> str:
         return "stable-baselines"
     is_raw = names >= _OGBENCH and not names & {"rewards", "next_observations"}
     return "ogbench" if is_raw or (find_ogbench(path) and "observations" in names) else "npz"
+
+
+def _end_of(path: Path) -> bytes:
+    """Return the last part of a Parquet file, which names its columns."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _LOOKED_AT, 0))
+        return file.read()
+
+
+def _has_steps(path: Path) -> bool:
+    """Whether the first line of JSON begins as a batch of steps or as a step does."""
+    with path.open("rb") as file:
+        line = file.readline(_LOOKED_AT)
+    return b'"SampleBatch"' in line or b'"MultiAgentBatch"' in line or (b'"obs"' in line and b'"rewards"' in line)
 
 
 def _of_hdf5(path: Path) -> str | None:

@@ -82,6 +82,7 @@ FIXTURES = {
     "imitation": ["imitation", DATA / "imitation" / "walk.npz"],
     **{f"ogbench {path.stem}": ["ogbench", path] for path in sorted((DATA / "ogbench").glob("*.npz"))},
     "stable-baselines": ["stable-baselines", DATA / "stable_baselines" / "walk.npz"],
+    **{f"rllib {name}": ["rllib", DATA / "rllib" / name] for name in ("batches", "steps.jsonl", "steps")},
     "d3rlpy": ["d3rlpy", DATA / "d3rlpy" / "cartpole-v2.h5"],
     **{
         f"reverb {table}": ["reverb", DATA / "reverb" / "pendulum", "--table", table]

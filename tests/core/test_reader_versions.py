@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from dopamine_log import Ring
 from rlds import plain_episode, write_dataset
 from truth import DATA
 
@@ -10,6 +11,7 @@ import rlbuffers
 from rlbuffers import reader_versions
 from rlbuffers.cards.buffer_card import render_card
 from rlbuffers.sources.concatenated import ConcatenatedSource
+from rlbuffers.sources.dopamine.logs import DopamineSource
 from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
 from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
 from rlbuffers.sources.tfds.rlds import RLDSSource
@@ -23,6 +25,20 @@ def episodes(_):
 
 def transitions(_):
     return RLUAtariSource(RLU / "Pong" / "run_1-00001-of-00100", "Pong")
+
+
+def dopamine(*dumps):
+    """Checkpoints of a ring of 20 rows, each made when so many rows were added."""
+
+    def source(folder):
+        ring = Ring(folder / "logs", 20, dumps_itself=False)
+        while len(ring.rows) <= max(dumps):
+            if len(ring.rows) in dumps:
+                ring.dump()
+            ring.add(len(ring.rows) + 1, terminal=False)
+        return DopamineSource(ring.folder)
+
+    return source
 
 
 def rlds_named(name):
@@ -73,7 +89,14 @@ def test_what_was_made_of_it_needs_it_too(tmp_path, as_before):
 
 @pytest.mark.parametrize(
     ("make", "is_wrong"),
-    [(transitions, False), (rlds_named("some_rlds"), False), (rlds_named("rlu_atari_x"), True)],
+    [
+        (transitions, False),
+        (rlds_named("some_rlds"), False),
+        (rlds_named("rlu_atari_x"), True),
+        (dopamine(10, 15), True),
+        (dopamine(10, 30, 55), False),
+        (dopamine(10), False),
+    ],
 )
 def test_only_what_was_wrong_is_named(tmp_path, as_before, make, is_wrong):
     assert len(faults(as_before(make(tmp_path), tmp_path / "old.hdf5"))) == is_wrong

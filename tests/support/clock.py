@@ -24,6 +24,7 @@ from npz_files import write_exorl, write_imitation, write_ogbench, write_stable_
 from PIL import Image
 from reverb_checkpoint import write_steps
 from rlds import plain_episode, write_dataset
+from rllib_files import batch, steps, write_lines, write_parquet
 from rlu_records import FIRST, LAST, MID, control_rows, encoded
 from tianshou_files import Step, save
 from wire import png, tfrecord, transition, write_shard
@@ -52,6 +53,7 @@ from rlbuffers.sources.rl_unplugged.pairs import RLUPairsSource
 from rlbuffers.sources.rl_unplugged.rwrl import RLURwrlSource
 from rlbuffers.sources.rl_unplugged.tasks import CONTROL_SUITE_TASKS, DMLAB_TASKS, RWRL_TASKS
 from rlbuffers.sources.rl_unplugged.windows import RLUWindowsSource
+from rlbuffers.sources.rllib.dataset import RLlibSource
 from rlbuffers.sources.stable_baselines import StableBaselinesSource
 from rlbuffers.sources.tfds.rlds import RLDSSource
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
@@ -467,6 +469,27 @@ def policy_rollout(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
         yield PolicyRolloutSource(NoPolicy(), {}, "Clock-v0", size=size, num_envs=num_envs, seed=0)
 
 
+def rllib(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    """Batches that cut episodes, steps and Parquet; with true next observations, with none, and with shifted ones."""
+    for following in ("none", "true", "shifted"):
+        columns = flat(episodes, following)
+        names = {
+            "observations": "obs",
+            "next_observations": "new_obs",
+            "terminals": "terminateds",
+            "timeouts": "truncateds",
+        }
+        named = {names.get(name, name): values for name, values in columns.items()}
+        ids = np.repeat(np.arange(len(episodes)), [length for length, _ in episodes])
+        for form, more in (("with ids", {"eps_id": ids}), ("without", {})):
+            found = {**named, **more}
+            parts = [{name: values[at : at + 2] for name, values in found.items()} for at in range(0, len(ids), 2)]
+            place = folder / f"{following} {form}"
+            yield RLlibSource(write_lines(place / "batches.json", [batch(part, ["obs"]) for part in parts]))
+            yield RLlibSource(write_lines(place / "steps.jsonl", steps(found)))
+            yield RLlibSource(write_parquet(place / "steps.parquet", found))
+
+
 WRITERS: dict[type[Source[Any]], Writer] = {
     BufferSelection: buffer_selection,
     ConcatenatedSource: concatenated,
@@ -489,6 +512,7 @@ WRITERS: dict[type[Source[Any]], Writer] = {
     RLUPairsSource: control_pairs,
     RLURwrlSource: rwrl,
     RLUWindowsSource: control_windows,
+    RLlibSource: rllib,
     ReverbSource: reverb,
     StableBaselinesSource: stable_baselines,
     TianshouSource: tianshou,

@@ -19,14 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.schema import TIMEOUTS
+from rlbuffers.schema import TERMINALS, TIMEOUTS
 from rlbuffers.sources.d4rl.datasets import D4RLDataset
-from rlbuffers.sources.d4rl.facts import file_warnings, known_facts, policy_notes
+from rlbuffers.sources.d4rl.facts import checked_dataset, file_warnings, known_facts, policy_notes
 from rlbuffers.sources.flat_columns import episode_bounds
 from rlbuffers.sources.flat_source import FlatSource
 from rlbuffers.sources.flat_table import FlatTable
 from rlbuffers.sources.hdf5_columns import HDF5Columns
 from rlbuffers.sources.ogbench_names import find_ogbench
+from rlbuffers.task_ends import impossible_terminals
 
 __all__ = ["IGNORED_GROUP", "D4RLSource", "rebuilt_timeouts"]
 
@@ -45,6 +46,8 @@ class D4RLSource(FlatSource):
         What it is, if that is known.
     names : mapping of str to str, optional
         Array of the file, or the part of nested names before a ``/``, to its name in the buffer.
+    by_name : bool, default False
+        Whether only the file's name says which dataset it is. It is not believed if the rows are of another size.
 
     Raises
     ------
@@ -57,16 +60,21 @@ class D4RLSource(FlatSource):
     format = "d4rl"
 
     def __init__(
-        self, path: str | Path, dataset: D4RLDataset | None = None, names: Mapping[str, str] | None = None
+        self,
+        path: str | Path,
+        dataset: D4RLDataset | None = None,
+        names: Mapping[str, str] | None = None,
+        *,
+        by_name: bool = False,
     ) -> None:
         path = Path(path)
-        self._dataset = dataset
         of_recordings = dataset is None and find_ogbench(path) is not None
         table = HDF5Columns(path, IGNORED_GROUP, names, of_recordings=of_recordings)
+        self._dataset, self._warnings, self._notes = checked_dataset(dataset, table.columns, path.name, by_name=by_name)
         self._timeouts_rebuilt: int | None = None
-        self._notes: list[str] = []
         timeouts = self._known_timeouts(table)
-        super().__init__(path, table, timeouts, terminals_end=dataset.terminals_end_episodes if dataset else None)
+        ends = self._dataset.terminals_end_episodes if self._dataset else None
+        super().__init__(path, table, timeouts, terminals_end=ends)
 
     def _known_timeouts(self, table: FlatTable) -> Array | None:
         """Return timeouts that the file lacks and that are known otherwise, and say so."""
@@ -92,38 +100,50 @@ class D4RLSource(FlatSource):
         known = known_facts(self._dataset)
         rebuilt = {} if self._timeouts_rebuilt is None else {"timeouts_rebuilt": self._timeouts_rebuilt}
         facts = found["source"]["files"][0]
+        environment = known["environment"] | found["environment"]
+        warnings, notes = self._remarks_on_timeouts()
         return {
             **found,
             **known,
-            "environment": known["environment"] | found["environment"],
+            "environment": environment,
             "source": found["source"] | known["source"],
             "measurements": rebuilt | found["measurements"],
-            "warnings": [*file_warnings(self._dataset, facts), *self._limit_warnings(), *found["warnings"]],
+            "warnings": [
+                *file_warnings(self._dataset, facts),
+                *self._warnings,
+                *warnings,
+                *found["warnings"],
+                *impossible_terminals(environment, int(self._flags[TERMINALS].sum())),
+            ],
             "notes": [
                 *known["notes"],
                 *self._notes,
                 *found["notes"],
+                *notes,
                 *self._end_notes(),
                 *policy_notes(self._table.read_extras()),
             ],
         }
 
-    def _limit_warnings(self) -> list[str]:
-        """Warn if episodes may have been cut where neither a flag nor next observations show it."""
-        flags = self._table.flags
-        shown = self._following and self._following_is_next_row is False
-        if flags.tells_limits or TIMEOUTS in self._flags or shown:
-            return []
-        if self._dataset is not None:
-            return [
-                "The file has no timeouts, unlike the one that was published, and its episodes do not follow the "
-                "environment's limit: where they were cut is lost, and next observations are wrong there."
+    def _remarks_on_timeouts(self) -> tuple[list[str], list[str]]:
+        """Return warnings and notes about timeouts that are missing; next observations show where play was reset."""
+        if TIMEOUTS in self._flags or self._table.flags.tells_limits:
+            return [], []
+        if self._following and (self._resets or self._following_is_next_row is False):
+            return [], [
+                "The file has no timeouts. An episode ends at a terminal, and where the next observation is not the "
+                "following row's."
             ]
+        if self._dataset is None:
+            return [
+                "The file has no timeouts, and where its episodes were cut is not known: only terminals end an "
+                "episode. If play was also reset elsewhere, next observations are wrong there. Name the dataset if it "
+                "is one of D4RL's."
+            ], []
         return [
-            "The file has no timeouts, and where its episodes were cut is not known: only terminals end an episode. "
-            "If play was also reset elsewhere, next observations are wrong there. Name the dataset if it is one of "
-            "D4RL's."
-        ]
+            "The file has no timeouts, unlike the one that was published, and its episodes do not follow the "
+            "environment's limit: where they were cut is lost, and next observations are wrong there."
+        ], []
 
     def _end_notes(self) -> list[str]:
         if self._ends[-1]:

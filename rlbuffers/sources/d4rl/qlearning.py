@@ -29,13 +29,14 @@ from rlbuffers.schema import (
 )
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.d4rl.datasets import D4RLDataset
-from rlbuffers.sources.d4rl.facts import file_warnings, known_facts
+from rlbuffers.sources.d4rl.facts import checked_dataset, file_warnings, known_facts
 from rlbuffers.sources.d4rl.hdf5 import IGNORED_GROUP
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.hdf5_columns import HDF5Columns
 from rlbuffers.sources.ogbench_names import find_ogbench
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
+from rlbuffers.task_ends import impossible_terminals
 
 __all__ = ["D4RLQLearningSource", "counted_timeouts"]
 
@@ -56,6 +57,8 @@ class D4RLQLearningSource(FileSource[Transitions]):
         What it is, if that is known; needed for a file without timeouts.
     names : mapping of str to str, optional
         Array of the file to its name in the buffer.
+    by_name : bool, default False
+        Whether only the file's name says so. It is not believed if the rows are of another size.
 
     Raises
     ------
@@ -66,12 +69,19 @@ class D4RLQLearningSource(FileSource[Transitions]):
     """
 
     def __init__(
-        self, path: str | Path, dataset: D4RLDataset | None = None, names: Mapping[str, str] | None = None
+        self,
+        path: str | Path,
+        dataset: D4RLDataset | None = None,
+        names: Mapping[str, str] | None = None,
+        *,
+        by_name: bool = False,
     ) -> None:
         super().__init__(path)
-        self._dataset = dataset
         of_recordings = dataset is None and find_ogbench(self.path) is not None
         self._file = HDF5Columns(self.path, IGNORED_GROUP, names, of_recordings=of_recordings)
+        self._dataset, self._warnings, self._notes = checked_dataset(
+            dataset, self._file.columns, self.path.name, by_name=by_name
+        )
         if OBSERVATIONS not in self._file.columns:
             raise FormatError(
                 f"{self.path}: expected one array 'observations'; D4RL's qlearning_dataset takes no others"
@@ -143,9 +153,14 @@ class D4RLQLearningSource(FileSource[Transitions]):
             **known,
             "source": source_facts("d4rl", view="qlearning", files=[facts], **known["source"]),
             "measurements": {"rows_in_the_file": self._file.num_rows, "rows_dropped_at_timeouts": dropped},
-            "warnings": [*file_warnings(self._dataset, facts), *self._file.flags.warnings],
+            "warnings": [
+                *file_warnings(self._dataset, facts),
+                *self._warnings,
+                *self._file.flags.warnings,
+                *impossible_terminals(known["environment"], int(self._terminals.sum())),
+            ],
             "left_out": [*self._file.left_out, *left_out],
-            "notes": [*known["notes"], *self._file.flags.notes, *self._count_notes()],
+            "notes": [*known["notes"], *self._notes, *self._file.flags.notes, *self._count_notes()],
         }
 
     def _count_notes(self) -> list[str]:
