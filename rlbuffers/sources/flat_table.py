@@ -155,6 +155,8 @@ class FlatTable(ABC):
         same: dict[str, str] = {}
         for role in _COLUMNS:
             fitting = [name for name in found.get(role, []) if name == role or self._fits(role, name)]
+            if fitting[:1] == [role]:  # beside the role's own name, what is built otherwise is something else
+                fitting = [name for name in fitting if self._is_built_like(role, name)]
             if fitting:
                 guessed[fitting[0]] = role
                 same |= {name: fitting[0] for name in fitting[1:] if self._repeats(role, fitting[0], name)}
@@ -180,6 +182,13 @@ class FlatTable(ABC):
         rows = self._arrays.get(REWARDS, self._arrays.get(ACTIONS))
         of_length = role not in (TERMINALS, TIMEOUTS) or rows is None or array.shape[:1] == rows.shape[:1]
         return bool(array.shape) and is_storable(array.dtype) and is_single and of_length
+
+    def _is_built_like(self, role: str, name: str) -> bool:
+        """Whether an array looks like the one of a role's own name; groups, and rows of other shapes, do not."""
+        own, other = self._arrays.get(role), self._arrays.get(name)
+        if name == role or role in (REWARDS, TERMINALS, TIMEOUTS):
+            return True
+        return own is not None and other is not None and own.shape == other.shape
 
     def _repeats(self, role: str, first: str, other: str) -> bool:
         """Return True if two candidates for a column say the same.

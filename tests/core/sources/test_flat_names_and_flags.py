@@ -171,11 +171,13 @@ def test_other_columns_of_such_names_stay(converted):
         "masks": np.ones((STEPS, 3)),
         "done": np.array([3, 8]),
         "d": np.arange(STEPS),
+        "obs/camera": np.arange(STEPS),
+        "action": np.arange(STEPS * 4.0).reshape(STEPS, 4),
     }
     with converted(steps(**more)) as buffer:
         assert_is_steps(buffer)
         rows = buffer[:]
-        for name in ("states", "next_states", "masks", "d"):
+        for name in ("states", "next_states", "masks", "d", "obs/camera", "action"):
             np.testing.assert_array_equal(rows[name], more[name])
         np.testing.assert_array_equal(buffer.extra("done"), [3, 8])
 
