@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rlbuffers.sources.d3rlpy.versions import d3rlpy_source
     from rlbuffers.sources.d4rl.hdf5 import D4RLSource
     from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
+    from rlbuffers.sources.diffusion_policy import DiffusionPolicySource
     from rlbuffers.sources.dopamine.logs import DopamineSource
     from rlbuffers.sources.minari.dataset import MinariSource
     from rlbuffers.sources.npz import NpzSource
@@ -31,6 +32,7 @@ __all__ = [
     "ConcatenatedSource",
     "D4RLQLearningSource",
     "D4RLSource",
+    "DiffusionPolicySource",
     "DopamineSource",
     "MinariSource",
     "NpzSource",
@@ -50,6 +52,7 @@ __getattr__ = lazy_names(
         "ConcatenatedSource": f"{_HERE}.concatenated:ConcatenatedSource",
         "D4RLQLearningSource": f"{_HERE}.d4rl.qlearning:D4RLQLearningSource",
         "D4RLSource": f"{_HERE}.d4rl.hdf5:D4RLSource",
+        "DiffusionPolicySource": f"{_HERE}.diffusion_policy:DiffusionPolicySource",
         "DopamineSource": f"{_HERE}.dopamine.logs:DopamineSource",
         "MinariSource": f"{_HERE}.minari.dataset:MinariSource",
         "NpzSource": f"{_HERE}.npz:NpzSource",
@@ -66,6 +69,7 @@ __getattr__ = lazy_names(
 SOURCES = {
     "d4rl": Format("D4RL HDF5 files: gym, antmaze, maze2d, adroit, kitchen"),
     "d3rlpy": Format("d3rlpy ReplayBuffer dumps (v2) and MDPDataset files (v1)"),
+    "diffusion-policy": Format("Diffusion Policy's Zarr groups: demonstrations, such as pusht.zarr"),
     "dopamine": Format("Dopamine replay logs ($store$_*.gz), such as DQN Replay"),
     "minari": Format("Minari datasets, HDF5 and Arrow", ("pyarrow", "PIL"), "minari", "Arrow files and JPEG images"),
     "npz": Format("NumPy archives of arrays with the D4RL names"),

@@ -79,6 +79,7 @@ FIXTURES = {
     },
     "dopamine": ["dopamine", DATA / "dopamine" / "Breakout" / "1" / "replay_logs"],
     **{f"rllib {name}": ["rllib", DATA / "rllib" / name] for name in ("batches", "steps.jsonl", "steps")},
+    "diffusion policy": ["diffusion-policy", DATA / "diffusion_policy" / "pusht.zarr"],
     "d3rlpy": ["d3rlpy", DATA / "d3rlpy" / "cartpole-v2.h5"],
     **{
         f"reverb {table}": ["reverb", DATA / "reverb" / "pendulum", "--table", table]
