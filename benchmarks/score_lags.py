@@ -5,33 +5,26 @@
 Each game of RL Unplugged is played by random actions as the DQN of the dataset played it (four emulator frames a step,
 the brighter of the last two, gray, 84 x 84, sticky actions). For every row of the picture, whether it changed from one
 step to the next is correlated with whether a reward was earned so many steps before; the strongest row counts.
-`rlbuffers/sources/rl_unplugged/score_lags.py` holds what this prints, and says what it is for.
+`rlbuffers/sources/rl_unplugged/reward_alignment.py` holds what this prints, and says what it is for.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 
-import ale_py
-import cv2
 import numpy as np
+from emulated import FRAME_SKIP, STICKY, picture, quiet_emulator, rom_path
 
 from rlbuffers.sources.rl_unplugged.games import ATARI_GAMES
 from rlbuffers.sources.rl_unplugged.reward_alignment import RewardAlignment
 
 STEPS = 12_000
-FRAME_SKIP, STICKY = 4, 0.25
-SIZE = (84, 84)
 
 
 def played(game: str, steps: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return pictures (T, 84, 84) and rewards (T,) of each episode; row t has the picture before its action."""
-    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-    ale = ale_py.ALEInterface()
-    ale.setInt("random_seed", seed)
-    ale.setFloat("repeat_action_probability", STICKY)
-    ale.loadROM(ale_py.roms.get_rom_path(rom_name(game)))
+    ale = quiet_emulator(seed=seed, sticky=STICKY)
+    ale.loadROM(rom_path(game))
     actions = ale.getMinimalActionSet()
     rng = np.random.default_rng(seed)
     episodes = []
@@ -41,7 +34,7 @@ def played(game: str, steps: int, seed: int = 0) -> list[tuple[np.ndarray, np.nd
         pictures, rewards = [], []
         screens = [ale.getScreenGrayscale()] * 2
         while not ale.game_over() and taken < steps:
-            pictures.append(cv2.resize(np.maximum(*screens), SIZE, interpolation=cv2.INTER_AREA))
+            pictures.append(picture(*screens))
             action = actions[rng.integers(len(actions))]
             reward = 0
             for _ in range(FRAME_SKIP):
@@ -51,11 +44,6 @@ def played(game: str, steps: int, seed: int = 0) -> list[tuple[np.ndarray, np.nd
             taken += 1
         episodes.append((np.stack(pictures), np.asarray(rewards, np.float32)))
     return episodes
-
-
-def rom_name(game: str) -> str:
-    """Return the emulator's name: ``BankHeist`` is ``bank_heist``."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", game).lower()
 
 
 def main() -> None:

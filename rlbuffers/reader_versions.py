@@ -78,7 +78,7 @@ def source_facts(format_name: str, /, **facts: Any) -> dict[str, Any]:
         What else is known: ``files``, ``name``, ...
     """
     version = max((mend.version for mend in MENDS if mend.format == format_name), default=1)
-    return {**facts, "format": format_name, "reader_version": version}
+    return {**facts, "format": format_name, **({"reader_version": version} if version > 1 else {})}
 
 
 def faults_of(metadata: Facts) -> list[str]:

@@ -49,6 +49,7 @@ def info(buffer: str, cache: str, as_json: bool) -> None:
 
 def _print_page(buffer: Buffer, cache: str) -> None:
     from rlbuffers.inspecting.footprint import footprint
+    from rlbuffers.task_ends import ending_facts
     from rlbuffers_cli.console import console, facts_table, rows_table, size_text, warn
 
     metadata, spec, sizes = buffer.metadata, buffer.spec, footprint(buffer)
@@ -90,10 +91,12 @@ def _print_page(buffer: Buffer, cache: str) -> None:
         console.print()
         scalars = {name: scalar["value"] for name, scalar in metadata["scalars"].items()}
         console.print(facts_table("Scalars", scalars))
+    environment = metadata.get("environment") or {}
+    described = {**metadata, "environment": {**environment, **ending_facts(environment)}}
     for section in ("environment", "behavior_policy", "source", "measurements", "written_by"):
-        if metadata.get(section):
+        if described.get(section):
             console.print()
-            console.print(facts_table(section.replace("_", " ").capitalize(), _flat(metadata[section])))
+            console.print(facts_table(section.replace("_", " ").capitalize(), _flat(described[section])))
     if metadata.get("derivation"):
         console.print()
         console.print("Derivation")

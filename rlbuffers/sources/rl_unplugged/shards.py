@@ -17,6 +17,7 @@ from rlbuffers.reader_versions import source_facts
 from rlbuffers.sources.base import Source
 from rlbuffers.sources.files import require_file
 from rlbuffers.sources.rl_unplugged.tasks import LICENSE, KnownTask
+from rlbuffers.task_ends import ending_facts
 
 __all__ = ["Record", "RecordShard", "ShardSource", "parsed_records"]
 
@@ -188,7 +189,8 @@ class ShardSource(Source[Piece]):
     def environment(self) -> dict[str, Any]:
         """Return what is known of the environment."""
         goes_on = {"terminals_end_episodes": False} if self.inner_terminals else {}
-        return {"id": self.task.name, "suite": self.task.suite, **self.task.environment, **goes_on}
+        named = {"id": self.task.name, "suite": self.task.suite}
+        return {**named, **ending_facts(named), **self.task.environment, **goes_on}
 
     def metadata(self) -> dict[str, Any]:
         """Describe the shard, what was measured on it, and how it was read."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.decoding.example_values import FeatureValues
+from rlbuffers.sources.tfds.columns import STEPS
 from rlbuffers.sources.tfds.endings import Ending
 from rlbuffers.stats import total_reward
 
@@ -50,15 +51,20 @@ class Measurements:
             self.counts["episodes_with_inner_terminals"] += int(terminal[:-1].any())
 
     def add_texts(self, texts: Mapping[str, FeatureValues | None]) -> None:
-        """Compare the texts of an episode with those of the first."""
+        """Compare the texts of an episode, one or one a step, with those of the first."""
         for key, values in texts.items():
-            text = values[0] if isinstance(values, list) and len(values) == 1 else b""
-            if self._texts.setdefault(key, text) != text:
+            found = set(values) if isinstance(values, list) else set()
+            text = found.pop() if len(found) == 1 else None
+            if text is None or self._texts.setdefault(key, text) != text:
                 self.changing_texts.add(key)
 
     def texts(self) -> dict[str, bytes | str]:
-        """Return the texts that every episode has alike."""
-        return {key: scalar_text(text) for key, text in self._texts.items() if key not in self.changing_texts}
+        """Return the texts that are the same in every episode, and in every step of it."""
+        return {
+            key.removeprefix(f"{STEPS}/"): scalar_text(text)
+            for key, text in self._texts.items()
+            if key not in self.changing_texts
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return the metadata's measurements."""

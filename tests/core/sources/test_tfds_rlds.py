@@ -316,6 +316,108 @@ def test_dicts_of_actions(tmp_path):
         RLDSSource(two, action="jump")
 
 
+ARM = {
+    "move": (rlds.tensor("float32", 2), np.arange(6, dtype=np.float32)),
+    "turn": (rlds.tensor("float64", encoding="bytes"), [np.float64(t / 3).tobytes() for t in range(3)]),
+    "grip": (rlds.tensor("bool"), np.array([0, 1, 0])),
+    "mode": (rlds.tensor("int32"), np.array([7, 8, 9])),
+    "gear": (rlds.tensor("uint8", 1, 2), np.arange(6)),
+    "count": (rlds.tensor("uint64"), np.arange(3)),
+}
+
+
+def arm_dataset(folder):
+    step = {**rlds.PLAIN_STEP, "action": rlds.fields({name: node for name, (node, _) in ARM.items()})}
+    episode = {**plain_episode(3), **{f"steps/action/{name}": values for name, (_, values) in ARM.items()}}
+    return write_dataset(folder, [episode], step=step)
+
+
+def test_fields_of_actions_are_concatenated_in_the_order_given(tmp_path):
+    folder = arm_dataset(tmp_path / "d")
+    with converted(folder, tmp_path, action=["grip", "turn", "move"]) as buffer:
+        actions = buffer[:]["actions"]
+        assert actions.dtype == np.float64
+        np.testing.assert_array_equal(actions, [[0, 0, 0, 1], [1, 1 / 3, 2, 3]])
+        assert buffer.metadata["source"]["action_fields"] == [
+            {"field": "grip", "dtype": "bool", "start": 0, "stop": 1},
+            {"field": "turn", "dtype": "float64", "start": 1, "stop": 2},
+            {"field": "move", "dtype": "float32", "start": 2, "stop": 4},
+        ]
+        assert buffer[:]["action/mode"].tolist() == [7, 8]
+        assert not {"action/grip", "action/turn", "action/move"} & set(buffer.spec.columns)
+    with converted(folder, tmp_path, action=["gear", "mode", "grip"]) as buffer:
+        assert buffer[:]["actions"].dtype == np.int32
+        assert buffer[:]["actions"].tolist() == [[0, 1, 7, 0], [2, 3, 8, 1]]
+    with converted(folder, tmp_path, action="gear") as buffer:
+        assert buffer.spec.columns["actions"].shape == (1, 2)
+        assert buffer.metadata["source"]["action_fields"] == [
+            {"field": "gear", "dtype": "uint8", "start": 0, "stop": 2}
+        ]
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (["move", "mode"], "action 'mode' is of whole numbers and 'move' of fractions"),
+        (["mode", "count"], "no integer type holds all of the actions mode, count"),
+        (["move", "move"], "--action names a field twice"),
+        (
+            ["move", "jump"],
+            "there is no action 'jump', .* choose it with --action, of move, turn, grip, mode, gear, co",
+        ),
+    ],
+)
+def test_fields_that_cannot_be_concatenated(tmp_path, action, message):
+    with pytest.raises(UsageError, match=message):
+        RLDSSource(arm_dataset(tmp_path / "d"), action=action)
+
+
+def test_a_dataset_without_rewards(tmp_path):
+    step = {name: node for name, node in rlds.PLAIN_STEP.items() if name != "reward"}
+    folder = write_dataset(tmp_path / "d", [plain_episode(3), plain_episode(4, terminal=True)], step=step)
+    with converted(folder, tmp_path, reward="none") as buffer:
+        rewards = buffer[:]["rewards"]
+        assert (rewards.dtype, rewards.tolist()) == (np.float32, [0.0] * 5)
+        assert buffer.metadata["warnings"] == [
+            "The dataset has no rewards (--reward none): zeros stand in their place, which mean nothing."
+        ]
+    with pytest.raises(FormatError, match="found none; --reward none reads a dataset without rewards"):
+        RLDSSource(folder)
+    with pytest.raises(UsageError, match="the dataset has rewards; drop --reward none"):
+        RLDSSource(write_dataset(tmp_path / "e", [plain_episode(3)]), reward="none")
+
+
+def test_texts_of_steps_that_never_change_are_kept(tmp_path):
+    step = {**rlds.PLAIN_STEP, "task": rlds.text(), "said": rlds.text(), "gone": rlds.text()}
+    first = {**plain_episode(3), "steps/task": [b"lift"] * 3, "steps/said": [b"a"] * 3}
+    second = {**plain_episode(2), "steps/task": [b"lift"] * 2, "steps/said": [b"b"] * 2}
+    with converted(write_dataset(tmp_path / "d", [first, second], step=step), tmp_path) as buffer:
+        assert buffer.metadata["scalars"] == {"task": {"dtype": "S4", "value": "lift"}}
+        assert buffer.metadata["left_out"] == ["'steps/gone', which is text", "'steps/said', which is text"]
+
+
+def test_a_split_that_is_missing_and_one_that_is_there(tmp_path):
+    splits = {"train": [1], "val": [1], "none": []}
+    folder = write_dataset(tmp_path / "d", [plain_episode(3), plain_episode(4)], splits=splits)
+    next(folder.glob("*-val.*")).unlink()
+    for split in (None, "train"):
+        with converted(folder, tmp_path, split=split) as buffer:
+            assert len(buffer) == 2
+    for split in ("val", "all"):
+        with pytest.raises(BufferNotFoundError, match=r"there is no such file; .* is there \(--split train\)"):
+            RLDSSource(folder, split=split)
+
+
+def test_the_task_of_rl_unplugged_never_terminates(tmp_path):
+    folder = write_dataset(
+        tmp_path / "d", [plain_episode(3, terminal=True)], name="rlu_control_suite", configName="cartpole_swingup"
+    )
+    with converted(folder, tmp_path) as buffer:
+        assert buffer.metadata["environment"]["id"] == "cartpole_swingup"
+        assert buffer.metadata["environment"]["can_terminate"] is False
+        assert "1 transition is terminal, but cartpole_swingup never terminates." in buffer.metadata["warnings"][0]
+
+
 def test_images_of_a_size_that_only_the_files_tell(tmp_path):
     pictures = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
     step = {**rlds.PLAIN_STEP, "observation": rlds.image(-1, -1, 1)}
