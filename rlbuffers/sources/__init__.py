@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rlbuffers.sources.d3rlpy.versions import d3rlpy_source
     from rlbuffers.sources.d4rl.hdf5 import D4RLSource
     from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
+    from rlbuffers.sources.diffusion_policy import DiffusionPolicySource
     from rlbuffers.sources.dopamine.logs import DopamineSource
     from rlbuffers.sources.exorl import ExORLSource
     from rlbuffers.sources.imitation import ImitationSource
@@ -35,6 +36,7 @@ __all__ = [
     "ConcatenatedSource",
     "D4RLQLearningSource",
     "D4RLSource",
+    "DiffusionPolicySource",
     "DopamineSource",
     "ExORLSource",
     "ImitationSource",
@@ -58,6 +60,7 @@ __getattr__ = lazy_names(
         "ConcatenatedSource": f"{_HERE}.concatenated:ConcatenatedSource",
         "D4RLQLearningSource": f"{_HERE}.d4rl.qlearning:D4RLQLearningSource",
         "D4RLSource": f"{_HERE}.d4rl.hdf5:D4RLSource",
+        "DiffusionPolicySource": f"{_HERE}.diffusion_policy:DiffusionPolicySource",
         "DopamineSource": f"{_HERE}.dopamine.logs:DopamineSource",
         "ExORLSource": f"{_HERE}.exorl:ExORLSource",
         "ImitationSource": f"{_HERE}.imitation:ImitationSource",
@@ -78,6 +81,7 @@ __getattr__ = lazy_names(
 SOURCES = {
     "d4rl": Format("D4RL HDF5 files: gym, antmaze, maze2d, adroit, kitchen"),
     "d3rlpy": Format("d3rlpy ReplayBuffer dumps (v2) and MDPDataset files (v1)"),
+    "diffusion-policy": Format("Diffusion Policy's Zarr groups: demonstrations, such as pusht.zarr"),
     "dopamine": Format("Dopamine replay logs ($store$_*.gz), such as DQN Replay"),
     "exorl": Format("folders of one archive (.npz) an episode: ExORL, DrQ-v2, V-D4RL"),
     "imitation": Format("trajectories of the imitation library (.npz, before its version 1.0)"),

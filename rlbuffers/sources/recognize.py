@@ -49,6 +49,7 @@ def recognized(path: Path) -> str | None:
 def _of_directory(path: Path) -> str | None:
     signs: list[tuple[str, Callable[[], bool]]] = [
         (BUFFER, lambda: (path / "zarr.json").exists()),
+        ("diffusion-policy", lambda: (path / "meta" / "episode_ends" / ".zarray").exists()),
         ("minari", lambda: (path / "data" / "metadata.json").exists() or (path / "main_data.hdf5").exists()),
         ("tfds", lambda: (path / "features.json").exists()),
         ("reverb", lambda: any(True for _ in path.glob("**/tables.tfrecord"))),

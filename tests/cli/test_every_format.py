@@ -83,6 +83,7 @@ FIXTURES = {
     **{f"ogbench {path.stem}": ["ogbench", path] for path in sorted((DATA / "ogbench").glob("*.npz"))},
     "stable-baselines": ["stable-baselines", DATA / "stable_baselines" / "walk.npz"],
     **{f"rllib {name}": ["rllib", DATA / "rllib" / name] for name in ("batches", "steps.jsonl", "steps")},
+    "diffusion policy": ["diffusion-policy", DATA / "diffusion_policy" / "pusht.zarr"],
     "d3rlpy": ["d3rlpy", DATA / "d3rlpy" / "cartpole-v2.h5"],
     **{
         f"reverb {table}": ["reverb", DATA / "reverb" / "pendulum", "--table", table]

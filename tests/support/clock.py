@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium
 import h5py
 import numpy as np
+from diffusion_policy_files import write_demonstrations
 from dopamine_log import SIZE, write_checkpoint
 from endings import ENDS
 from minari_files import episode as minari_episode
@@ -37,6 +38,7 @@ from rlbuffers.sources.d3rlpy.mdp_dataset import MDPDatasetSource
 from rlbuffers.sources.d3rlpy.replay_buffer import D3rlpySource
 from rlbuffers.sources.d4rl.hdf5 import D4RLSource
 from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
+from rlbuffers.sources.diffusion_policy import DiffusionPolicySource
 from rlbuffers.sources.dopamine.logs import DopamineSource
 from rlbuffers.sources.exorl import ExORLSource
 from rlbuffers.sources.imitation import ImitationSource
@@ -469,6 +471,14 @@ def policy_rollout(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
         yield PolicyRolloutSource(NoPolicy(), {}, "Clock-v0", size=size, num_envs=num_envs, seed=0)
 
 
+def diffusion_policy(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    shown = vectors(np.concatenate([seen[:-1] for seen, _, _ in each(episodes)]))
+    arrays = {"action": np.zeros((len(shown), 1), np.float32), "state": shown}
+    lengths = [length for length, _ in episodes]
+    for name in ("x.zarr", "x.zarr.zip"):
+        yield DiffusionPolicySource(write_demonstrations(folder / name, arrays, lengths))
+
+
 def rllib(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
     """Batches that cut episodes, steps and Parquet; with true next observations, with none, and with shifted ones."""
     for following in ("none", "true", "shifted"):
@@ -496,6 +506,7 @@ WRITERS: dict[type[Source[Any]], Writer] = {
     D3rlpySource: d3rlpy,
     D4RLQLearningSource: qlearning,
     D4RLSource: d4rl,
+    DiffusionPolicySource: diffusion_policy,
     DopamineSource: dopamine,
     ExORLSource: exorl,
     ImitationSource: imitation,

@@ -11,6 +11,7 @@ from rlbuffers.sources.recognize import BUFFER, recognized
 
 FIXTURES = {
     DATA / "d3rlpy" / "cartpole-v2.h5": "d3rlpy",
+    DATA / "diffusion_policy" / "pusht.zarr": "diffusion-policy",
     DATA / "dopamine" / "Breakout" / "1" / "replay_logs": "dopamine",
     DATA / "minari" / "fixture" / "cartpole-hdf5-v0": "minari",
     DATA / "minari" / "fixture" / "cartpole-hdf5-v0" / "data" / "main_data.hdf5": "minari",
