@@ -47,9 +47,11 @@ test-slow: $(VENV)/.dev
 	$(BIN)/pytest -q -m slow
 
 peers: .venv-peers/.done
-.venv-peers/.done: benchmarks/peers/requirements.txt $(INPUTS)
+.venv-peers/.done: benchmarks/peers/requirements.txt benchmarks/peers/without-dependencies.txt $(INPUTS)
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		--requirement benchmarks/peers/without-dependencies.txt
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
 

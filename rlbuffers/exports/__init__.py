@@ -38,6 +38,11 @@ EXPORTS = {
     "rlds": ExportFormat(
         "tfds.builder_from_directory", module="rlbuffers.exports.rlds.dataset", class_name="RLDSExport"
     ),
+    "robomimic": ExportFormat(
+        "robomimic.utils.dataset.SequenceDataset",
+        module="rlbuffers.exports.robomimic.dataset",
+        class_name="RobomimicExport",
+    ),
     "tianshou": ExportFormat(
         "tianshou.data.ReplayBuffer.load_hdf5",
         module="rlbuffers.exports.tianshou.replay_buffer",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rlbuffers.sources.reverb.checkpoint import ReverbSource
     from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
     from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
+    from rlbuffers.sources.robomimic.dataset import RobomimicSource
     from rlbuffers.sources.tfds.rlds import RLDSSource
     from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 
@@ -37,6 +38,7 @@ __all__ = [
     "RLUAtariEpisodesSource",
     "RLUAtariSource",
     "ReverbSource",
+    "RobomimicSource",
     "TianshouSource",
     "d3rlpy_source",
 ]
@@ -55,6 +57,7 @@ __getattr__ = lazy_names(
         "RLUAtariEpisodesSource": f"{_HERE}.rl_unplugged.atari_episodes:RLUAtariEpisodesSource",
         "RLUAtariSource": f"{_HERE}.rl_unplugged.atari_transitions:RLUAtariSource",
         "ReverbSource": f"{_HERE}.reverb.checkpoint:ReverbSource",
+        "RobomimicSource": f"{_HERE}.robomimic.dataset:RobomimicSource",
         "TianshouSource": f"{_HERE}.tianshou.hdf5:TianshouSource",
         "d3rlpy_source": f"{_HERE}.d3rlpy.versions:d3rlpy_source",
     },
@@ -70,6 +73,7 @@ SOURCES = {
     "rl-unplugged": Format(
         "RL Unplugged: Atari, Control Suite, Locomotion, RWRL, DM Lab, bsuite", ("PIL",), "images", "DM Lab's images"
     ),
+    "robomimic": Format("robomimic HDF5 files of demonstrations, also MimicGen's and Isaac Lab's"),
     "tfds": Format(
         "RLDS datasets prepared by TensorFlow Datasets",
         ("tensorflow_datasets", "PIL"),

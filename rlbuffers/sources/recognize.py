@@ -61,6 +61,8 @@ def _of_hdf5(path: Path) -> str | None:
         names = set(file)
         if BUFFER in file.attrs:
             return BUFFER
+        if isinstance(file.get("data"), h5py.Group) and any(name.startswith("demo_") for name in file["data"]):
+            return "robomimic"
     if "_meta" in names:
         return "tianshou"
     if "num_episodes" in names or {"discrete_action", "observations"} <= names:

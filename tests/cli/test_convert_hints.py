@@ -12,6 +12,7 @@ FILES = {
     "minari": DATA / "minari" / "fixture" / "cartpole-hdf5-v0",
     "tfds": DATA / "tfds" / "mini_rlds" / "vectors" / "1.0.0",
     "reverb": DATA / "reverb" / "pendulum",
+    "robomimic": DATA / "robomimic" / "lift.hdf5",
     "dopamine": DATA / "dopamine" / "Breakout" / "1" / "replay_logs",
 }
 WORDS = {
@@ -20,6 +21,7 @@ WORDS = {
     "minari": ["minari"],
     "npz": ["npz"],
     "reverb": ["reverb"],
+    "robomimic": ["robomimic"],
     "tfds": ["tfds", "--dir"],
     "tianshou": ["tianshou"],
 }

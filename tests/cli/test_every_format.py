@@ -82,6 +82,7 @@ FIXTURES = {
         f"tianshou {name}": ["tianshou", DATA / "tianshou" / f"{name}.hdf5"]
         for name in ("cartpole", "cartpole-wrapped", "pong-vector-stack4")
     },
+    **{f"robomimic {name}": ["robomimic", DATA / "robomimic" / f"{name}.hdf5"] for name in ("lift", "isaac_lab")},
     "dopamine": ["dopamine", DATA / "dopamine" / "Breakout" / "1" / "replay_logs"],
     "d3rlpy": ["d3rlpy", DATA / "d3rlpy" / "cartpole-v2.h5"],
     **{
@@ -96,6 +97,7 @@ AGAIN = {
     "minari": ["minari"],
     "npz": ["npz"],
     "rlds": ["tfds", "--dir"],
+    "robomimic": ["robomimic"],
     "tianshou": ["tianshou"],
 }
 CORE_COLUMNS = ("actions", "rewards", "terminals")

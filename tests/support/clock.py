@@ -24,6 +24,7 @@ from PIL import Image
 from reverb_checkpoint import write_steps
 from rlds import plain_episode, write_dataset
 from rlu_records import FIRST, LAST, MID, control_rows, encoded
+from robomimic_files import demo, write_demos
 from tianshou_files import Step, save
 from wire import png, tfrecord, transition, write_shard
 
@@ -48,6 +49,7 @@ from rlbuffers.sources.rl_unplugged.pairs import RLUPairsSource
 from rlbuffers.sources.rl_unplugged.rwrl import RLURwrlSource
 from rlbuffers.sources.rl_unplugged.tasks import CONTROL_SUITE_TASKS, DMLAB_TASKS, RWRL_TASKS
 from rlbuffers.sources.rl_unplugged.windows import RLUWindowsSource
+from rlbuffers.sources.robomimic.dataset import RobomimicSource
 from rlbuffers.sources.tfds.rlds import RLDSSource
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 
@@ -243,6 +245,18 @@ def reverb(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
     yield ReverbSource(write_steps(folder / "pairs", longer, pairs, episodes=episode_of))
     whole = [(int(start), int(stop)) for start, stop in itertools.pairwise(begins)]
     yield ReverbSource(write_steps(folder / "whole", longer, whole, episodes=episode_of))
+
+
+def robomimic(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    """With true next observations, with those of robomimic's own conversion of D4RL, and without any."""
+    for following in ("true", "repeated", "none"):
+        demos = []
+        for number, (seen, terminal, _) in enumerate(each(episodes)):
+            after = np.append(seen[1:-1], seen[-2]) if following == "repeated" else seen[1:]
+            observed = {"obs/object": vectors(seen[:-1]), "obs/agentview_image": None, "next_obs/agentview_image": None}
+            observed["next_obs/object"] = None if following == "none" else vectors(after)
+            demos.append(demo(len(seen) - 1, number, success=int(terminal), **observed))
+        yield RobomimicSource(write_demos(folder / f"{following}.hdf5", demos))
 
 
 def tfds(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
@@ -442,5 +456,6 @@ WRITERS: dict[type[Source[Any]], Writer] = {
     RLURwrlSource: rwrl,
     RLUWindowsSource: control_windows,
     ReverbSource: reverb,
+    RobomimicSource: robomimic,
     TianshouSource: tianshou,
 }

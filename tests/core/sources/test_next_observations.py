@@ -24,6 +24,7 @@ from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
 from rlbuffers.sources.minari.dataset import MinariSource
 from rlbuffers.sources.npz import NpzSource
 from rlbuffers.sources.reverb.server import ReverbServerSource
+from rlbuffers.sources.robomimic.dataset import RobomimicSource
 from rlbuffers.sources.tfds.rlds import RLDSSource
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 
@@ -36,6 +37,7 @@ AGAIN = {
     "minari": lambda path: MinariSource(path / "data"),
     "npz": NpzSource,
     "rlds": RLDSSource,
+    "robomimic": RobomimicSource,
     "tianshou": TianshouSource,
     "zarr": None,
 }

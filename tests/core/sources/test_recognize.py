@@ -16,6 +16,8 @@ FIXTURES = {
     DATA / "minari" / "fixture" / "cartpole-hdf5-v0" / "data" / "main_data.hdf5": "minari",
     DATA / "minari" / "fixture" / "cartpole-arrow-v0": "minari",
     DATA / "reverb" / "pendulum": "reverb",
+    DATA / "robomimic" / "lift.hdf5": "robomimic",
+    DATA / "robomimic" / "isaac_lab.hdf5": "robomimic",
     DATA / "rl_unplugged" / "Pong" / "run_1-00001-of-00100": "rl-unplugged",
     DATA / "tfds" / "mini_rlds" / "vectors" / "1.0.0": "tfds",
     DATA / "tianshou" / "pong-vector-stack4.hdf5": "tianshou",
