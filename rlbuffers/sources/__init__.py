@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rlbuffers.sources.d4rl.hdf5 import D4RLSource
     from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
     from rlbuffers.sources.dopamine.logs import DopamineSource
+    from rlbuffers.sources.lerobot.dataset import LeRobotSource
     from rlbuffers.sources.minari.dataset import MinariSource
     from rlbuffers.sources.npz import NpzSource
     from rlbuffers.sources.reverb.checkpoint import ReverbSource
@@ -32,6 +33,7 @@ __all__ = [
     "D4RLQLearningSource",
     "D4RLSource",
     "DopamineSource",
+    "LeRobotSource",
     "MinariSource",
     "NpzSource",
     "RLDSSource",
@@ -51,6 +53,7 @@ __getattr__ = lazy_names(
         "D4RLQLearningSource": f"{_HERE}.d4rl.qlearning:D4RLQLearningSource",
         "D4RLSource": f"{_HERE}.d4rl.hdf5:D4RLSource",
         "DopamineSource": f"{_HERE}.dopamine.logs:DopamineSource",
+        "LeRobotSource": f"{_HERE}.lerobot.dataset:LeRobotSource",
         "MinariSource": f"{_HERE}.minari.dataset:MinariSource",
         "NpzSource": f"{_HERE}.npz:NpzSource",
         "RLDSSource": f"{_HERE}.tfds.rlds:RLDSSource",
@@ -67,6 +70,7 @@ SOURCES = {
     "d4rl": Format("D4RL HDF5 files: gym, antmaze, maze2d, adroit, kitchen"),
     "d3rlpy": Format("d3rlpy ReplayBuffer dumps (v2) and MDPDataset files (v1)"),
     "dopamine": Format("Dopamine replay logs ($store$_*.gz), such as DQN Replay"),
+    "lerobot": Format("LeRobot datasets, versions 2.0 to 3.0", ("pyarrow", "PIL"), "lerobot"),
     "minari": Format("Minari datasets, HDF5 and Arrow", ("pyarrow", "PIL"), "minari", "Arrow files and JPEG images"),
     "npz": Format("NumPy archives of arrays with the D4RL names"),
     "reverb": Format("Reverb checkpoints, and tables of a running server", ("reverb",), "reverb", "a running server"),

@@ -39,6 +39,7 @@ def _of_directory(path: Path) -> str | None:
     signs: list[tuple[str, Callable[[], bool]]] = [
         (BUFFER, lambda: (path / "zarr.json").exists()),
         ("minari", lambda: (path / "data" / "metadata.json").exists() or (path / "main_data.hdf5").exists()),
+        ("lerobot", lambda: (path / "meta" / "info.json").exists()),
         ("tfds", lambda: (path / "features.json").exists()),
         ("reverb", lambda: any(True for _ in path.glob("**/tables.tfrecord"))),
         ("dopamine", lambda: any(True for _ in path.glob("**/$store$_*.gz"))),

@@ -9,6 +9,7 @@ FILES = {
     "d3rlpy": DATA / "d3rlpy" / "cartpole-v2.h5",
     "d4rl": DATA / "d4rl" / "mini" / "Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed.hdf5",
     "tianshou": DATA / "tianshou" / "cartpole.hdf5",
+    "lerobot": DATA / "lerobot" / "v2.1",
     "minari": DATA / "minari" / "fixture" / "cartpole-hdf5-v0",
     "tfds": DATA / "tfds" / "mini_rlds" / "vectors" / "1.0.0",
     "reverb": DATA / "reverb" / "pendulum",
@@ -18,6 +19,7 @@ FILES = {
 WORDS = {
     "d3rlpy": ["d3rlpy"],
     "d4rl": ["d4rl", "--file"],
+    "lerobot": ["lerobot"],
     "minari": ["minari"],
     "npz": ["npz"],
     "reverb": ["reverb"],

@@ -83,6 +83,7 @@ FIXTURES = {
         for name in ("cartpole", "cartpole-wrapped", "pong-vector-stack4")
     },
     **{f"robomimic {name}": ["robomimic", DATA / "robomimic" / f"{name}.hdf5"] for name in ("lift", "isaac_lab")},
+    **{f"lerobot {version}": ["lerobot", DATA / "lerobot" / version] for version in ("v2.1", "v3.0")},
     "dopamine": ["dopamine", DATA / "dopamine" / "Breakout" / "1" / "replay_logs"],
     "d3rlpy": ["d3rlpy", DATA / "d3rlpy" / "cartpole-v2.h5"],
     **{
@@ -94,6 +95,7 @@ FIXTURES = {
 AGAIN = {
     "d3rlpy": ["d3rlpy"],
     "d4rl": ["d4rl", "--file"],
+    "lerobot": ["lerobot"],
     "minari": ["minari"],
     "npz": ["npz"],
     "rlds": ["tfds", "--dir"],
@@ -173,7 +175,7 @@ def test_what_is_exported_and_read_again_is_the_same(buffers, tmp_path, monkeypa
     output = (
         "test/again-v0"
         if to == "minari"
-        else tmp_path / f"out{'.npz' if to == 'npz' else '.hdf5' if to != 'rlds' else ''}"
+        else tmp_path / f"out{'.npz' if to == 'npz' else '.hdf5' if to not in ('rlds', 'lerobot') else ''}"
     )
     result = invoke("export", buffers(name), "--to", to, "-o", output)
     if result.exit_code:

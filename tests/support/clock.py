@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from dopamine_log import SIZE, write_checkpoint
 from endings import ENDS
+from lerobot_files import frames, write_v21, write_v30
 from minari_files import episode as minari_episode
 from minari_files import write_arrow, write_hdf5
 from PIL import Image
@@ -37,6 +38,7 @@ from rlbuffers.sources.d3rlpy.replay_buffer import D3rlpySource
 from rlbuffers.sources.d4rl.hdf5 import D4RLSource
 from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
 from rlbuffers.sources.dopamine.logs import DopamineSource
+from rlbuffers.sources.lerobot.dataset import LeRobotSource
 from rlbuffers.sources.minari.dataset import MinariSource
 from rlbuffers.sources.npz import NpzSource
 from rlbuffers.sources.policy_rollout import PolicyRolloutSource
@@ -247,6 +249,15 @@ def reverb(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
     yield ReverbSource(write_steps(folder / "whole", longer, whole, episodes=episode_of))
 
 
+def lerobot(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    made = [
+        frames(len(seen) - 1, number, **{"observation.state": vectors(seen[:-1])})
+        for number, (seen, _, _) in enumerate(each(episodes))
+    ]
+    yield LeRobotSource(write_v21(folder / "v2.1", made))
+    yield LeRobotSource(write_v30(folder / "v3.0", made))
+
+
 def robomimic(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
     """With true next observations, with those of robomimic's own conversion of D4RL, and without any."""
     for following in ("true", "repeated", "none"):
@@ -443,6 +454,7 @@ WRITERS: dict[type[Source[Any]], Writer] = {
     D4RLQLearningSource: qlearning,
     D4RLSource: d4rl,
     DopamineSource: dopamine,
+    LeRobotSource: lerobot,
     MDPDatasetSource: mdp_dataset,
     MinariSource: minari,
     NpzSource: npz,

@@ -21,6 +21,7 @@ from rlbuffers.sources.base import Source
 from rlbuffers.sources.d3rlpy.replay_buffer import D3rlpySource
 from rlbuffers.sources.d4rl.hdf5 import D4RLSource
 from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
+from rlbuffers.sources.lerobot.dataset import LeRobotSource
 from rlbuffers.sources.minari.dataset import MinariSource
 from rlbuffers.sources.npz import NpzSource
 from rlbuffers.sources.reverb.server import ReverbServerSource
@@ -34,6 +35,7 @@ AGAIN = {
     "d3rlpy": D3rlpySource,
     "d4rl": D4RLSource,
     "hdf5": None,
+    "lerobot": LeRobotSource,
     "minari": lambda path: MinariSource(path / "data"),
     "npz": NpzSource,
     "rlds": RLDSSource,

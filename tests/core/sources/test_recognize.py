@@ -17,6 +17,8 @@ FIXTURES = {
     DATA / "minari" / "fixture" / "cartpole-arrow-v0": "minari",
     DATA / "reverb" / "pendulum": "reverb",
     DATA / "robomimic" / "lift.hdf5": "robomimic",
+    DATA / "lerobot" / "v2.1": "lerobot",
+    DATA / "lerobot" / "v3.0": "lerobot",
     DATA / "robomimic" / "isaac_lab.hdf5": "robomimic",
     DATA / "rl_unplugged" / "Pong" / "run_1-00001-of-00100": "rl-unplugged",
     DATA / "tfds" / "mini_rlds" / "vectors" / "1.0.0": "tfds",
