@@ -1,4 +1,4 @@
-"""What LeRobot's reader of datasets needs of torchvision, where torchvision does not fit the torch that is installed."""
+"""What LeRobot's reader of datasets needs of torchvision, where torchvision does not fit the installed torch."""
 
 from __future__ import annotations
 
