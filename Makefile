@@ -1,6 +1,7 @@
 # make demo   install what running needs and do the main job on the data in the repository
 # make test   install what testing needs, then lint, types and all tests
 # make test-slow   let every algorithm learn: minutes of training
+# make test-real   compare conversions of real files with facts derived without us; fetches the files unless they are in $RLBUFFERS_REAL_FILES
 # make peers  an environment with the libraries that benchmarks and test-peers compare with
 # make test-peers   let these libraries read what is exported, and compare
 # make help   this list
@@ -8,9 +9,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+REAL_FILES := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rlbuffers/real
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test lint types tests test-slow peers test-peers clean
+.PHONY: help demo test lint types tests test-slow test-real peers test-peers clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -45,6 +47,10 @@ tests: $(VENV)/.dev
 # One worker: several would each make the data, which takes as long as the trainings.
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -q -m slow
+
+test-real: $(VENV)/.dev
+	[ -n "$$RLBUFFERS_REAL_FILES" ] || $(BIN)/python tests/real/fetch.py $(REAL_FILES)
+	RLBUFFERS_REAL_FILES=$${RLBUFFERS_REAL_FILES:-$(REAL_FILES)} $(BIN)/pytest -n 2 -q -rs tests/real
 
 peers: .venv-peers/.done
 .venv-peers/.done: benchmarks/peers/requirements.txt benchmarks/peers/without-dependencies.txt $(INPUTS)

@@ -100,15 +100,15 @@ def _atari_episodes(request: Request) -> Shards:
     from rlbuffers.sources.rl_unplugged.games import check_game, episodes_shard_name, episodes_shard_url
 
     game, run = check_game(request.task), _run_id(request)
-    stack, last_row = request.stack or 4, request.last_row or "auto"
+    stack = request.stack or 4
     return Shards(
         title=game,
         folder=Path("atari_episodes_ordered") / game,
         name=lambda shard: episodes_shard_name(game, run, shard),
         url=lambda shard: episodes_shard_url(game, run, shard),
-        open=lambda path, facts: RLUAtariEpisodesSource(path, game, stack=stack, last_row=last_row, facts=dict(facts)),
-        facts={"dataset": "rl_unplugged/atari_episodes_ordered", "run_id": run},
-        stated=_given(dataset="rl_unplugged/atari_episodes_ordered", run_id=request.run_id),
+        open=lambda path, facts: RLUAtariEpisodesSource(path, game, stack=stack, facts=dict(facts)),
+        facts={"run_id": run},
+        stated=_given(run_id=request.run_id),
     )
 
 
@@ -232,7 +232,7 @@ _Builder = Callable[[Request], Shards]
 SUITES: Mapping[str, Mapping[str, tuple[_Builder, Sequence[str]]]] = {
     "atari": {
         "transitions": (_atari_transitions, ("run_id", "limit")),
-        "episodes": (_atari_episodes, ("run_id", "stack", "last_row")),
+        "episodes": (_atari_episodes, ("run_id", "stack")),
     },
     "control-suite": {"transitions": (_control_transitions, ("limit",)), "episodes": (_control_episodes, ())},
     "locomotion": {"transitions": (_locomotion_transitions, ("limit",)), "episodes": (_locomotion_episodes, ())},

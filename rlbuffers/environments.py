@@ -41,6 +41,7 @@ import numpy as np
 
 from rlbuffers.errors import MissingDependencyError, UsageError
 from rlbuffers.optional import require
+from rlbuffers.task_ends import ending_facts
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
@@ -110,8 +111,9 @@ def environment_facts(task: str) -> dict[str, Any]:
     dict
         Valid JSON: ``id``, ``package_versions``, ``observation_space``, ``action_space``,
         ``preprocessing`` (empty where observations are passed on as they are), ``rom_md5`` (None
-        where there is no ROM), ``max_episode_steps`` (None where there is no limit) and
-        ``reward_threshold`` (None where there is none). Bounds that are infinite are None.
+        where there is no ROM), ``max_episode_steps`` (None where there is no limit),
+        ``reward_threshold`` (None where there is none) and, if that is known, ``can_terminate``. Bounds
+        that are infinite are None.
     """
     envs = make_vector_env(task, 1, 0, training=False)
     game = _rom_of_task(task)
@@ -124,6 +126,7 @@ def environment_facts(task: str) -> dict[str, Any]:
         "rom_md5": None,
         "max_episode_steps": None,
         "reward_threshold": reward_threshold(task),
+        **ending_facts({"id": task}),
     }
     envs.close()
     if game is None:

@@ -156,15 +156,15 @@ class Transitions:
         Rows of this batch, ascending, whose next observation is not the last k frames.
     override_observations : uint8, shape (X, k, height, width), optional
         The next observations of those rows.
-    counters : mapping of str to int, optional
-        What the decoder counted, for the source's measurements; not stored.
+    counters : mapping of str to int or object, optional
+        What the decoder counted or measured, for the source's measurements; not stored.
     """
 
     columns: Mapping[str, Array]
     windows: Array | EncodedRows | None = None
     override_rows: Array | None = None
     override_observations: Array | None = None
-    counters: Mapping[str, int] = field(default_factory=dict)
+    counters: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.columns[REWARDS])

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from rlbuffers.errors import OutOfRangeError, SpecError, UnsupportedError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.metadata import parse_metadata
 from rlbuffers.optional import require
 from rlbuffers.paths import located
+from rlbuffers.reader_versions import warnings_of
 from rlbuffers.reading.batch_columns import BatchColumns
 from rlbuffers.reading.cache_plan import ArrayPlan, plan_cache
 from rlbuffers.reading.checked_spec import checked_spec
@@ -90,6 +92,11 @@ class Buffer:
     def fingerprint(self) -> str:
         """Hash of the content, the same for every store (hexadecimal SHA-256)."""
         return str(self.metadata["fingerprint"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user must know: faults of the version that converted the source, and what its reader said."""
+        return warnings_of(self.metadata)
 
     @property
     def num_episodes(self) -> int:
@@ -224,7 +231,7 @@ class Buffer:
             If there is none of that name.
         """
         if name not in self.spec.extras:
-            raise SpecError(f"there is no extra {name!r}; the buffer has {', '.join(self.spec.extras) or 'none'}")
+            raise SpecError(f"there is no extra {name!r}; the buffer has {listed(self.spec.extras) or 'none'}")
         return self._rows[f"{EXTRAS_GROUP}/{name}"].all()
 
     def episode_of(self, rows: Sequence[int] | Array) -> Indices:

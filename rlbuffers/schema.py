@@ -33,10 +33,12 @@ from typing import Any, Literal
 import numpy as np
 
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.listing import listed
 from rlbuffers.spaces import checked_space
 
 __all__ = [
     "ACTIONS",
+    "DISCOUNTS",
     "EPISODES_GROUP",
     "EXTRAS_GROUP",
     "FRAMES",
@@ -62,6 +64,7 @@ ACTIONS = "actions"
 REWARDS = "rewards"
 TERMINALS = "terminals"
 TIMEOUTS = "timeouts"
+DISCOUNTS = "discounts"
 
 FRAMES = "frames"
 STACK_INDEX = "stack_index"
@@ -278,7 +281,7 @@ class BufferSpec:
             if next_name(observation) == name:
                 column = self.columns[observation]
                 return ColumnSpec(name, column.dtype, column.shape, column.space)
-        raise SpecError(f"there is no column {name!r}; the buffer has {', '.join(self.batch_names)}")
+        raise SpecError(f"there is no column {name!r}; the buffer has {listed(self.batch_names)}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the description that is stored in a buffer's metadata."""

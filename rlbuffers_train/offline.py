@@ -125,7 +125,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             resumed=resumed,
             resumed_path=resumed_path(request),
         )
-        for warning in buffer.metadata.get("warnings", ()):
+        for warning in buffer.warnings:
             reporter.note(f"warning: {warning}")
         reporter.note(f"{request.algorithm}: {find_entry(request.algorithm, problem.actions.kind).paper}")
         reporter.note(f"{request.algorithm} on {len(buffer):,} transitions of {buffer.path}")

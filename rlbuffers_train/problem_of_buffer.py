@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import UsageError
+from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, TERMINALS
 from rlbuffers_train.evaluation.evaluation_task import problem_of_task
@@ -46,7 +47,7 @@ def problem_of_buffer(buffer: Buffer, task: str | None = None) -> ProblemSpec:
     if OBSERVATIONS not in columns or TERMINALS not in columns:
         raise UsageError(
             f"{buffer.path}: training needs columns {OBSERVATIONS!r} and {TERMINALS!r}; "
-            f"the buffer has {', '.join(columns)}"
+            f"the buffer has {listed(columns)}"
         )
     observations = columns[OBSERVATIONS]
     if not observations.shape:

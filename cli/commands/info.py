@@ -34,13 +34,22 @@ def info(buffer: str, cache: str, as_json: bool) -> None:
         if as_json:
             sizes = footprint(opened)
             plan = {name: dataclasses.asdict(planned) for name, planned in opened.plan.items()}
-            print_json({"path": str(opened.path), **opened.metadata, "sizes": sizes.to_json(), "plan": plan})
+            print_json(
+                {
+                    "path": str(opened.path),
+                    **opened.metadata,
+                    "warnings": opened.warnings,
+                    "sizes": sizes.to_json(),
+                    "plan": plan,
+                }
+            )
         else:
             _print_page(opened, cache)
 
 
 def _print_page(buffer: Buffer, cache: str) -> None:
     from rlbuffers.inspecting.footprint import footprint
+    from rlbuffers.task_ends import ending_facts
     from rlbuffers_cli.console import console, facts_table, rows_table, size_text, warn
 
     metadata, spec, sizes = buffer.metadata, buffer.spec, footprint(buffer)
@@ -82,10 +91,12 @@ def _print_page(buffer: Buffer, cache: str) -> None:
         console.print()
         scalars = {name: scalar["value"] for name, scalar in metadata["scalars"].items()}
         console.print(facts_table("Scalars", scalars))
+    environment = metadata.get("environment") or {}
+    described = {**metadata, "environment": {**environment, **ending_facts(environment)}}
     for section in ("environment", "behavior_policy", "source", "measurements", "written_by"):
-        if metadata.get(section):
+        if described.get(section):
             console.print()
-            console.print(facts_table(section.replace("_", " ").capitalize(), _flat(metadata[section])))
+            console.print(facts_table(section.replace("_", " ").capitalize(), _flat(described[section])))
     if metadata.get("derivation"):
         console.print()
         console.print("Derivation")
@@ -96,7 +107,7 @@ def _print_page(buffer: Buffer, cache: str) -> None:
     for name in ("notes", "left_out"):
         rest.update({f"{name.replace('_', ' ')} {n}": text for n, text in enumerate(metadata.get(name, []), 1)})
     console.print(facts_table("Terms and notes", rest))
-    for text in metadata.get("warnings", []):
+    for text in buffer.warnings:
         warn(text)
 
 

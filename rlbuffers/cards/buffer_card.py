@@ -10,7 +10,9 @@ from rlbuffers.cards.front_matter import front_matter
 from rlbuffers.cards.licenses import find_license
 from rlbuffers.cards.markdown import bullets, cell, facts_table, fenced, literal, rows_table
 from rlbuffers.cards.origin import source_section, written_section
+from rlbuffers.reader_versions import warnings_of
 from rlbuffers.schema import NEXT_OBSERVATIONS
+from rlbuffers.task_ends import can_terminate
 
 __all__ = ["render_card", "summary_sentence"]
 
@@ -69,7 +71,7 @@ def _sections(metadata: Mapping[str, Any], name: str, file: str | None) -> Itera
     yield "## Columns"
     yield _columns(metadata["spec"])
     yield "## Episode ends"
-    yield facts_table(_ends(metadata["counts"]))
+    yield facts_table(_ends(metadata["counts"], metadata.get("environment") or {}))
     yield "## Statistics"
     yield _statistics(metadata)
     scores = metadata.get("environment", {}).get("reference_scores")
@@ -86,10 +88,11 @@ def _sections(metadata: Mapping[str, Any], name: str, file: str | None) -> Itera
     if metadata.get("measurements"):
         yield "## Measured on the source"
         yield facts_table(metadata["measurements"])
-    for key, title in {"warnings": "Known faults", "left_out": "Left out", "notes": "Notes"}.items():
-        if metadata.get(key):
+    told = {"Known faults": warnings_of(metadata), "Left out": metadata.get("left_out"), "Notes": metadata.get("notes")}
+    for title, texts in told.items():
+        if texts:
             yield f"## {title}"
-            yield bullets(metadata[key])
+            yield bullets(texts)
     yield from written_section(metadata)
     yield "## License and citation"
     yield f"License: {cell(find_license(metadata.get('license')).text or 'unknown')}."
@@ -150,9 +153,12 @@ def _space(column: Mapping[str, Any]) -> str:
     return f"{'-inf' if low is None else low} to {'inf' if high is None else high}"
 
 
-def _ends(counts: Mapping[str, Any]) -> dict[str, Any]:
-    found = {words: counts[key] for key, words in _END_COUNTS.items() if key in counts}
-    return found or {"terminals": "not recorded"}
+def _ends(counts: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {words: counts[key] for key, words in _END_COUNTS.items() if key in counts}
+    found = found or {"terminals": "not recorded"}
+    if can_terminate(environment) is False:
+        found["the task"] = "never terminates: only time limits and the ends of recordings end an episode"
+    return found
 
 
 def _statistics(metadata: Mapping[str, Any]) -> str:

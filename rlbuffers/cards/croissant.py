@@ -19,6 +19,7 @@ from rlbuffers.cards.croissant_records import record_sets
 from rlbuffers.cards.front_matter import tags
 from rlbuffers.cards.licenses import find_license
 from rlbuffers.cards.origin import parents_of
+from rlbuffers.reader_versions import warnings_of
 
 if TYPE_CHECKING:
     from rlbuffers.reader import Buffer
@@ -148,7 +149,7 @@ def _responsible(metadata: Mapping[str, Any]) -> Json:
     behavior = metadata.get("behavior_policy") or {}
     described = "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in sorted(behavior.items()))
     lists = {
-        "rai:dataLimitations": metadata.get("warnings"),
+        "rai:dataLimitations": warnings_of(metadata),
         "rai:dataPreprocessingProtocol": metadata.get("notes"),
     }
     left_out = metadata.get("left_out")

@@ -21,7 +21,7 @@ Json = Mapping[str, Any]
 def head_html(buffer: Buffer, title: str) -> str:
     """Return heading, summary, the most important facts, and the warnings."""
     metadata = buffer.metadata
-    warnings = metadata.get("warnings") or []
+    warnings = buffer.warnings
     faults = f'<aside class="faults"><h2>Known faults</h2>{listing(warnings)}</aside>' if warnings else ""
     return (
         f"<h1>{escape(title)}</h1>\n<p class='summary'>{escape(summary_sentence(metadata))}</p>\n"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rlbuffers.sources.reverb.checkpoint import ReverbSource
     from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
     from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
+    from rlbuffers.sources.rllib.dataset import RLlibSource
     from rlbuffers.sources.robomimic.dataset import RobomimicSource
     from rlbuffers.sources.tfds.rlds import RLDSSource
     from rlbuffers.sources.tianshou.hdf5 import TianshouSource
@@ -39,6 +40,7 @@ __all__ = [
     "RLDSSource",
     "RLUAtariEpisodesSource",
     "RLUAtariSource",
+    "RLlibSource",
     "ReverbSource",
     "RobomimicSource",
     "TianshouSource",
@@ -59,6 +61,7 @@ __getattr__ = lazy_names(
         "RLDSSource": f"{_HERE}.tfds.rlds:RLDSSource",
         "RLUAtariEpisodesSource": f"{_HERE}.rl_unplugged.atari_episodes:RLUAtariEpisodesSource",
         "RLUAtariSource": f"{_HERE}.rl_unplugged.atari_transitions:RLUAtariSource",
+        "RLlibSource": f"{_HERE}.rllib.dataset:RLlibSource",
         "ReverbSource": f"{_HERE}.reverb.checkpoint:ReverbSource",
         "RobomimicSource": f"{_HERE}.robomimic.dataset:RobomimicSource",
         "TianshouSource": f"{_HERE}.tianshou.hdf5:TianshouSource",
@@ -78,6 +81,9 @@ SOURCES = {
         "RL Unplugged: Atari, Control Suite, Locomotion, RWRL, DM Lab, bsuite", ("PIL",), "images", "DM Lab's images"
     ),
     "robomimic": Format("robomimic HDF5 files of demonstrations, also MimicGen's and Isaac Lab's"),
+    "rllib": Format(
+        "RLlib offline data: JSON lines and Parquet", ("pyarrow",), "rllib", "Parquet files and packed columns"
+    ),
     "tfds": Format(
         "RLDS datasets prepared by TensorFlow Datasets",
         ("tensorflow_datasets", "PIL"),

@@ -28,7 +28,7 @@ Array = np.ndarray[Any, Any]
 ENDS_LOOKED_AT = 16
 # In data of unknown origin, so many terminals in a row are no episodes of one step, but a goal that play stays at.
 _GOAL_RUN = 8
-_MANY_RESETS = 0.01
+_MANY_RESETS = 0.1
 SHIFTED = (
     "next_observations: at the ends of episodes they are the first observations of the next ones, so they were made by "
     "shifting the observations by a row, and the last observations are not known"

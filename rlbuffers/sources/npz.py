@@ -17,6 +17,7 @@ import numpy as np
 
 from rlbuffers.decoding.npz_archive import read_npz
 from rlbuffers.episode import Episode
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation, next_name
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts, require_file
@@ -131,7 +132,7 @@ class NpzSource(FileSource[Episode]):
         return {
             "environment": {"terminals_end_episodes": False} if self._goals else {},
             "behavior_policy": {},
-            "source": {"format": "npz", "files": [file_facts(self.path)]},
+            "source": source_facts("npz", files=[file_facts(self.path)]),
             "measurements": {
                 **({"terminals_in_long_runs": self._goals} if self._goals else {}),
                 **({"unmarked_resets": resets} if resets else {}),

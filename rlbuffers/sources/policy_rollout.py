@@ -15,6 +15,7 @@ from rlbuffers.environments import MAX_SEED, environment_facts, make_vector_env
 from rlbuffers.episode import Episode
 from rlbuffers.errors import UsageError
 from rlbuffers.online.recording import EpisodeRecording, spec_of_environment
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, REWARDS, BufferSpec
 from rlbuffers.sources.base import RowSource
 from rlbuffers.spaces import count_outside
@@ -150,13 +151,13 @@ class PolicyRolloutSource(RowSource[Episode]):
         return {
             "environment": self._facts,
             "behavior_policy": self._behavior_policy,
-            "source": {
-                "format": "policy-rollout",
-                "num_envs": self._num_envs,
-                "seed": self._seed,
-                "seeding": "copy i is reset with seed + i and continues without a seed (episodes/env_indices tells i)",
-                "rewards": "the environment's, unclipped",
-            },
+            "source": source_facts(
+                "policy-rollout",
+                num_envs=self._num_envs,
+                seed=self._seed,
+                seeding="copy i is reset with seed + i and continues without a seed (episodes/env_indices tells i)",
+                rewards="the environment's, unclipped",
+            ),
             "license": "MIT",
             "citation": "",
         }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -13,6 +14,9 @@ BUFFER = "rlbuffers"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
+_PARQUET = b"PAR1"
+_ROWS_SUFFIXES = (".json", ".jsonl", ".parquet")
+_LOOKED_AT = 1 << 16
 _D4RL = {"observations", "actions", "rewards", "terminals"}
 
 
@@ -43,8 +47,13 @@ def _of_directory(path: Path) -> str | None:
         ("tfds", lambda: (path / "features.json").exists()),
         ("reverb", lambda: any(True for _ in path.glob("**/tables.tfrecord"))),
         ("dopamine", lambda: any(True for _ in path.glob("**/$store$_*.gz"))),
+        ("rllib", lambda: any(_of_file(file) == "rllib" for file in itertools.islice(_rows_files(path), 1))),
     ]
     return next((name for name, holds in signs if holds()), None)
+
+
+def _rows_files(path: Path) -> Iterator[Path]:
+    return (file for file in path.rglob("*") if file.suffix in _ROWS_SUFFIXES and file.is_file())
 
 
 def _of_file(path: Path) -> str | None:
@@ -54,7 +63,25 @@ def _of_file(path: Path) -> str | None:
         return _of_hdf5(path)
     if first.startswith(_GZIP):
         return "dopamine" if path.name.startswith("$store$_") else "rl-unplugged"
+    if first.startswith(_PARQUET):
+        return "rllib" if b"eps_id" in _end_of(path) else None
+    if first.lstrip().startswith(b"{"):
+        return "rllib" if _has_steps(path) else None
     return "npz" if first.startswith(_ZIP) else None
+
+
+def _end_of(path: Path) -> bytes:
+    """Return the last part of a Parquet file, which names its columns."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _LOOKED_AT, 0))
+        return file.read()
+
+
+def _has_steps(path: Path) -> bool:
+    """Whether the first line of JSON begins as a batch of steps or as a step does."""
+    with path.open("rb") as file:
+        line = file.readline(_LOOKED_AT)
+    return b'"SampleBatch"' in line or b'"MultiAgentBatch"' in line or (b'"obs"' in line and b'"rewards"' in line)
 
 
 def _of_hdf5(path: Path) -> str | None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rlbuffers.reader import Buffer
-from rlbuffers.validation.ending_rules import terminals_plausible, timeouts_plausible
+from rlbuffers.validation.ending_rules import terminals_at_limits, terminals_plausible, timeouts_plausible
 from rlbuffers.validation.finding import Finding
+from rlbuffers.validation.origin_rules import reader_is_sound
 from rlbuffers.validation.storage_rules import checksums, chunks_in_place, views_agree
 from rlbuffers.validation.structure_rules import (
     counts_equal_stored,
@@ -40,6 +41,7 @@ class Rule:
 
 
 RULES = {
+    "reader": Rule(reader_is_sound, "no fault is known of the version that converted the source"),
     "checksums": Rule(checksums, "every chunk passes its checksum and the content has the stored fingerprint"),
     "equal-lengths": Rule(equal_lengths, "all columns have the same number of rows", is_structural=True),
     "next-observations": Rule(
@@ -49,6 +51,7 @@ RULES = {
     "finite-values": Rule(finite_values, "no number is NaN or infinite"),
     "values-in-space": Rule(values_in_space, "all values lie inside their declared spaces"),
     "terminals-plausible": Rule(terminals_plausible, "terminals occur and fit the episodes"),
+    "terminals-at-limits": Rule(terminals_at_limits, "terminals do not only mark the ends of episodes of one length"),
     "timeouts-plausible": Rule(timeouts_plausible, "timeouts fit the episodes and exclude terminals"),
     "returns-equal-stored": Rule(returns_equal_stored, "rewards sum to the stored returns"),
     "no-duplicates": Rule(no_duplicates, "nothing stands in the buffer twice"),

@@ -250,7 +250,7 @@ def _is_training_data(checkpoint: Checkpoint, data: Buffer) -> bool | None:
 
 
 def _warnings_of_data(checkpoint: Checkpoint, data: Buffer) -> list[str]:
-    warnings = [str(warning) for warning in data.metadata.get("warnings", ())]
+    warnings = data.warnings
     recorded = (data.metadata.get("environment") or {}).get("id")
     known = {checkpoint.environment.get("id"), checkpoint.task} - {None}
     if recorded is not None and known and recorded not in known:

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from patience import PATIENCE_SECONDS
 from wire import transition, write_shard
 
 import rlbuffers
@@ -222,13 +223,13 @@ def test_ctrl_c_in_a_terminal_ends_all_processes(dataset_dir, tmp_path):
     """The whole group gets the signal, as from a keyboard, while the finished file is about to get its name."""
     code = (
         "import time, rlbuffers.atomic as atomic\n"
-        "atomic.os.fsync = lambda descriptor: (print('writing', flush=True), time.sleep(60))"
+        "atomic.os.fsync = lambda descriptor: (print('writing', flush=True), time.sleep(600))"
     )
     started = start(code, dataset_dir, tmp_path / "buffers", "--workers", 1)
     while "writing" not in started.stdout.readline():
         assert started.poll() is None
     os.killpg(started.pid, signal.SIGINT)
-    _, errors = started.communicate(timeout=30)
+    _, errors = started.communicate(timeout=PATIENCE_SECONDS)
     assert started.returncode == 130
     assert errors == "\nStopped; nothing was left half written. The same command starts again.\n"
     assert files_in(tmp_path) == []
@@ -243,7 +244,7 @@ def test_a_full_disk_is_one_line(dataset_dir, tmp_path, store):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
     )
     started = start(code, dataset_dir, tmp_path / "buffers", "--workers", 0, "--format", store)
-    _, errors = started.communicate(timeout=60)
+    _, errors = started.communicate(timeout=PATIENCE_SECONDS)
     assert started.returncode == 1
     assert re.fullmatch(r"Error: .*File too large\n", errors)
     assert files_in(tmp_path) == []

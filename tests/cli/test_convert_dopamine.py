@@ -45,6 +45,21 @@ def test_all_checkpoints_become_one_buffer(run, ring, tmp_path, store):
     assert run("validate", tmp_path / f"all.{store}").exit_code == 0
 
 
+def test_the_closing_lines_say_what_was_repeated(run, tmp_path):
+    ring = Ring(tmp_path / "run", 50, dumps_itself=False)
+    for step in range(1, 31):
+        ring.add(step, terminal=step % 10 == 0)
+        if step in (12, 30):
+            ring.dump()
+    result = run("convert", "dopamine", ring.folder, "-o", tmp_path / "x.hdf5")
+    assert result.exit_code == 0
+    assert "3 episodes, 30 transitions" in result.output
+    closing = " ".join(result.stdout.split())
+    assert "repeated rows 18 " in closing
+    assert "18 repeated rows, which the checkpoint before holds too: 18 of checkpoint 1" in closing
+    assert result.stderr == ""
+
+
 def test_chosen_checkpoints(run, ring, tmp_path):
     words = ["--checkpoint", 1, "--checkpoint", 0, "--game", "Venture", "--buffer-dir", tmp_path]
     result = run("convert", "dopamine", ring.folder.parent, *words)

@@ -50,3 +50,14 @@ def test_a_buffer(run, pong_copy, tmp_path):
         assert result.exit_code == 1
         assert f"{pong_copy} is an rlbuffers buffer already; `rlbuffers export` writes it" in result.stderr
         assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("form", [["-o", "{}"], ["--output={}"], ["-o{}"]])
+def test_an_output_that_is_there_is_no_input(run, pong_copy, tmp_path, form):
+    """It is a buffer, and nobody asked what it looks like."""
+    output = [part.format(pong_copy) for part in form]
+    for words in (["npz", FILES["d4rl"]], ["tfds", "--dir", tmp_path]):
+        result = run("convert", *words, *output, "--overwrite")
+        assert result.exit_code == 1
+        assert "is an rlbuffers buffer already" not in result.stderr
+        assert ("looks like one of `rlbuffers convert d4rl`" in result.stderr) == (words[0] == "npz")

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import rlds
 from rlds import plain_episode, write_dataset
 from truth import DATA, assert_is_truth, load_truth
 
@@ -51,6 +52,22 @@ def test_options_reach_the_source(run, tmp_path):
     assert run(*words).exit_code == 0
     with rlbuffers.open(tmp_path / "x.hdf5") as buffer:
         assert len(buffer) == 4
+
+
+def test_actions_and_rewards_by_options(run, tmp_path):
+    step = {name: node for name, node in rlds.PLAIN_STEP.items() if name != "reward"}
+    step["action"] = rlds.fields({"move": rlds.tensor("float32", 2), "grip": rlds.tensor("float32")})
+    fields = {"steps/action/move": np.arange(6, dtype=np.float32), "steps/action/grip": np.ones(3, np.float32)}
+    folder = write_dataset(tmp_path / "d", [{**plain_episode(3), **fields}], step=step)
+    words = ["convert", "tfds", "--dir", folder, "-o", tmp_path / "x.hdf5", "--action", "grip", "--action", "move"]
+    refused = run(*words)
+    assert refused.exit_code == 1
+    assert "--reward none reads a dataset without rewards and stores zeros" in refused.stderr
+    result = run(*words, "--reward", "none")
+    assert result.exit_code == 0
+    assert "Warning: The dataset has no rewards" in result.stderr
+    with rlbuffers.open(tmp_path / "x.hdf5") as buffer:
+        assert buffer[:]["actions"].tolist() == [[1, 0, 1], [1, 2, 3]]
 
 
 @pytest.mark.parametrize(

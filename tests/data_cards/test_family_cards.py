@@ -18,7 +18,7 @@ from rlbuffers_cli.rl_unplugged_shards import SUITES
 CARDS = Path(__file__).parents[2] / "data_cards"
 SECTIONS = ["Facts", "Get and convert", "In a buffer", "Known faults", "License and citation"]
 # Formats in which a library keeps whatever its user recorded: there is no family of data behind them.
-LIBRARY_FORMATS = {"d3rlpy", "lerobot", "npz", "reverb", "robomimic", "tianshou"}
+LIBRARY_FORMATS = {"d3rlpy", "lerobot", "npz", "reverb", "rllib", "robomimic", "tianshou"}
 # Formats that are read for one family, under its own name, and those whose families the tables below list.
 FORMAT_FAMILIES = {"minari": {"minari"}, "tfds": {"tfds"}, "dopamine": {"dopamine/dqn-replay"}}
 

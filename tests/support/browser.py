@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import pytest
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 REQUIRE = "RLBUFFERS_REQUIRE_CHROMIUM"
-_TRIES, _PAUSE = 400, 0.025
+_TRIES, _PAUSE = 2400, 0.025  # patience only: what waits, waits for a state
 _SWITCHES = [
     "--no-sandbox",
     "--disable-gpu",
@@ -38,18 +37,16 @@ def find_chromium() -> str:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """Start the browser with a fresh profile."""
+    """Start the browser; each of its contexts has a fresh profile."""
     path = find_chromium()
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=path, headless=True, args=_SWITCHES, viewport={"width": 1280, "height": 900}
-        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, headless=True, args=_SWITCHES)
         try:
-            yield context
+            yield browser
         finally:
-            context.close()
+            browser.close()
 
 
 def until(page: Any, condition: str) -> None:

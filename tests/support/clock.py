@@ -24,6 +24,7 @@ from minari_files import write_arrow, write_hdf5
 from PIL import Image
 from reverb_checkpoint import write_steps
 from rlds import plain_episode, write_dataset
+from rllib_files import batch, steps, write_lines, write_parquet
 from rlu_records import FIRST, LAST, MID, control_rows, encoded
 from robomimic_files import demo, write_demos
 from tianshou_files import Step, save
@@ -51,6 +52,7 @@ from rlbuffers.sources.rl_unplugged.pairs import RLUPairsSource
 from rlbuffers.sources.rl_unplugged.rwrl import RLURwrlSource
 from rlbuffers.sources.rl_unplugged.tasks import CONTROL_SUITE_TASKS, DMLAB_TASKS, RWRL_TASKS
 from rlbuffers.sources.rl_unplugged.windows import RLUWindowsSource
+from rlbuffers.sources.rllib.dataset import RLlibSource
 from rlbuffers.sources.robomimic.dataset import RobomimicSource
 from rlbuffers.sources.tfds.rlds import RLDSSource
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
@@ -296,27 +298,25 @@ def atari_transitions(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]
 
 
 def atari_episodes(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
-    for last_row in ("transition", "observation"):
-        records = []
-        for episode, (seen, terminal, _) in enumerate(each(episodes)):
-            shown = seen if last_row == "observation" else seen[:-1]
-            discounts = np.ones(len(shown), np.float32)
-            discounts[-1] = not terminal
-            zeros = np.zeros(len(shown), np.float32)
-            rows = {
-                "observations": [png(frame(number)) for number in shown],
-                "actions": np.ones(len(shown), np.int64),
-                "clipped_rewards": zeros,
-                "unclipped_rewards": zeros,
-                "discounts": discounts,
-                "checkpoint_idx": np.array([7]),
-                "episode_idx": np.array([episode]),
-                "episode_return": np.array([0.0]),
-                "clipped_episode_return": np.array([0.0]),
-            }
-            records.append(encoded(rows))
-        shard = write_shard(folder / f"{last_row}-run_1-00001-of-00050", records)
-        yield RLUAtariEpisodesSource(shard, "Pong", stack=STACK, last_row=last_row)
+    records = []
+    for episode, (seen, terminal, _) in enumerate(each(episodes)):
+        shown = seen[:-1]
+        discounts = np.ones(len(shown), np.float32)
+        discounts[-1] = not terminal
+        zeros = np.zeros(len(shown), np.float32)
+        rows = {
+            "observations": [png(frame(number)) for number in shown],
+            "actions": np.ones(len(shown), np.int64),
+            "clipped_rewards": zeros,
+            "unclipped_rewards": zeros,
+            "discounts": discounts,
+            "checkpoint_idx": np.array([7]),
+            "episode_idx": np.array([episode]),
+            "episode_return": np.array([0.0]),
+            "clipped_episode_return": np.array([0.0]),
+        }
+        records.append(encoded(rows))
+    yield RLUAtariEpisodesSource(write_shard(folder / "run_1-00001-of-00050", records), "Pong", stack=STACK)
 
 
 CHEETAH = CONTROL_SUITE_TASKS["cheetah_run"]
@@ -447,6 +447,27 @@ def policy_rollout(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
         yield PolicyRolloutSource(NoPolicy(), {}, "Clock-v0", size=size, num_envs=num_envs, seed=0)
 
 
+def rllib(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    """Batches that cut episodes, steps and Parquet; with true next observations, with none, and with shifted ones."""
+    for following in ("none", "true", "shifted"):
+        columns = flat(episodes, following)
+        names = {
+            "observations": "obs",
+            "next_observations": "new_obs",
+            "terminals": "terminateds",
+            "timeouts": "truncateds",
+        }
+        named = {names.get(name, name): values for name, values in columns.items()}
+        ids = np.repeat(np.arange(len(episodes)), [length for length, _ in episodes])
+        for form, more in (("with ids", {"eps_id": ids}), ("without", {})):
+            found = {**named, **more}
+            parts = [{name: values[at : at + 2] for name, values in found.items()} for at in range(0, len(ids), 2)]
+            place = folder / f"{following} {form}"
+            yield RLlibSource(write_lines(place / "batches.json", [batch(part, ["obs"]) for part in parts]))
+            yield RLlibSource(write_lines(place / "steps.jsonl", steps(found)))
+            yield RLlibSource(write_parquet(place / "steps.parquet", found))
+
+
 WRITERS: dict[type[Source[Any]], Writer] = {
     BufferSelection: buffer_selection,
     ConcatenatedSource: concatenated,
@@ -467,6 +488,7 @@ WRITERS: dict[type[Source[Any]], Writer] = {
     RLUPairsSource: control_pairs,
     RLURwrlSource: rwrl,
     RLUWindowsSource: control_windows,
+    RLlibSource: rllib,
     ReverbSource: reverb,
     RobomimicSource: robomimic,
     TianshouSource: tianshou,

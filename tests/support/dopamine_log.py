@@ -30,17 +30,18 @@ def write_checkpoint(folder: Path, number: int, arrays: Mapping[str, Any]) -> No
 
 
 class Ring:
-    """A replay buffer of the training runs, which dumps itself when all rows but one are written.
+    """A replay buffer, which dumps itself when all rows but one are written, as in DQN Replay's runs, or when told.
 
     Every step has a number from 1 on, which is its action and stands in its frame; `rows` lists the numbers in the
     order of the ring's rows, with 0 for padding.
     """
 
-    def __init__(self, folder: Path, capacity: int) -> None:
+    def __init__(self, folder: Path, capacity: int, *, dumps_itself: bool = True) -> None:
         self.folder = folder
         self.rows: list[int] = []
         self.dumped: list[int] = []  # for each dump, the rows that had been added
         self._capacity = capacity
+        self._dumps_itself = dumps_itself
         self._store = {
             # What was never written holds anything.
             "observation": np.full((capacity, *SIZE), 99, np.uint8),
@@ -55,7 +56,7 @@ class Ring:
             for _ in range(3):
                 self._write(0, terminal=False)
         self._write(step, terminal=terminal)
-        if len(self.rows) % self._capacity == self._capacity - 1:
+        if self._dumps_itself and len(self.rows) % self._capacity == self._capacity - 1:
             self.dump(len(self.rows))
 
     def _write(self, step: int, *, terminal: bool) -> None:
@@ -66,8 +67,9 @@ class Ring:
         self._store["terminal"][row] = terminal
         self.rows.append(step)
 
-    def dump(self, add_count: int) -> None:
-        """Write the next checkpoint."""
+    def dump(self, add_count: int | None = None) -> None:
+        """Write the next checkpoint: the whole ring, and the number of rows ever added, or another one."""
+        add_count = len(self.rows) if add_count is None else add_count
         invalid = (add_count % self._capacity + np.arange(-1, 4)) % self._capacity
         write_checkpoint(
             self.folder,

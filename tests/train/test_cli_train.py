@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from patience import PATIENCE_SECONDS
 from small_runs import error_of
-from training_processes import PATIENCE_SECONDS, train_in_process, wait_until_saved
+from training_processes import train_in_process, wait_until_saved
 
 import rlbuffers_train
 from rlbuffers.errors import UsageError

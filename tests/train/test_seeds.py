@@ -16,7 +16,8 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from nested import same
-from training_processes import PATIENCE_SECONDS, train_in_process, wait_until_saved
+from patience import PATIENCE_SECONDS
+from training_processes import train_in_process, wait_until_saved
 
 import rlbuffers
 from rlbuffers.errors import RlbuffersError, UsageError

@@ -28,10 +28,24 @@ class _Sources(click.Group):
         except CorruptDataError:
             raise
         except (FormatError, BufferNotFoundError) as error:
-            hint = _hint(ctx.meta[_WORDS])
+            hint = self._hint(ctx)
             if not hint:
                 raise
             raise type(error)(f"{error}. {hint}") from error
+
+    def _hint(self, ctx: click.Context) -> str | None:
+        """Say what the first input that is there looks to be, unless that is what it was taken for."""
+        from rlbuffers.sources.recognize import BUFFER, recognized
+
+        name, *words = ctx.meta[_WORDS]
+        command = self.get_command(ctx, name)
+        for path in _inputs(command, words) if command is not None else ():
+            found = recognized(path) if path.exists() else None
+            if found == BUFFER:
+                return f"{path} is an rlbuffers buffer already; `rlbuffers export` writes it in other formats"
+            if found is not None and found != name:
+                return f"{path} looks like one of `rlbuffers convert {found}`: {SOURCES[found].summary}"
+        return None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(SOURCES)
@@ -49,14 +63,14 @@ def convert() -> None:
     """Convert a dataset of another format into a buffer."""
 
 
-def _hint(words: list[str]) -> str | None:
-    """Say what the first of the words that is a path looks to be, unless that is what it was taken for."""
-    from rlbuffers.sources.recognize import BUFFER, recognized
-
-    for path in map(Path, words[1:]):
-        found = recognized(path) if path.exists() else None
-        if found == BUFFER:
-            return f"{path} is an rlbuffers buffer already; `rlbuffers export` writes it in other formats"
-        if found is not None and found != words[0]:
-            return f"{path} looks like one of `rlbuffers convert {found}`: {SOURCES[found].summary}"
-    return None
+def _inputs(command: click.Command, words: list[str]) -> list[Path]:
+    """Return the words that may name something to read: arguments and paths, but not the output and folders of ours."""
+    values, _, _ = command.make_parser(click.Context(command)).parse_args(list(words))
+    found: list[Path] = []
+    for parameter in command.params:
+        is_path = isinstance(parameter.type, click.Path) and parameter.type.file_okay and parameter.name != "output"
+        if is_path or isinstance(parameter, click.Argument):
+            given = values.get(str(parameter.name))
+            words_given = given if isinstance(given, list | tuple) else [given]
+            found += [Path(word) for word in words_given if isinstance(word, str)]
+    return found

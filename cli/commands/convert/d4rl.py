@@ -54,7 +54,8 @@ def command(
     """D4RL's HDF5 files: gym, AntMaze, Maze2D, Adroit, kitchen and the others.
 
     DATASET is an id such as halfcheetah-medium-v2. Its file is used if it is in --dataset-dir or where D4RL itself
-    keeps it ($D4RL_DATASET_DIR or ~/.d4rl/datasets), and downloaded otherwise.
+    keeps it ($D4RL_DATASET_DIR or ~/.d4rl/datasets), and downloaded otherwise. Without DATASET, a file that has the
+    name of a published one or is named by an id is known by its name.
     """
     from rlbuffers.errors import UsageError
     from rlbuffers.sources.d4rl.datasets import dataset_of_file, find_dataset
@@ -72,7 +73,7 @@ def command(
         files = (_fetched(dataset, dataset_dir.expanduser()),)
     source = D4RLSource if view == "episodes" else D4RLQLearningSource
     found = files_in(files, (".hdf5", ".h5"))
-    sources = [source(path, dataset or dataset_of_file(path.name)) for path in found]
+    sources = [source(path, dataset or dataset_of_file(path.name), by_name=dataset is None) for path in found]
     # The rows are finished as they are read: sending them to other processes and back only costs time.
     run_conversion(sources, target, output, title=title)
 

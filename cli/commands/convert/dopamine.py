@@ -42,8 +42,8 @@ def command(
 ) -> None:
     """Dopamine replay logs, such as DQN Replay.
 
-    DIR is the folder replay_logs of a run, or the run's. Its checkpoints become one buffer, in order; episodes
-    that go on from one to the next are whole.
+    DIR is the folder replay_logs of a run, or the run's. Its checkpoints become one buffer, in order. Rows that a
+    checkpoint repeats of the one before are taken once, and episodes that go on from one to the next are whole.
     """
     from rlbuffers.sources.dopamine.logs import DopamineSource
 

@@ -51,9 +51,9 @@ __all__ = ["command"]
 @click.option("--stack", type=click.IntRange(min=1), show_default="4", help="atari episodes: frames in an observation.")
 @click.option(
     "--last-row",
-    type=click.Choice(["auto", "transition", "observation"]),
-    show_default="auto",
-    help="atari episodes, dmlab: what the last row of an episode is.",
+    type=click.Choice(["observation", "transition"]),
+    show_default="observation",
+    help="dmlab: what the last row of an episode is.",
 )
 @click.option("--challenge", type=click.Choice(["none", "easy"]), show_default="none", help="rwrl: the challenge.")
 @click.option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -32,7 +32,18 @@ __all__ = ["command"]
     show_default=True,
     help="What the last row of an episode is: the final observation only, as RLDS says, or a transition.",
 )
-@click.option("--action", metavar="FIELD", help="The field of a dict of actions that becomes the actions.")
+@click.option(
+    "--action",
+    "actions",
+    metavar="FIELD",
+    multiple=True,
+    help="The field of a dict of actions that becomes the actions; several are concatenated in the order given.",
+)
+@click.option(
+    "--reward",
+    type=click.Choice(["none"]),
+    help="Read a dataset that has no rewards: zeros are stored, with a warning.",
+)
 @output_options
 def command(
     dataset: str | None,
@@ -40,7 +51,8 @@ def command(
     data_dir: Path | None,
     split: str | None,
     last_row: LastRow,
-    action: str | None,
+    actions: tuple[str, ...],
+    reward: Literal["none"] | None,
     output: OutputOptions,
 ) -> None:
     """RLDS datasets of TensorFlow Datasets, such as d4rl_mujoco_halfcheetah/v2-medium.
@@ -62,5 +74,5 @@ def command(
     info = read_info(found)
     default = Path(info.name) / "-".join([*([info.config] if info.config else []), info.version])
     target = output.path(default)
-    source = RLDSSource(found, split=split, last_row=last_row, action=action)
+    source = RLDSSource(found, split=split, last_row=last_row, action=actions, reward=reward)
     run_conversion([source], target, output, title=info.name)

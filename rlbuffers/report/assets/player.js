@@ -33,6 +33,7 @@ CHARTS.player = (place, episodes) => {
     state.strips.clear();
     let sum = 0;
     state.returns = state.episode.rewards.map((reward) => (sum += reward ?? 0));
+    delete canvas.dataset.step;
     if (state.film) { canvas.width = state.film.width; canvas.height = state.film.height; none.style.aspectRatio = `${state.film.width} / ${state.film.height}`; }
     range.max = String(last());
     drawTrack();

@@ -18,6 +18,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts
@@ -124,7 +125,7 @@ class MDPDatasetSource(FileSource[Episode]):
         return {
             "environment": {},
             "behavior_policy": {},
-            "source": {"format": "d3rlpy", "files": [file_facts(self.path)], **shifted},
+            "source": source_facts("d3rlpy", files=[file_facts(self.path)], **shifted),
             "measurements": {},
             "warnings": [],
             "left_out": left_out,

@@ -19,6 +19,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts
@@ -202,7 +203,7 @@ class D3rlpySource(FileSource[Episode]):
         return {
             "environment": {},
             "behavior_policy": {},
-            "source": {"format": "d3rlpy", "files": [file_facts(self.path)]},
+            "source": source_facts("d3rlpy", files=[file_facts(self.path)]),
             "measurements": {},
             "warnings": [],
             "left_out": self._left_out,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -43,6 +44,8 @@ class D4RLDataset:
         What made the data, as the id says: ``random``, ``medium``, ``human``, ``play``, ...
     environment : str
         What the environment is called; D4RL's own id where it has no other name.
+    row_sizes : (int, int), optional
+        Numbers in an observation and in an action, where they are the same in all files of the environment.
     timeouts : {"horizon", "none", "unknown"}
         Where episodes are cut in a file without ``timeouts``: every `horizon` steps, nowhere, or at
         places that cannot be told.
@@ -59,6 +62,7 @@ class D4RLDataset:
     scores: Scores | None
     level: str
     environment: str = ""
+    row_sizes: tuple[int, int] | None = None
     timeouts: Timeouts = "horizon"
     terminals_end_episodes: bool = True
     num_bytes: int | None = None
@@ -97,8 +101,26 @@ def find_dataset(dataset_id: str) -> D4RLDataset:
 
 
 def dataset_of_file(name: str) -> D4RLDataset | None:
-    """Return the dataset whose published file has this name; the first one, if several share the file."""
-    return next((dataset for dataset in all_datasets().values() if dataset.file_name == name), None)
+    """Return the dataset that the name of a file says: the name under which it was published, or its id.
+
+    Capitals, ``_`` for ``-`` in an id, ``.h5``, a ``d4rl-`` before it and the ``(1)`` of a browser's second download
+    make no difference. Of several datasets that share a published file it is the first one.
+    """
+    stem = _COPY.sub("", _SUFFIX.sub("", name.lower())).removeprefix("d4rl").lstrip("-_. ")
+    return _datasets_by_stem().get(stem) or all_datasets().get(stem.replace("_", "-"))
+
+
+_SUFFIX = re.compile(r"\.(hdf5|h5)$")
+_COPY = re.compile(r" ?\(\d+\)$")
+
+
+@functools.cache
+def _datasets_by_stem() -> dict[str, D4RLDataset]:
+    """Return the datasets by the names of their files."""
+    found: dict[str, D4RLDataset] = {}
+    for dataset in all_datasets().values():
+        found.setdefault(_SUFFIX.sub("", dataset.file_name.lower()), dataset)
+    return found
 
 
 @functools.cache
@@ -118,28 +140,30 @@ def _with_record(found: D4RLDataset) -> D4RLDataset:
     )
 
 
-_MUJOCO: dict[str, tuple[str, Scores]] = {
-    "halfcheetah": ("HalfCheetah-v2", (-280.178953, 12135.0)),
-    "hopper": ("Hopper-v2", (-20.272305, 3234.3)),
-    "walker2d": ("Walker2d-v2", (1.629008, 4592.3)),
-    "ant": ("Ant-v2", (-325.6, 3879.7)),
+# Environment, reference scores, and numbers in an observation and in an action.
+_MUJOCO: dict[str, tuple[str, Scores, tuple[int, int]]] = {
+    "halfcheetah": ("HalfCheetah-v2", (-280.178953, 12135.0), (17, 6)),
+    "hopper": ("Hopper-v2", (-20.272305, 3234.3), (11, 3)),
+    "walker2d": ("Walker2d-v2", (1.629008, 4592.3), (17, 6)),
+    "ant": ("Ant-v2", (-325.6, 3879.7), (111, 8)),
 }
 _LEVELS_V0 = ("random", "medium", "expert", "medium-replay", "medium-expert")
 _LEVELS = ("random", "medium", "expert", "medium-replay", "full-replay", "medium-expert")
 
 
 def _gym() -> Iterator[D4RLDataset]:
-    for env, (gym_id, scores) in _MUJOCO.items():
+    for env, (gym_id, scores, sizes) in _MUJOCO.items():
         for level in _LEVELS_V0:
             stem = "walker_mixed" if (env, level) == ("walker2d", "medium-replay") else f"{env}_{_level_v0(level)}"
-            yield D4RLDataset(f"{env}-{level}-v0", "gym", f"gym_mujoco/{stem}.hdf5", 1000, scores, level, gym_id)
+            path = f"gym_mujoco/{stem}.hdf5"
+            yield D4RLDataset(f"{env}-{level}-v0", "gym", path, 1000, scores, level, gym_id, sizes)
         for version in ("v1", "v2"):
             for level in _LEVELS:
                 path = f"gym_mujoco_{version}/{env}_{level.replace('-', '_')}-{version}.hdf5"
-                yield D4RLDataset(f"{env}-{level}-{version}", "gym", path, 1000, scores, level, gym_id)
-    yield D4RLDataset(
-        "ant-random-expert-v0", "gym", "gym_mujoco/ant_random_expert.hdf5", 1000, None, "random-expert", "Ant-v2"
-    )
+                yield D4RLDataset(f"{env}-{level}-{version}", "gym", path, 1000, scores, level, gym_id, sizes)
+    gym_id, _, sizes = _MUJOCO["ant"]
+    path = "gym_mujoco/ant_random_expert.hdf5"
+    yield D4RLDataset("ant-random-expert-v0", "gym", path, 1000, None, "random-expert", gym_id, sizes)
 
 
 def _level_v0(level: str) -> str:
@@ -175,7 +199,15 @@ def _antmaze() -> Iterator[D4RLDataset]:
         level = task.removeprefix(maze).removeprefix("-") or "fixed goal"
         for name, path in paths.items():
             yield D4RLDataset(
-                name, "antmaze", path, horizon, (0.0, 1.0), level, timeouts="unknown", terminals_end_episodes=False
+                name,
+                "antmaze",
+                path,
+                horizon,
+                (0.0, 1.0),
+                level,
+                row_sizes=(29, 8),
+                timeouts="unknown",
+                terminals_end_episodes=False,
             )
 
 
@@ -213,31 +245,41 @@ def _maze2d() -> Iterator[D4RLDataset]:
 
 def _stream(name: str, path: str, horizon: int, scores: Scores) -> D4RLDataset:
     """Describe a dataset of one long trajectory from goal to goal."""
-    return D4RLDataset(name, "maze2d", path, horizon, scores, "planner", timeouts="none", terminals_end_episodes=False)
+    return D4RLDataset(
+        name,
+        "maze2d",
+        path,
+        horizon,
+        scores,
+        "planner",
+        row_sizes=None if name.startswith("bullet") else (4, 2),
+        timeouts="none",
+        terminals_end_episodes=False,
+    )
 
 
-# Hand to (horizon, horizon of the long version, scores).
-_HANDS: dict[str, tuple[int, int, Scores]] = {
-    "pen": (100, 200, (96.262799, 3076.8331017826877)),
-    "hammer": (200, 600, (-274.856578, 12794.134825156867)),
-    "door": (200, 300, (-56.512833, 2880.5693087298737)),
-    "relocate": (200, 500, (-6.425911, 4233.877797728884)),
+# Hand to (horizon, horizon of the long version, scores, numbers in an observation and in an action).
+_HANDS: dict[str, tuple[int, int, Scores, tuple[int, int]]] = {
+    "pen": (100, 200, (96.262799, 3076.8331017826877), (45, 24)),
+    "hammer": (200, 600, (-274.856578, 12794.134825156867), (46, 26)),
+    "door": (200, 300, (-56.512833, 2880.5693087298737), (39, 28)),
+    "relocate": (200, 500, (-6.425911, 4233.877797728884), (39, 30)),
 }
 _HAND_FILES_V0 = {"human": "v0_demos_clipped", "cloned": "demos-v0-bc-combined", "expert": "v0_expert_clipped"}
 
 
 def _adroit() -> Iterator[D4RLDataset]:
-    for hand, (horizon, long_horizon, scores) in _HANDS.items():
+    for hand, (horizon, long_horizon, scores, sizes) in _HANDS.items():
         for level, stem in _HAND_FILES_V0.items():
             # Demonstrations are longer than the horizon, and cloned data hold them too.
             rule: Timeouts = "horizon" if level == "expert" else "unknown"
             for version, path in (("v0", f"hand_dapg/{hand}-{stem}"), ("v1", f"hand_dapg_v1/{hand}-{level}-v1")):
-                found = D4RLDataset(
-                    f"{hand}-{level}-{version}", "adroit", f"{path}.hdf5", horizon, scores, level, timeouts=rule
-                )
+                name = f"{hand}-{level}-{version}"
+                found = D4RLDataset(name, "adroit", f"{path}.hdf5", horizon, scores, level, name, sizes, timeouts=rule)
                 yield found
                 if level == "human":
-                    yield replace(found, id=f"{hand}-human-longhorizon-{version}", horizon=long_horizon)
+                    name = f"{hand}-human-longhorizon-{version}"
+                    yield replace(found, id=name, environment=name, horizon=long_horizon)
 
 
 def _kitchen() -> Iterator[D4RLDataset]:
@@ -247,7 +289,8 @@ def _kitchen() -> Iterator[D4RLDataset]:
         "mixed": "kitchen_microwave_kettle_bottomburner_light",
     }.items():
         path = f"kitchen/{stem}-v0.hdf5"
-        yield D4RLDataset(f"kitchen-{level}-v0", "kitchen", path, 280, (0.0, 4.0), level, timeouts="none")
+        name = f"kitchen-{level}-v0"
+        yield D4RLDataset(name, "kitchen", path, 280, (0.0, 4.0), level, name, (60, 9), timeouts="none")
 
 
 def _flow() -> Iterator[D4RLDataset]:

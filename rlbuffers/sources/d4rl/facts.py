@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.schema import ACTIONS, OBSERVATIONS, ColumnSpec
 from rlbuffers.sources.d4rl.datasets import D4RLDataset
+from rlbuffers.task_ends import ending_facts
 
-__all__ = ["file_warnings", "known_facts", "policy_notes"]
+__all__ = ["checked_dataset", "file_warnings", "known_facts", "policy_notes"]
 
 Array = np.ndarray[Any, Any]
 _LICENSE = "CC-BY-4.0"
@@ -63,6 +65,7 @@ def known_facts(dataset: D4RLDataset | None) -> dict[str, Any]:
     if dataset is None:
         return {"environment": {}, "behavior_policy": {}, "source": {}, "license": "", "citation": "", "notes": []}
     environment: dict[str, Any] = {"id": dataset.environment, "suite": "D4RL", "horizon": dataset.horizon}
+    environment |= ending_facts(environment)
     if dataset.scores is not None:
         environment["reference_scores"] = dict(zip(("min", "max"), dataset.scores, strict=True))
     return {
@@ -105,12 +108,54 @@ def _special_notes(dataset: D4RLDataset) -> list[str]:
     if name == "maze2d-eval-large-dense-v1":
         found.append("The lower reference score equals that of maze2d-eval-umaze-dense-v1, perhaps by mistake.")
     if dataset.family == "adroit" and level == "human":
-        found.append("Demonstrations end by a timeout and are longer than the environment's limit; none is terminal.")
+        found.append("Demonstrations are longer than the environment's limit, and most end by a timeout.")
     if dataset.family == "adroit" and level == "cloned":
         found.append("The first half are rollouts of a cloned policy, the rest repeats the human demonstrations.")
     if name.startswith("carla-town"):
         found.append("Observations are reported to be identical from element 16 on.")
     return found
+
+
+def checked_dataset(
+    dataset: D4RLDataset | None, columns: Mapping[str, ColumnSpec], file_name: str, *, by_name: bool
+) -> tuple[D4RLDataset | None, list[str], list[str]]:
+    """Hold what a file is said to be against the size of its rows.
+
+    Parameters
+    ----------
+    dataset : D4RLDataset, optional
+        What it is said to be.
+    columns : mapping of name to ColumnSpec
+        The file's.
+    file_name : str
+        For the sentences.
+    by_name : bool
+        Whether only the file's name says so. A name that the rows contradict is not believed.
+
+    Returns
+    -------
+    dataset : D4RLDataset or None
+        What the file is taken for.
+    warnings, notes : list of str
+        What a user must know of that.
+    """
+    if dataset is None:
+        return None, [], []
+    said = [f"That this is {dataset.id} is said by the name of the file only."] if by_name else []
+    if dataset.row_sizes is None:
+        return dataset, [], said
+    unlike = {
+        name: size
+        for name, size in zip((OBSERVATIONS, ACTIONS), dataset.row_sizes, strict=True)
+        if name in columns and columns[name].shape != (size,)
+    }
+    if not unlike:
+        return dataset, [], said
+    here = " and ".join(f"{name} of shape {columns[name].shape}" for name in unlike)
+    found = f"{file_name} has {here} where {dataset.id} has {' and '.join(f'({size},)' for size in unlike.values())}"
+    if by_name:
+        return None, [f"{found}: it was read as a file of unknown origin, whatever its name says."], []
+    return dataset, [f"{found}: it seems to be another dataset than the one that was named."], []
 
 
 def file_warnings(dataset: D4RLDataset | None, facts: Mapping[str, Any]) -> list[str]:

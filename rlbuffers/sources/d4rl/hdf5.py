@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     REWARDS,
     TERMINALS,
@@ -31,7 +32,7 @@ from rlbuffers.schema import (
 )
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.d4rl.datasets import D4RLDataset
-from rlbuffers.sources.d4rl.facts import file_warnings, known_facts, policy_notes
+from rlbuffers.sources.d4rl.facts import checked_dataset, file_warnings, known_facts, policy_notes
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.flat_columns import cut_episodes, ended_by_timeout, episode_bounds
 from rlbuffers.sources.flat_ends import (
@@ -46,6 +47,7 @@ from rlbuffers.sources.flat_ends import (
 from rlbuffers.sources.hdf5_columns import HDF5Columns
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
+from rlbuffers.task_ends import impossible_terminals
 
 __all__ = ["IGNORED_GROUP", "D4RLSource", "rebuilt_timeouts"]
 
@@ -64,6 +66,8 @@ class D4RLSource(FileSource[Episode]):
         The file.
     dataset : D4RLDataset, optional
         What it is, if that is known.
+    by_name : bool, default False
+        Whether only the file's name says so. It is not believed if the rows are of another size.
 
     Raises
     ------
@@ -71,17 +75,17 @@ class D4RLSource(FileSource[Episode]):
         If there is no such file, or it is not such a file; says what was expected.
     """
 
-    def __init__(self, path: str | Path, dataset: D4RLDataset | None = None) -> None:
+    def __init__(self, path: str | Path, dataset: D4RLDataset | None = None, *, by_name: bool = False) -> None:
         super().__init__(path)
-        self._dataset = dataset
         self._file = HDF5Columns(self.path, ignore=IGNORED_GROUP)
+        self._dataset, self._warnings, self._notes = checked_dataset(
+            dataset, self._file.columns, self.path.name, by_name=by_name
+        )
         self._following = {
             next_name(name): name
             for name in self._file.columns
             if is_observation(name) and next_name(name) in self._file.columns
         }
-        self._warnings: list[str] = []
-        self._notes: list[str] = []
         self._measurements: dict[str, Any] = {}
         self._flags = {TERMINALS: self._file.column(TERMINALS)}
         timeouts = self._timeouts()
@@ -113,15 +117,27 @@ class D4RLSource(FileSource[Episode]):
         if rule == "none":
             self._notes.append("The file has no timeouts; none is set.")
             return np.zeros(len(terminals), bool)
-        self._warnings.append(
-            "The file has no timeouts, and where its episodes were cut is not known: only terminals end an episode. "
-            "If play was also reset elsewhere, next observations are wrong there. Name the dataset if it is one of "
-            "D4RL's."
-            if self._dataset is None
-            else "The file has no timeouts, unlike the one that was published, and its episodes do not follow the "
-            "environment's limit: where they were cut is lost, and next observations are wrong there."
-        )
         return None
+
+    def _remarks_on_timeouts(self) -> tuple[list[str], list[str]]:
+        """Return warnings and notes about timeouts that are missing; next observations show where play was reset."""
+        if TIMEOUTS in self._flags:
+            return [], []
+        if self._following and (self._resets or self._following_is_next_row is False):
+            return [], [
+                "The file has no timeouts. An episode ends at a terminal, and where the next observation is not the "
+                "following row's."
+            ]
+        if self._dataset is None:
+            return [
+                "The file has no timeouts, and where its episodes were cut is not known: only terminals end an "
+                "episode. If play was also reset elsewhere, next observations are wrong there. Name the dataset if it "
+                "is one of D4RL's."
+            ], []
+        return [
+            "The file has no timeouts, unlike the one that was published, and its episodes do not follow the "
+            "environment's limit: where they were cut is lost, and next observations are wrong there."
+        ], []
 
     def _whether_terminals_cut(self) -> bool:
         """Tell whether a terminal ends an episode; where nothing is known, from the data."""
@@ -208,19 +224,28 @@ class D4RLSource(FileSource[Episode]):
         known = known_facts(self._dataset)
         environment = known["environment"] | ({} if self._terminals_cut else {"terminals_end_episodes": False})
         resets = {"unmarked_resets": self._resets} if self._resets else {}
+        warnings, notes = self._remarks_on_timeouts()
         return {
             **known,
             "environment": environment,
-            "source": {"format": "d4rl", "files": [facts], **known["source"]},
+            "source": source_facts("d4rl", files=[facts], **known["source"]),
             "measurements": {**self._measurements, **resets},
             "warnings": [
                 *file_warnings(self._dataset, facts),
                 *self._warnings,
+                *warnings,
                 *reset_warnings(self._resets, self._file.num_rows),
+                *impossible_terminals(environment, int(self._flags[TERMINALS].sum())),
             ],
             "left_out": [*self._file.left_out, *([SHIFTED] if self._following_is_next_row else [])],
             "scalars": self._file.scalars,
-            "notes": [*known["notes"], *self._notes, *self._end_notes(), *policy_notes(self._file.read_extras())],
+            "notes": [
+                *known["notes"],
+                *self._notes,
+                *notes,
+                *self._end_notes(),
+                *policy_notes(self._file.read_extras()),
+            ],
         }
 
     def _end_notes(self) -> list[str]:

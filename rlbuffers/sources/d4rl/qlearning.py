@@ -15,6 +15,8 @@ import numpy as np
 
 from rlbuffers.episode import Transitions
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.listing import listed
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     ACTIONS,
     NEXT_OBSERVATIONS,
@@ -27,12 +29,13 @@ from rlbuffers.schema import (
 )
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.d4rl.datasets import D4RLDataset
-from rlbuffers.sources.d4rl.facts import file_warnings, known_facts
+from rlbuffers.sources.d4rl.facts import checked_dataset, file_warnings, known_facts
 from rlbuffers.sources.d4rl.hdf5 import IGNORED_GROUP
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.hdf5_columns import HDF5Columns
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
+from rlbuffers.task_ends import impossible_terminals
 
 __all__ = ["D4RLQLearningSource", "counted_timeouts"]
 
@@ -51,6 +54,8 @@ class D4RLQLearningSource(FileSource[Transitions]):
         The file.
     dataset : D4RLDataset, optional
         What it is, if that is known; needed for a file without timeouts.
+    by_name : bool, default False
+        Whether only the file's name says so. It is not believed if the rows are of another size.
 
     Raises
     ------
@@ -60,10 +65,12 @@ class D4RLQLearningSource(FileSource[Transitions]):
         If the file has no timeouts and nobody says what the environment's limit is.
     """
 
-    def __init__(self, path: str | Path, dataset: D4RLDataset | None = None) -> None:
+    def __init__(self, path: str | Path, dataset: D4RLDataset | None = None, *, by_name: bool = False) -> None:
         super().__init__(path)
-        self._dataset = dataset
         self._file = HDF5Columns(self.path, ignore=IGNORED_GROUP)
+        self._dataset, self._warnings, self._notes = checked_dataset(
+            dataset, self._file.columns, self.path.name, by_name=by_name
+        )
         if OBSERVATIONS not in self._file.columns:
             raise FormatError(
                 f"{self.path}: expected one array 'observations'; D4RL's qlearning_dataset takes no others"
@@ -130,14 +137,18 @@ class D4RLQLearningSource(FileSource[Transitions]):
         if NEXT_OBSERVATIONS in self._file.columns:
             left_out.append("next_observations of the file: D4RL takes the observations of the following rows")
         if set(others) - {TIMEOUTS}:
-            left_out.append(f"what D4RL does not pass on: {', '.join(name for name in others if name != TIMEOUTS)}")
+            left_out.append(f"what D4RL does not pass on: {listed(name for name in others if name != TIMEOUTS)}")
         return {
             **known,
-            "source": {"format": "d4rl", "view": "qlearning", "files": [facts], **known["source"]},
+            "source": source_facts("d4rl", view="qlearning", files=[facts], **known["source"]),
             "measurements": {"rows_in_the_file": self._file.num_rows, "rows_dropped_at_timeouts": dropped},
-            "warnings": file_warnings(self._dataset, facts),
+            "warnings": [
+                *file_warnings(self._dataset, facts),
+                *self._warnings,
+                *impossible_terminals(known["environment"], int(self._terminals.sum())),
+            ],
             "left_out": [*self._file.left_out, *left_out],
-            "notes": [*known["notes"], *self._count_notes()],
+            "notes": [*known["notes"], *self._notes, *self._count_notes()],
         }
 
     def _count_notes(self) -> list[str]:

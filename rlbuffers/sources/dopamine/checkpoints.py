@@ -1,9 +1,10 @@
-"""The files of a Dopamine replay log, and which rows of each checkpoint are whose.
+"""The files of a Dopamine replay log, and which rows each checkpoint holds.
 
 A checkpoint N is a ring buffer, dumped as gzipped ``.npy`` streams: ``$store$_observation_ckpt.N.gz``,
 ``$store$_action``, ``$store$_reward``, ``$store$_terminal``, and ``add_count``, the number of rows ever
-added. The DQN Replay logs were dumped one row before the ring was full: the last row of a file is the
-one before its row 0, and the last of its own epoch stands in the last row of the next file.
+added. Row r of all rows ever added stands in row ``r % capacity``. The DQN Replay logs were dumped one
+row before the ring was full: the last row of a file is the one before its row 0, and the last of its own
+epoch stands in the last row of the next file.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from rlbuffers.decoding.npy_stream import NpyStream
 from rlbuffers.errors import BufferNotFoundError, FormatError
 from rlbuffers.sources.files import file_facts
 
-__all__ = ["Checkpoint", "Columns", "Segment", "Survey", "find_checkpoints", "read_columns", "survey"]
+__all__ = ["Checkpoint", "Columns", "Segment", "Survey", "find_checkpoints", "numbers_in", "read_columns", "survey"]
 
 Array = np.ndarray[Any, Any]
 _NAME = re.compile(r"(?P<name>.+)_ckpt\.(?P<number>\d+)\.gz")
@@ -70,6 +72,11 @@ class Checkpoint:
         return self.add_count % self.capacity
 
     @property
+    def oldest(self) -> int:
+        """The first row that it holds, as a number among all rows ever added."""
+        return max(self.add_count - self.capacity, 0)
+
+    @property
     def ends_before_last_row(self) -> bool:
         """Whether it was dumped one row before the ring was full, as the DQN Replay logs are."""
         return self.cursor == self.capacity - 1
@@ -114,6 +121,8 @@ class Survey:
         Everything but the frames.
     zero : bool, shape (capacity,)
         Rows of which frame, action, reward and terminal are 0.
+    frame_digests : uint64, shape (capacity,), or None
+        XXH3 of each frame, if asked for.
     files : list of dict
         Name, size and SHA-256 of each file.
     """
@@ -121,27 +130,8 @@ class Survey:
     checkpoint: Checkpoint
     columns: Columns
     zero: Array
+    frame_digests: Array | None
     files: list[dict[str, Any]]
-
-    def goes_on_in(self, following: Survey) -> bool:
-        """Whether the next file's last row is the one after this file's last but one.
-
-        Either the counters say so, or the rows that the next file did not overwrite are still ours.
-        """
-        ours, theirs = self.checkpoint, following.checkpoint
-        if ours.number + 1 != theirs.number or ours.capacity != theirs.capacity or not ours.ends_before_last_row:
-            return False
-        if theirs.add_count >= theirs.capacity:
-            return theirs.add_count == ours.add_count + ours.capacity
-        kept = slice(theirs.add_count, ours.capacity - 1)
-        return kept.start < kept.stop and all(
-            np.array_equal(mine[kept], other[kept])
-            for mine, other in (
-                (self.columns.actions, following.columns.actions),
-                (self.columns.rewards, following.columns.rewards),
-                (self.columns.terminals, following.columns.terminals),
-            )
-        )
 
 
 @dataclass(frozen=True)
@@ -157,13 +147,28 @@ class Segment:
         return self.stop - self.start
 
     @classmethod
+    def of_rows(cls, checkpoint: Checkpoint, first: int, stop: int) -> list[Segment]:
+        """Return where the rows `first` to `stop` of all ever added stand, none of them overwritten."""
+        capacity = checkpoint.capacity
+        found = []
+        while first < stop:
+            row = first % capacity
+            length = min(stop - first, capacity - row)
+            found.append(cls(checkpoint, row, row + length, checkpoint.number))
+            first += length
+        return found
+
+    @classmethod
     def own_rows(cls, checkpoint: Checkpoint) -> list[Segment]:
         """Return the rows of a checkpoint that are its own, in time order."""
-        cursor, capacity, number = checkpoint.cursor, checkpoint.capacity, checkpoint.number
-        parts = [(0, cursor)]
-        if checkpoint.add_count >= capacity and not checkpoint.ends_before_last_row:
-            parts.insert(0, (cursor, capacity))  # a ring that has wrapped around: its oldest rows come first
-        return [cls(checkpoint, start, stop, number) for start, stop in parts if start < stop]
+        is_older = checkpoint.ends_before_last_row and checkpoint.add_count >= checkpoint.capacity
+        return cls.of_rows(checkpoint, checkpoint.oldest + is_older, checkpoint.add_count)
+
+
+def numbers_in(folder: Path) -> list[int]:
+    """Return the numbers of the checkpoints in a folder, in ascending order."""
+    matches = (_NAME.fullmatch(path.name) for path in folder.iterdir())
+    return sorted({int(match["number"]) for match in matches if match and match["name"].startswith("$store$_")})
 
 
 def find_checkpoints(folder: Path, numbers: Sequence[int] | None) -> list[Checkpoint]:
@@ -188,8 +193,7 @@ def find_checkpoints(folder: Path, numbers: Sequence[int] | None) -> list[Checkp
         raise FormatError(f"{folder}: expected a folder of files such as {wanted}, found a file")
     if not folder.is_dir():
         raise BufferNotFoundError(f"{folder}: there is no such folder")
-    matches = (_NAME.fullmatch(path.name) for path in folder.iterdir())
-    found = sorted({int(match["number"]) for match in matches if match and match["name"].startswith("$store$_")})
+    found = numbers_in(folder)
     if not found:
         raise BufferNotFoundError(
             f"{folder}: expected files such as {_path(folder, 'observation', 0).name}, found none"
@@ -242,7 +246,7 @@ def read_columns(checkpoint: Checkpoint) -> Columns:
     return Columns(rows[0], rows[1], rows[2] != 0)
 
 
-def survey(checkpoint: Checkpoint, on_read: Callable[[int], None]) -> Survey:
+def survey(checkpoint: Checkpoint, on_read: Callable[[int], None], *, with_digests: bool) -> Survey:
     """Read all files of a checkpoint once, the frames in blocks.
 
     Parameters
@@ -251,6 +255,8 @@ def survey(checkpoint: Checkpoint, on_read: Callable[[int], None]) -> Survey:
         What to read.
     on_read : callable
         Is given the number of compressed bytes of frames that were read.
+    with_digests : bool
+        Whether frames are to be compared with those of another checkpoint.
     """
     digest = hashlib.sha256()
 
@@ -260,13 +266,18 @@ def survey(checkpoint: Checkpoint, on_read: Callable[[int], None]) -> Survey:
 
     columns = read_columns(checkpoint)
     zero = (columns.actions == 0) & (columns.rewards == 0) & ~columns.terminals
+    digests = np.empty(checkpoint.capacity, np.uint64) if with_digests else None
     stream = NpyStream(checkpoint.path("observation"), note)
     block_rows = max(_BLOCK_BYTES // math.prod(checkpoint.size), 1)
     for start in range(0, checkpoint.capacity, block_rows):
         block = stream.read(min(block_rows, checkpoint.capacity - start))
-        zero[start : start + len(block)] &= ~block.any(axis=(1, 2))
+        rows = slice(start, start + len(block))
+        zero[rows] &= ~block.any(axis=(1, 2))
+        if digests is not None:
+            digests[rows] = [xxhash.xxh3_64_intdigest(frame) for frame in block]
     stream.finish()
     path = checkpoint.path("observation")
     frames = {"name": path.name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
     others = [checkpoint.path(name) for name in (*_COLUMNS, *_COUNTERS)]
-    return Survey(checkpoint, columns, zero, [frames, *(file_facts(other) for other in others if other.is_file())])
+    facts = [frames, *(file_facts(other) for other in others if other.is_file())]
+    return Survey(checkpoint, columns, zero, digests, facts)

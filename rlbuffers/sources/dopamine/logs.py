@@ -1,17 +1,16 @@
 """Dopamine replay logs, such as the DQN Replay Dataset: gzipped ring buffers of single frames, in time order.
 
 Format: ``circular_replay_buffer.py`` of google/dopamine, dumped by ``logged_replay_buffer.py`` of
-google-research/batch_rl. ``checkpoints.py`` knows the files, ``cuts.py`` where
-episodes begin and end. What was seen after an episode's last action was never stored.
+google-research/batch_rl. ``checkpoints.py`` knows the files, ``links.py`` how one follows another,
+``cuts.py`` where episodes begin and end. What was seen after an episode's last action was never stored.
 
 The files are read twice: first all, for the places of episodes; then the frames again, an episode at
-a time. Memory is bounded by the longest episode, ten bytes a row of two checkpoints, and two bytes a
-row of all.
+a time. Memory is bounded by the longest episode, eighteen bytes a row of two checkpoints, and two bytes
+a row of all.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,10 +20,12 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, FRAMES, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import RowSource
-from rlbuffers.sources.dopamine.checkpoints import Checkpoint, find_checkpoints
+from rlbuffers.sources.dopamine.checkpoints import Checkpoint, find_checkpoints, numbers_in
 from rlbuffers.sources.dopamine.cuts import Cut, CutCounts
+from rlbuffers.sources.dopamine.links import Link
 from rlbuffers.sources.dopamine.rows import Chain, ChainRows, find_chains
 from rlbuffers.sources.dqn_runs import (
     BEHAVIOR,
@@ -59,8 +60,9 @@ class DopamineSource(RowSource[Episode]):
     replay_logs : str or Path
         The folder with the files, or the one that holds it as ``replay_logs``.
     checkpoint : int or sequence of int, optional
-        Which checkpoints; all by default. Episodes that go on from one to the next are whole where
-        the files show that nothing is missing between.
+        Which checkpoints; all by default. Rows that a checkpoint has in common with the one before it are
+        taken once. Episodes that go on from one to the next are whole where the files show that nothing is
+        missing between.
     stack : int, default 4
         Frames in an observation; the first ones of an episode are padded with zeros.
     game : str, optional
@@ -100,7 +102,7 @@ class DopamineSource(RowSource[Episode]):
         self._stack = stack
         self._facts = {**({} if self.run_id is None else {"run_id": self.run_id}), **(facts or {})}
         self._files: list[dict[str, Any]] = []
-        self._joined: list[int] = []
+        self._links: list[Link] = []
         self._counts = CutCounts(step_limit)
         self._reward_sum = 0.0
         self._bytes_read = 0
@@ -132,9 +134,8 @@ class DopamineSource(RowSource[Episode]):
 
     def pieces(self) -> Iterator[Episode]:
         """Look at all rows, then yield the episodes."""
-        chains, self._files = find_chains(self.checkpoints, self._note)
+        chains, self._links, self._files = find_chains(self.checkpoints, self._note)
         for chain in chains:
-            self._joined += [part.epoch for part in chain.segments if part.epoch != part.checkpoint.number]
             rows = ChainRows(chain, self._note)
             self._reward_sum += chain.reward_sum
             terminal, zero = np.concatenate(chain.terminals), np.concatenate(chain.zeros)
@@ -191,10 +192,15 @@ class DopamineSource(RowSource[Episode]):
         return {
             "environment": known,
             "behavior_policy": {"name": BEHAVIOR, "epsilon": "unknown"} if self.game else {},
-            "source": {"format": "dopamine", "files": self._files, "checkpoints": counters, **self._facts},
-            "measurements": {"joined_checkpoints": len(self._joined), **self._counts.to_json()},
-            "warnings": [*self._gaps(), *self._counts.warnings()],
+            "source": source_facts("dopamine", files=self._files, checkpoints=counters, **self._facts),
+            "measurements": {
+                "joined_checkpoints": sum(link.is_joined for link in self._links),
+                "repeated_rows": sum(link.repeated for link in self._links),
+                **self._counts.to_json(),
+            },
+            "warnings": [*self._link_warnings(), *self._counts.warnings()],
             "left_out": [
+                *self._repeated(),
                 "invalid_range of every checkpoint, which follows from add_count",
                 *(text for checkpoint in self.checkpoints for text in self._left_out_of(checkpoint)),
             ],
@@ -203,28 +209,36 @@ class DopamineSource(RowSource[Episode]):
             "notes": _NOTES,
         }
 
-    def _gaps(self) -> list[str]:
-        return [
-            f"Nothing shows that checkpoint {following.number} goes on where checkpoint {one.number} ends (add_count "
-            f"{one.add_count:,} and {following.add_count:,}); the episode between them is cut."
-            for one, following in itertools.pairwise(self.checkpoints)
-            if one.number + 1 == following.number and one.number not in self._joined
-        ]
+    def _link_warnings(self) -> list[str]:
+        """Say where checkpoints do not follow each other, except where others were left out that stand between."""
+        there = numbers_in(self.folder)
+        is_chosen = {link: there.index(link.after.number) - there.index(link.before.number) > 1 for link in self._links}
+        shown = [link for link in self._links if link.kind == "differs" or not is_chosen[link]]
+        return [text for link in shown if (text := link.warning())]
+
+    def _repeated(self) -> list[str]:
+        """Say how many rows of which checkpoints were in the one before."""
+        repeated = {link.after.number: link.repeated for link in self._links if link.repeated}
+        if not repeated:
+            return []
+        each = ", ".join(f"{rows:,} of checkpoint {number}" for number, rows in repeated.items())
+        return [f"{sum(repeated.values()):,} repeated rows, which the checkpoint before holds too: {each}"]
 
     def _left_out_of(self, checkpoint: Checkpoint) -> list[str]:
-        """Name what of a checkpoint is not in the buffer."""
+        """Name what of a checkpoint is not in the buffer, and not in the checkpoint before."""
         number, last = checkpoint.number, checkpoint.capacity - 1
+        kind = next((link.kind for link in self._links if link.after is checkpoint), None)
         texts = []
-        # The last row was given to the checkpoint before, if that one was joined.
-        stop = last if number - 1 in self._joined else checkpoint.capacity
+        # The last row of a final dump is the last one of the checkpoint before.
+        stop = last if kind == "final" else checkpoint.capacity
         if checkpoint.add_count < stop:
             rows = f"row {last:,}" if checkpoint.add_count == last else f"rows {checkpoint.add_count:,} to {stop - 1:,}"
             texts.append(f"checkpoint {number}: {rows}, not written in this dump (its add_count says so)")
-        elif checkpoint.ends_before_last_row and number - 1 not in self._joined:
+        elif checkpoint.ends_before_last_row and kind not in ("goes on", "final"):
             texts.append(
                 f"checkpoint {number}: row {last:,}, the last one of checkpoint {number - 1}; convert both to have it"
             )
-        texts += [f"checkpoint {number}: {name}, which is not part of the format" for name in checkpoint.other_files()]
+        texts += [f"checkpoint {number}: {name}, which is not read" for name in checkpoint.other_files()]
         return texts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from rlbuffers.decoding.npy_stream import NpyStream
 from rlbuffers.sources.dopamine.checkpoints import Checkpoint, Columns, Segment, Survey, read_columns, survey
+from rlbuffers.sources.dopamine.links import Link, link_between, may_overlap
 from rlbuffers.stats import total_reward
 
 __all__ = ["Chain", "ChainRows", "find_chains"]
@@ -58,7 +60,7 @@ class Chain:
 
 def find_chains(
     checkpoints: Sequence[Checkpoint], on_read: Callable[[int], None]
-) -> tuple[list[Chain], list[dict[str, Any]]]:
+) -> tuple[list[Chain], list[Link], list[dict[str, Any]]]:
     """Read checkpoints once, in the order given, and put together what follows each other.
 
     Parameters
@@ -72,26 +74,29 @@ def find_chains(
     -------
     chains : list of Chain
         Without those that have no rows.
+    links : list of Link
+        How each checkpoint but the first follows the one before it.
     files : list of dict
         Facts of all files.
     """
     chains: list[Chain] = []
+    links: list[Link] = []
     files: list[dict[str, Any]] = []
     before: Survey | None = None
+    compared = [number for pair in itertools.pairwise(checkpoints) if may_overlap(*pair) for number in pair]
     for checkpoint in checkpoints:
-        found = survey(checkpoint, on_read)
+        found = survey(checkpoint, on_read, with_digests=checkpoint in compared)
         files += found.files
-        if before is not None and before.goes_on_in(found):
-            last = checkpoint.capacity - 1
-            chains[-1].add(Segment(checkpoint, last, last + 1, before.checkpoint.number), found)
-        else:
+        link = None if before is None else link_between(before, found)
+        links += [] if link is None else [link]
+        if link is None or not link.is_joined:
             # A log with padding has it at its start, too. One without was not written by Dopamine, and shows nothing.
             is_unpadded = not found.zero.any()
             chains.append(Chain(is_unpadded and checkpoint.number == 0 and checkpoint.add_count <= checkpoint.capacity))
-        for segment in Segment.own_rows(checkpoint):
+        for segment in Segment.own_rows(checkpoint) if link is None else link.segments():
             chains[-1].add(segment, found)
         before = found
-    return [chain for chain in chains if len(chain)], files
+    return [chain for chain in chains if len(chain)], links, files
 
 
 class ChainRows:

@@ -16,6 +16,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import REWARDS, TERMINALS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import RowSource, blamed_on
 from rlbuffers.sources.files import file_facts
@@ -152,7 +153,7 @@ class MinariSource(RowSource[Episode]):
         return {
             "environment": facts.environment() | inner,
             "behavior_policy": facts.behavior_policy(),
-            "source": {**facts.source(), "format": "minari", "files": self._files()},
+            "source": source_facts("minari", **{**facts.source(), "files": self._files()}),
             "measurements": {},
             "warnings": self._warnings(),
             "left_out": sorted({*self._left_out, *self._columns.left_out, *facts.left_out}),

@@ -14,6 +14,7 @@ from rlbuffers.schema import ACTIONS, OBSERVATIONS
 from rlbuffers.sources.files import finite_object, json_object_in
 from rlbuffers.sources.minari.places import METADATA_FILE
 from rlbuffers.sources.minari.spaces import Leaf, leaves_of, parse_space
+from rlbuffers.task_ends import ending_facts
 
 __all__ = ["DatasetFacts"]
 
@@ -110,6 +111,7 @@ class DatasetFacts:
         spec = self._object("env_spec")
         if spec:
             found = {"id": spec.get("id"), "env_spec": spec, "max_episode_steps": spec.get("max_episode_steps")}
+            found |= ending_facts(found)
         evaluation = self._object("eval_env_spec")
         if evaluation:
             found["eval_env_spec"] = evaluation

@@ -16,6 +16,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode, Transitions
 from rlbuffers.errors import FormatError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     ACTIONS,
     REWARDS,
@@ -272,7 +273,7 @@ class TableSource(RowSource[Rows]):
         return {
             "environment": {},
             "behavior_policy": {},
-            "source": {"format": "reverb", **self.source_facts()},
+            "source": source_facts("reverb", **self.source_facts()),
             "measurements": counted,
             "warnings": warnings_of(self._counters),
             "left_out": [*self._left_out, *left_out_of(self._counters, self._shape)],

@@ -15,6 +15,7 @@ import numpy as np
 
 from rlbuffers.decoding.protobuf_wire import MalformedError
 from rlbuffers.errors import CorruptDataError, FormatError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.sources.reverb.directory import ITEMS, TABLES, read_messages
 from rlbuffers.sources.reverb.protos import Item, Table, parse_item, parse_table
 from rlbuffers.sources.reverb.signature import column_names
@@ -85,15 +86,15 @@ def choose_table(tables: Sequence[Table], name: str | None, where: str) -> Table
     UsageError
         If there is none of that name, or several and no name; lists them.
     """
-    listed = ", ".join(repr(table.name) for table in tables)
+    names = listed(repr(table.name) for table in tables)
     if name is None:
         if len(tables) > 1:
-            raise UsageError(f"{where}: has the tables {listed}; say which with --table")
+            raise UsageError(f"{where}: has the tables {names}; say which with --table")
         return tables[0]
     for table in tables:
         if table.name == name:
             return table
-    raise UsageError(f"{where}: has no table {name!r}; its tables are {listed}")
+    raise UsageError(f"{where}: has no table {name!r}; its tables are {names}")
 
 
 def names_of(table: Table, num_columns: int, where: str) -> list[str]:

@@ -1,40 +1,43 @@
-"""RL Unplugged's ordered Atari episodes: GZIP TFRecord files whose records are whole episodes.
+"""RL Unplugged's Atari episodes: GZIP TFRecord files whose records are whole episodes.
 
 Format: ``rl_unplugged/atari_utils.py`` of tensorflow/datasets. Each record is a ``tf.train.Example``
-with one PNG, action, clipped and unclipped reward and discount a step, and ``checkpoint_idx``,
-``episode_idx`` and two returns once. An episode is terminal if its last discount is 0.
+with one PNG, action, clipped and unclipped reward and discount a step, and once what names the episode and two returns:
+``checkpoint_idx`` and ``episode_idx`` in the bucket ``atari_episodes_ordered``, ``episode_id`` in the older
+``atari_episodes``. An episode is terminal if its last discount is 0. Where the rewards stand is told in
+``atari_records.py``, and measured on every shard (``reward_alignment.py``).
 
-The shard is read twice: first everything but the pictures, which tells how the last rows are to be
-read (``last_row.py``) and what must come out; then the episodes, one by one. Memory is bounded
-by the longest episode: 7 KB a frame in each process that decodes, a few times that in the one that writes.
+Memory is bounded by the longest episode: 7 KB a frame in each process that decodes, a few times that
+in the one that writes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rlbuffers.decoding.tfrecord import RecordBatch
+from rlbuffers.episode import Episode
 from rlbuffers.errors import UsageError
-from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
+from rlbuffers.schema import ACTIONS, FRAMES, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
+from rlbuffers.sources.base import Rows
 from rlbuffers.sources.dqn_runs import BEHAVIOR, SIZE, environment_facts
 from rlbuffers.sources.rl_unplugged.atari_records import (
-    CLIPPED_RETURN,
     CLIPPED_REWARDS,
     DISCOUNTS,
-    FEATURES,
     INTEGERS,
-    ONCE,
+    UNCLIPPED_REWARDS,
     EpisodeDecoder,
-    EpisodeRecord,
-    checked_features,
+    EpisodeRecords,
+    records_like,
 )
 from rlbuffers.sources.rl_unplugged.games import ATARI_GAMES, check_game
-from rlbuffers.sources.rl_unplugged.last_row import LAST_ROW_READINGS, LastRow, LastRowEvidence
-from rlbuffers.sources.rl_unplugged.shards import Record, RecordShard, ShardSource
+from rlbuffers.sources.rl_unplugged.reward_alignment import EpisodeAlignment
+from rlbuffers.sources.rl_unplugged.shards import Record, ShardSource, parsed_records
 from rlbuffers.sources.rl_unplugged.tasks import KnownTask
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
@@ -44,8 +47,8 @@ __all__ = ["RLUAtariEpisodesSource"]
 Array = np.ndarray[Any, Any]
 
 
-class RLUAtariEpisodesSource(ShardSource[EpisodeRecord]):
-    """One shard of ordered RL Unplugged Atari episodes: what one checkpoint of a training run played.
+class RLUAtariEpisodesSource(ShardSource[RecordBatch]):
+    """One shard of RL Unplugged Atari episodes: what one checkpoint of a training run played.
 
     Parameters
     ----------
@@ -55,31 +58,18 @@ class RLUAtariEpisodesSource(ShardSource[EpisodeRecord]):
         Name of the game in the suite; tells the number of actions.
     stack : int, default 4
         Frames in an observation; the first ones of an episode are padded with zeros.
-    last_row : {"auto", "transition", "observation"}, default "auto"
-        What the last row of an episode is: its last transition, after which nothing was seen, or only
-        what was seen after the row before. ``auto`` decides by the shard's own evidence.
     facts : mapping, optional
         More facts for ``source`` in the metadata: run, shard, URL.
 
     Raises
     ------
     BufferNotFoundError, UsageError
-        If there is no such file, game, stack or reading.
+        If there is no such file, game or stack.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        game: str,
-        *,
-        stack: int = 4,
-        last_row: str = "auto",
-        facts: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, path: Path, game: str, *, stack: int = 4, facts: Mapping[str, Any] | None = None) -> None:
         if stack < 1:
             raise UsageError(f"stack {stack}: expected at least 1 frame")
-        if last_row not in LAST_ROW_READINGS:
-            raise UsageError(f"last row {last_row!r}: expected one of {', '.join(LAST_ROW_READINGS)}")
         task = KnownTask(
             check_game(game),
             "RL Unplugged Atari",
@@ -89,10 +79,12 @@ class RLUAtariEpisodesSource(ShardSource[EpisodeRecord]):
         )
         super().__init__(path, task, facts=facts)
         self._stack = stack
-        self._asked = last_row
-        self._first_pass = RecordShard(path, gzipped=True)
-        self._evidence = LastRowEvidence()
         self._counted = _Counts()
+        self._alignment = EpisodeAlignment(game)
+
+    @cached_property
+    def _records(self) -> EpisodeRecords:
+        return records_like(self._shard.first())
 
     @property
     def spec(self) -> BufferSpec:
@@ -112,142 +104,118 @@ class RLUAtariEpisodesSource(ShardSource[EpisodeRecord]):
                 ColumnSpec(TERMINALS, np.dtype(np.bool_)),
                 ColumnSpec(TIMEOUTS, np.dtype(np.bool_)),
             ],
-            episode_columns=[ColumnSpec(name, np.dtype(np.int64 if name in INTEGERS else np.float32)) for name in ONCE],
+            episode_columns=[
+                ColumnSpec(name, np.dtype(np.int64 if name in INTEGERS else np.float32)) for name in self._records.once
+            ],
         )
 
     @property
     def decoder(self) -> EpisodeDecoder:
         """Decodes records of this shard."""
-        return EpisodeDecoder(self.where, self._stack)
+        return EpisodeDecoder(self.where, self._records, self._stack)
 
-    @property
-    def last_row(self) -> LastRow:
-        """How last rows are read; known once the first piece was taken."""
-        forced: dict[str, LastRow] = {"transition": "transition", "observation": "observation"}
-        return forced.get(self._asked, self._evidence.verdict)
-
-    def pieces(self) -> Iterator[EpisodeRecord]:
-        """Look at all records, then yield those that have a transition."""
-        for record in self._first_pass.records():
-            numbers, _ = checked_features(record)
-            self._evidence.add(numbers["actions"], numbers[CLIPPED_REWARDS], float(numbers[CLIPPED_RETURN][0]))
-            self._counted.add(record, numbers)
+    def pieces(self) -> Iterator[RecordBatch]:
+        """Yield the records, verified and counted."""
         for batch in self._shard.batches(1):
-            if self.last_row == "transition" or batch.first_record not in self._counted.single_rows:
-                yield EpisodeRecord(batch, self.last_row)
+            batch.verify(self.where)
+            record = next(parsed_records(batch, self.where))
+            numbers, _ = self._records.checked(record)
+            self._counted.add(record, numbers, self._records)
+            yield batch
+
+    def observe(self, rows: Rows) -> None:
+        """Measure at which rows the picture changes with the rewards."""
+        if isinstance(rows, Episode):
+            self._alignment.add(rows.observations[FRAMES][self._stack - 1 :], rows.columns[REWARDS])
 
     def tally(self) -> Tally:
-        """Count what the first pass found in the records."""
-        counted, evidence = self._counted, self._evidence
-        if self.last_row == "transition":
-            return Tally(evidence.episodes, evidence.rows, counted.reward_sum)
-        episodes = evidence.episodes - len(counted.single_rows)
-        return Tally(episodes, evidence.rows - evidence.episodes, counted.reward_sum - counted.last_reward_sum)
-
-    @property
-    def total(self) -> int:
-        """Bytes to read in both passes."""
-        return 2 * self._shard.size
-
-    @property
-    def done(self) -> int:
-        """Bytes read so far."""
-        return self._first_pass.bytes_read + self._shard.bytes_read
+        """Count the records, their rows and their rewards but for the padding in the last rows."""
+        counted = self._counted
+        return Tally(counted.records, counted.rows, counted.reward_sum - counted.last_reward_sum)
 
     def measurements(self) -> dict[str, Any]:
-        """Return how last rows were read and why, and what else was counted."""
-        return {
-            "last_row": {
-                "read_as": self.last_row,
-                "decided_by": "the data" if self._asked == "auto" else "--last-row",
-                **self._evidence.to_json(),
-            },
-            **self._counted.to_json(),
-        }
+        """Return what was counted, and where the rewards stand."""
+        return {"reward_alignment": self._alignment.to_json(), **self._counted.to_json()}
 
     def warnings(self) -> list[str]:
         """Say what speaks against this reading of the shard."""
-        found = self._counted.warnings()
-        doubts = "; ".join(self._evidence.doubts())
-        if self._asked == "auto" and doubts:
-            found.append(
-                f"The last row of an episode was read as its last {self.last_row}, but this is not certain: {doubts}. "
-                "--last-row settles it."
-            )
-        if self._asked not in ("auto", self._evidence.verdict):
-            found.append(
-                f"The last row of an episode was read as its last {self._asked}, as asked for, although the shard "
-                f"itself speaks for {self._evidence.verdict!r}."
-            )
-        return found
+        return [*self._alignment.warnings(), *self._counted.warnings()]
 
     def left_out(self) -> list[str]:
         """Name what of the records is not in the buffer."""
-        texts = [f"feature {name!r}, in {count:,} records" for name, count in sorted(self._counted.unknown.items())]
-        if self.last_row == "observation":
-            texts.append(
-                f"action and reward of the last row of {self._evidence.episodes:,} episodes, which is an observation "
-                f"only ({self._evidence.actions:,} of these actions and {self._evidence.rewards:,} rewards are not 0), "
-                "and the first discount, which came with the first observation"
-            )
-            if self._counted.single_rows:
-                texts.append(f"{len(self._counted.single_rows):,} episodes of one observation: they have no transition")
+        counted = self._counted
+        texts = [f"feature {name!r}, in {count:,} records" for name, count in sorted(counted.unknown.items())]
+        if counted.last_rewards:
+            texts.append(f"the rewards in the last rows of {counted.last_rewards:,} episodes, which follow no action")
         return texts
 
     def notes(self) -> list[str]:
         """Say how rows were made from the records."""
-        reading = {
-            "transition": "The last row of an episode is a transition; what was seen after it is not known "
-            "(episodes/final_known). discounts[t] is the file's, of the same row.",
-            "observation": "The last row of an episode is only what was seen after its last transition. discounts[t] "
-            "is that of the row after, with which it came.",
-        }
         return [
-            reading[self.last_row],
+            "The file has rewards one row early; they were moved to the actions that earned them. What the first "
+            "action of an episode earned is not in the file: rewards and unclipped_rewards are 0 there, in "
+            f"{self._counted.records:,} rows.",
+            "The last row of an episode is a transition; what was seen after it is not known (episodes/final_known). "
+            "discounts[t] is the file's, of the same row.",
             "terminals: the last discount of the episode is 0. timeouts: it is not, so the episode was cut.",
-            "rewards are the file's clipped_rewards; its unclipped_rewards are documented to be clipped too.",
+            "rewards are the file's clipped_rewards; its unclipped_rewards are clipped too in the files seen so far.",
         ]
+
+    def metadata(self) -> dict[str, Any]:
+        """Describe the shard, what was measured on it, and how it was read."""
+        facts = super().metadata()
+        facts["source"]["dataset"] = self._records.dataset
+        return facts
 
 
 class _Counts:
-    """What the first pass counts beside the last rows."""
+    """What is counted on the records as they were read."""
 
     def __init__(self) -> None:
+        self.records = 0
+        self.rows = 0
         self.reward_sum = 0.0
+        self.last_rewards = 0
         self.last_reward_sum = 0.0
-        self.single_rows: set[int] = set()
         self.unknown: Counter[str] = Counter()
-        self._records = 0
         self._terminals = 0
         self._inner_zeros = 0
         self._longest = 0
         self._differing = 0
         self._discounts: set[float] = set()
 
-    def add(self, record: Record, numbers: Mapping[str, Array]) -> None:
+    def add(self, record: Record, numbers: Mapping[str, Array], records: EpisodeRecords) -> None:
         discounts, rewards = numbers[DISCOUNTS], numbers[CLIPPED_REWARDS]
+        self.records += 1
+        self.rows += len(rewards)
         self.reward_sum += total_reward(rewards)
+        self.last_rewards += int(rewards[-1] != 0 or numbers[UNCLIPPED_REWARDS][-1] != 0)
         self.last_reward_sum += float(rewards[-1])
-        if len(rewards) == 1:
-            self.single_rows.add(self._records)
-        self._records += 1
         self._longest = max(self._longest, len(rewards))
-        self.unknown.update(set(record.features) - set(FEATURES))
+        self.unknown.update(set(record.features) - set(records.features))
         self._terminals += int(discounts[-1] == 0)
         self._inner_zeros += int((discounts[:-1] == 0).sum())
-        self._differing += int((rewards != numbers["unclipped_rewards"]).sum())
+        self._differing += int((rewards != numbers[UNCLIPPED_REWARDS]).sum())
         self._discounts.update(np.unique(discounts).tolist())
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "first_rewards_unknown": self.records,
+            "last_rewards_not_zero": self.last_rewards,
             "terminal_episodes": self._terminals,
-            "truncated_episodes": self._records - self._terminals,
+            "truncated_episodes": self.records - self._terminals,
             "longest_episode_rows": self._longest,
             "rewards_that_differ_unclipped": self._differing,
         }
 
     def warnings(self) -> list[str]:
         found = []
+        if self.last_rewards:
+            found.append(
+                f"In {self.last_rewards:,} of {self.records:,} episodes the last row has a reward. Rewards stand one "
+                "row early in these files, so that no action is left for it, and it is left out; in published files it "
+                "is 0. Check measurements.reward_alignment."
+            )
         if self._inner_zeros:
             found.append(
                 f"{self._inner_zeros:,} discounts of 0 stand before the last row of an episode; they stay in the "

@@ -6,8 +6,9 @@ Format: ``rl_unplugged/atari.py`` of google-deepmind/deepmind-research. Each rec
 
 What the documentation leaves open is measured on every shard and stored (`measurements`): whether
 the frames of a stack are ordered oldest first, whether any discount is 0, how many records there
-are, and whether records of one episode stand together. What the file says is stored, also where it
-contradicts what this reader expects; a contradiction becomes a warning.
+are, whether records of one episode stand together, and with which change of the picture rewards go.
+What the file says is stored, also where it contradicts what this reader expects; a contradiction
+becomes a warning.
 """
 
 from __future__ import annotations
@@ -26,9 +27,14 @@ from rlbuffers.decoding.gray_png import PngError, decode_gray_pngs, equal_pngs
 from rlbuffers.decoding.gzip_stream import gunzip
 from rlbuffers.decoding.tfrecord import RecordBatch, read_records
 from rlbuffers.episode import Transitions
+from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS, REWARDS, TERMINALS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import Rows, Source
+from rlbuffers.sources.rl_unplugged.atari_records import PICTURES
 from rlbuffers.sources.rl_unplugged.games import ATARI_GAMES, check_game
+from rlbuffers.sources.rl_unplugged.reward_alignment import LooseAlignment, RewardAlignment
+from rlbuffers.sources.rl_unplugged.shards import parsed_records
 from rlbuffers.sources.rl_unplugged.tasks import CITATION_2020, LICENSE
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
@@ -43,6 +49,9 @@ BATCH_RECORDS = 256
 _NEW_FRAME = STACK - 1
 _NEWEST_FIRST = "newest_first"
 _UNKNOWN = "unknown_features"
+_ALIGNMENT = "reward_alignment"
+# Steps with a reward, and as many without, that are looked at in each batch.
+_MAX_REWARDED = 64
 _FEATURES = (
     Feature("o_t", "bytes", STACK),
     Feature("o_tp1", "bytes", STACK),
@@ -78,7 +87,14 @@ class ShardDecoder:
     def __call__(self, piece: RecordBatch) -> Transitions:
         """Verify, parse and decode a batch."""
         piece.verify(self.where)
-        parsed = parse_examples(piece, _FEATURES, self.where)
+        try:
+            parsed = parse_examples(piece, _FEATURES, self.where)
+        except CorruptDataError:
+            raise
+        except FormatError as error:
+            if PICTURES not in next(parsed_records(piece, self.where)).features:
+                raise
+            raise FormatError(f"{error}; this is a shard of whole episodes, read with --layout episodes") from error
         columns: dict[str, Array] = {name: parsed.values[key][:, 0].copy() for name, key in _COLUMN_OF.items()}
         columns[TERMINALS] = columns["discounts"] == 0.0
         return self._with_frames(columns, piece, parsed)
@@ -104,7 +120,11 @@ class ShardDecoder:
         rows, next_observations = doubtful[differs], next_observations[differs]
         # Were stacks ordered newest first, o_tp1[k + 1] would repeat o_t[k].
         reversed_stacks = (next_observations[:, 1:] == windows[rows, : STACK - 1]).all(axis=(1, 2, 3))
-        counters = {_NEWEST_FIRST: int(reversed_stacks.sum()), _UNKNOWN: int((parsed.unknown > 0).sum())}
+        counters = {
+            _NEWEST_FIRST: int(reversed_stacks.sum()),
+            _UNKNOWN: int((parsed.unknown > 0).sum()),
+            _ALIGNMENT: _alignment(windows, columns[REWARDS]),
+        }
         return Transitions(columns, windows, rows, next_observations, counters)
 
     def _decode(self, piece: RecordBatch, offsets: Array, sizes: Array, records: Array | None = None) -> Array:
@@ -116,6 +136,17 @@ class ShardDecoder:
             record = piece.first_record + (row if records is None else int(records[row]))
             raise error.kind(f"{self.where}: record {record}: one of its frames is {error}") from error
         return frames.reshape(*offsets.shape, *SIZE)
+
+
+def _alignment(windows: Array, rewards: Array) -> RewardAlignment:
+    """Measure with which change of the picture rewards go, on some steps with a reward and as many without."""
+    rewarded = np.flatnonzero(rewards)[:_MAX_REWARDED]
+    others = np.flatnonzero(rewards == 0)[: len(rewarded)]
+    rows = np.concatenate([rewarded, others])
+    measured = RewardAlignment()
+    if len(rows):
+        measured.add_windows(windows[rows], rewards[rows])
+    return measured
 
 
 class RLUAtariSource(Source[RecordBatch]):
@@ -141,6 +172,7 @@ class RLUAtariSource(Source[RecordBatch]):
         self._sha256 = hashlib.sha256()
         self._bytes_read = 0
         self._measured = _Measurements()
+        self._alignment = LooseAlignment(game)
 
     @property
     def where(self) -> str:
@@ -186,6 +218,7 @@ class RLUAtariSource(Source[RecordBatch]):
         """Measure what the format's documentation leaves open."""
         if isinstance(rows, Transitions):
             self._measured.add(rows)
+            self._alignment.add(rows.counters[_ALIGNMENT])
 
     def tally(self) -> Tally:
         """Count the records and their rewards."""
@@ -212,9 +245,9 @@ class RLUAtariSource(Source[RecordBatch]):
                 "terminal_on_life_loss": False,
             },
             "behavior_policy": {"name": "DQN (nature), online training run", "epsilon": "unknown"},
-            "source": {"format": "rl-unplugged", "files": [file], **self._facts},
-            "measurements": self._measured.to_json(),
-            "warnings": self._measured.warnings(),
+            "source": source_facts("rl-unplugged", files=[file], **self._facts),
+            "measurements": {**self._measured.to_json(), _ALIGNMENT: self._alignment.to_json()},
+            "warnings": [*self._measured.warnings(), *self._alignment.warnings()],
             "left_out": left_out,
             "license": LICENSE,
             "citation": CITATION_2020,

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
+from rlbuffers.errors import FormatError
 from rlbuffers.schema import ACTIONS, REWARDS, TERMINALS, TIMEOUTS, is_observation
 from rlbuffers.sources.rl_unplugged.rows import (
     CAMERA_SHAPE,
     DISCOUNTS,
+    FIRST_STEP,
     LAST_STEP,
     STEP_TYPES,
     RowsLayout,
@@ -102,11 +104,22 @@ class RLUControlEpisodesSource(WholeEpisodesSource):
         return np.asarray(record.features["reward"])[1:], np.asarray(record.features["discount"])[1:]
 
     def look_at(self, record: Record) -> None:
-        """Count placeholders that are none."""
+        """Count placeholders that are none; published files have NaN for them.
+
+        Raises
+        ------
+        FormatError
+            If the record does not begin with its episode.
+        """
         rows = self._layout.num_rows(record)
         actions = np.asarray(record.features["action"]).reshape(rows, -1)
-        step_types = np.asarray(record.features["step_type"])
-        self._placeholders[_FIRST_REWARDED] += int(record.features["reward"][0] != 0)
+        step_types, rewards = (np.asarray(record.features[name]) for name in ("step_type", "reward"))
+        if step_types[0] != FIRST_STEP:
+            raise FormatError(
+                f"{record.where}: expected an episode from its first step on; shuffled pieces are read with "
+                "--layout transitions"
+            )
+        self._placeholders[_FIRST_REWARDED] += int(not (rewards[0] == 0 or np.isnan(rewards[0])))
         self._placeholders[_LAST_ACTED] += int((actions[-1] != 0).any())
         self._placeholders[_NOT_LAST] += int(step_types[-1] != LAST_STEP)
 

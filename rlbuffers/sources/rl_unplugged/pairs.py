@@ -65,11 +65,14 @@ class PairDecoder:
         What the records look like.
     ends : Ends
         Tells where episodes end.
+    joined : frozenset of str
+        Features that have all images of a record in one value.
     """
 
     where: str
     layout: RowsLayout
     ends: Ends
+    joined: frozenset[str] = frozenset()
 
     def __call__(self, piece: RecordBatch) -> Transitions:
         """Verify, parse and decode a batch."""
@@ -101,9 +104,9 @@ class PairDecoder:
     def _fast(self, piece: RecordBatch) -> dict[str, Array]:
         """Parse a batch of records that all have two steps: (B, 2, *row) by column."""
         layout = self.layout
-        features = [Feature(name, layout.kind(name), 2 * layout.values_in_row(name)) for name in layout.columns]
+        features = [Feature(name, layout.kind(name), self._num_values(name)) for name in layout.columns]
         parsed = parse_examples(piece, features, self.where)
-        if (parsed.unknown != len(layout.ignored)).any():
+        if (parsed.unknown != len(layout.ignored) + len(layout.empty)).any():
             raise FormatError(f"{self.where}: records differ in their features")
         return {
             column.name: self._images(piece, parsed, name)
@@ -111,6 +114,10 @@ class PairDecoder:
             else parsed.values[name].reshape(len(piece), 2, *column.shape)
             for name, column in layout.columns.items()
         }
+
+    def _num_values(self, feature: str) -> int:
+        """Return how many values two steps have; images may be in one."""
+        return 1 if feature in self.joined else 2 * self.layout.values_in_row(feature)
 
     def _images(self, piece: RecordBatch, parsed: ParsedExamples, feature: str) -> Array:
         offsets, sizes = parsed.offsets[feature].ravel().tolist(), parsed.lengths[feature].ravel().tolist()
@@ -123,7 +130,10 @@ class PairDecoder:
         for record in parsed_records(piece, self.where):
             num_rows = self.layout.num_rows(record)
             if num_rows not in (1, 2):
-                raise FormatError(f"{record.where}: expected 1 or 2 steps, found {num_rows}")
+                raise FormatError(
+                    f"{record.where}: expected 1 or 2 steps, found {num_rows}; whole episodes are read with "
+                    "--layout episodes"
+                )
             if num_rows == 1:
                 counters[ONE_STEP] += 1
             else:
@@ -181,7 +191,12 @@ class RLUPairsSource(SequenceSource[RecordBatch]):
     @property
     def decoder(self) -> PairDecoder:
         """Decodes records of this shard."""
-        return PairDecoder(self.where, self._layout, self._ends)
+        joined = frozenset(
+            name
+            for name in self._layout.columns
+            if self._layout.kind(name) == "bytes" and len(self._first.features[name]) == 1
+        )
+        return PairDecoder(self.where, self._layout, self._ends, joined)
 
     def pieces(self) -> Iterator[RecordBatch]:
         """Yield batches of records, of some megabytes."""

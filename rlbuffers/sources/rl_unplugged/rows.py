@@ -54,6 +54,8 @@ class RowsLayout:
         Features with one value for the whole record.
     ignored : sequence of str
         Other features of the first record.
+    empty : sequence of str
+        Features that hold nothing in the first record, and so in every one.
     counted : str
         The feature that has one value a row.
     """
@@ -61,6 +63,7 @@ class RowsLayout:
     columns: Mapping[str, ColumnSpec]
     facts: Mapping[str, ColumnSpec]
     ignored: Sequence[str]
+    empty: Sequence[str]
     counted: str
 
     def kind(self, feature: str) -> FeatureKind:
@@ -69,7 +72,7 @@ class RowsLayout:
         return "bytes" if dtype == np.uint8 else "float" if dtype == np.float32 else "int64"
 
     def values_in_row(self, feature: str) -> int:
-        """Return how many values of its list make a row; an image is one."""
+        """Return how many values of its list make a row; an image is one, unless all of a record's are in one value."""
         return 1 if self.kind(feature) == "bytes" else math.prod(self.columns[feature].shape)
 
     def num_rows(self, record: Record) -> int:
@@ -82,16 +85,34 @@ class RowsLayout:
         """
         features = record.features
         missing = [name for name in (*self.columns, *self.facts) if name not in features]
-        unknown = sorted(set(features) - {*self.columns, *self.facts, *self.ignored})
+        unknown = sorted(set(features) - {*self.columns, *self.facts, *self.ignored, *self.empty})
         if missing or unknown:
             what = f"no feature {missing[0]!r}" if missing else f"a feature {unknown[0]!r}"
             raise FormatError(f"{record.where}: expected the features of the first record, found {what}")
         rows = len(features[self.counted])
         for name in self.columns:
-            self._check(record, name, self.kind(name), rows * self.values_in_row(name))
+            if not self._is_joined(name, features[name], rows):
+                self._check(record, name, self.kind(name), rows * self.values_in_row(name))
+        for name in self.empty:
+            if len(features.get(name, ())):
+                found = len(features[name])
+                raise FormatError(
+                    f"{record.where}: expected no values in {name!r}, like the first record; found {found}"
+                )
         for name, column in self.facts.items():
             self._check(record, name, "float" if column.dtype.kind == "f" else "int64", 1)
         return rows
+
+    def _is_joined(self, feature: str, values: FeatureValues, rows: int) -> bool:
+        """Whether all images of a record are one value, as locomotion's cameras are."""
+        return isinstance(values, list) and _is_joined(values, rows, self.columns[feature].shape)
+
+    def left_out(self) -> list[str]:
+        """Name the features that become no column."""
+        return [
+            *(f"feature {name!r}, which is not part of the format" for name in self.ignored),
+            *(f"feature {name!r}, which holds no values" for name in self.empty),
+        ]
 
     def _check(self, record: Record, feature: str, kind: FeatureKind, count: int) -> None:
         values = record.features[feature]
@@ -138,10 +159,11 @@ class RowsLayout:
         actions = self.column(ACTIONS)
         if task.action_size is not None and actions is not None:
             known[ACTIONS], found[ACTIONS] = task.action_size, math.prod(actions.shape)
+        # Records may hold more than is documented, as those of locomotion do.
         different = [
-            f"{name} ({found.get(name, 'absent')} instead of {known.get(name, 'absent')})"
-            for name in sorted({*known, *found})
-            if found.get(name) != known.get(name)
+            f"{name} ({found.get(name, 'absent')} instead of {size})"
+            for name, size in sorted(known.items())
+            if found.get(name) != size
         ]
         if not (task.observations and different):
             return []
@@ -182,16 +204,18 @@ def lay_out(
     rows = len(record.features.get(counted, ()))
     columns: dict[str, ColumnSpec] = {}
     single: dict[str, ColumnSpec] = {}
-    ignored = []
+    ignored, empty = [], []
     for feature, values in sorted(record.features.items()):
         name = column_name(feature)
         if facts and feature in facts:
             single[feature] = ColumnSpec(facts[feature], np.dtype(_KIND_DTYPES[_kind_of(values)]))
         elif name is None or not rows:
             ignored.append(feature)
+        elif not len(values):
+            empty.append(feature)
         else:
             columns[feature] = _column(record, feature, name, rows, image_shape)
-    layout = RowsLayout(columns, single, tuple(ignored), counted)
+    layout = RowsLayout(columns, single, tuple(ignored), tuple(empty), counted)
     missing = [name for name in needed if layout.column(name) is None]
     missing += [] if layout.observations else ["observations"]
     if missing:
@@ -204,7 +228,8 @@ def lay_out(
 def _column(record: Record, feature: str, name: str, rows: int, image_shape: tuple[int, ...]) -> ColumnSpec:
     values = record.features[feature]
     kind = _kind_of(values)
-    size, rest = divmod(len(values), rows)
+    joined = isinstance(values, list) and _is_joined(values, rows, image_shape)
+    size, rest = (1, 0) if joined else divmod(len(values), rows)
     is_scalar = not (is_observation(name) or name == ACTIONS) or (kind == "int64" and size == 1)
     if rest or not size or (size != 1 and (is_scalar or kind == "bytes")):
         wanted = f"{rows}" if is_scalar or kind == "bytes" else f"a multiple of {rows}"
@@ -238,16 +263,22 @@ def control_column(feature: str) -> str | None:
     return _CONTROL_COLUMNS.get(feature)
 
 
+def _is_joined(values: Sequence[bytes], rows: int, image_shape: tuple[int, ...]) -> bool:
+    return len(values) == 1 and rows > 1 and len(values[0]) == rows * math.prod(image_shape)
+
+
 def raw_images(files: Sequence[bytes], where: str) -> Array:
     """Return images that are stored as their bytes: uint8, shape (T, 64, 64, 3).
+
+    A value holds one image, or several, as the publisher's readers take it.
 
     Raises
     ------
     FormatError
-        If one is of another size.
+        If one is not a whole number of images.
     """
     size = math.prod(CAMERA_SHAPE)
     for number, file in enumerate(files):
-        if len(file) != size:
+        if not file or len(file) % size:
             raise FormatError(f"{where}: image {number}: expected {size} bytes ({CAMERA_SHAPE}), found {len(file)}")
     return np.frombuffer(b"".join(files), np.uint8).reshape(-1, *CAMERA_SHAPE)

@@ -28,7 +28,7 @@ __all__ = ["RLURwrlSource", "RwrlDecoder"]
 
 Array = np.ndarray[Any, Any]
 _COLUMNS = {"action": ACTIONS, "reward": REWARDS, "discount": DISCOUNTS, "observation": "observations"}
-_PLACEHOLDERS = ("action", "reward")
+_PLACEHOLDERS = {"action": (0, -1), "reward": (0,)}
 
 
 def _column(feature: str) -> str | None:
@@ -84,7 +84,7 @@ class RLURwrlSource(WholeEpisodesSource):
 
     def __init__(self, path: Path, task: KnownTask, *, facts: Mapping[str, Any] | None = None) -> None:
         super().__init__(path, task, gzipped=False, facts=facts)
-        self._not_zero = 0
+        self._meaningful = 0
 
     def lay_out(self, record: Record) -> RowsLayout:
         """Find the shape of a row from the first record."""
@@ -101,22 +101,25 @@ class RLURwrlSource(WholeEpisodesSource):
         return np.asarray(record.features["reward"])[1:], np.asarray(record.features["discount"])[1:]
 
     def look_at(self, record: Record) -> None:
-        """Count placeholders that are none."""
+        """Count placeholders that are none: published files have actions of -1 and rewards of 0."""
         rows = self._layout.num_rows(record)
-        first = [np.asarray(record.features[name]).reshape(rows, -1)[0] for name in _PLACEHOLDERS]
-        self._not_zero += int(any((values != 0).any() for values in first))
+        for name, placeholders in _PLACEHOLDERS.items():
+            first = np.asarray(record.features[name]).reshape(rows, -1)[0]
+            if not any((first == value).all() for value in placeholders) and not np.isnan(first).all():
+                self._meaningful += 1
+                break
 
     def measurements(self) -> dict[str, Any]:
         """Return what was counted."""
-        return {**super().measurements(), "placeholders_not_zero": self._not_zero}
+        return {**super().measurements(), "placeholders_with_meaning": self._meaningful}
 
     def warnings(self) -> list[str]:
         """Say how the shard differs from what is documented."""
         found = super().warnings()
-        if self._not_zero:
+        if self._meaningful:
             found.append(
-                f"In {self._not_zero:,} episodes action or reward at index 0 is not 0, where the documented alignment "
-                "has placeholders; they are left out."
+                f"In {self._meaningful:,} episodes action or reward at index 0 is not the placeholder (-1 or 0) of the "
+                "documented alignment; they are left out."
             )
         return found
 

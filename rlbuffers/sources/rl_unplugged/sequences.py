@@ -183,7 +183,7 @@ class SequenceSource(ShardSource[Piece]):
     def left_out(self) -> list[str]:
         """Name what is no transition."""
         counters = self._counters
-        texts = [f"feature {name!r}, which is not part of the format" for name in self._layout.ignored]
+        texts = self._layout.left_out()
         if counters[ONE_STEP]:
             texts.append(f"{counters[ONE_STEP]:,} steps without a successor: no transition can be made of them")
         if counters[AFTER_LAST]:

@@ -13,9 +13,11 @@ from rlbuffers.decoding.example_values import FeatureValues, parse_example
 from rlbuffers.decoding.gzip_stream import gunzip
 from rlbuffers.decoding.tfrecord import RecordBatch, read_records
 from rlbuffers.errors import FormatError
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.sources.base import Source
 from rlbuffers.sources.files import require_file
 from rlbuffers.sources.rl_unplugged.tasks import LICENSE, KnownTask
+from rlbuffers.task_ends import ending_facts
 
 __all__ = ["Record", "RecordShard", "ShardSource", "parsed_records"]
 
@@ -187,14 +189,15 @@ class ShardSource(Source[Piece]):
     def environment(self) -> dict[str, Any]:
         """Return what is known of the environment."""
         goes_on = {"terminals_end_episodes": False} if self.inner_terminals else {}
-        return {"id": self.task.name, "suite": self.task.suite, **self.task.environment, **goes_on}
+        named = {"id": self.task.name, "suite": self.task.suite}
+        return {**named, **ending_facts(named), **self.task.environment, **goes_on}
 
     def metadata(self) -> dict[str, Any]:
         """Describe the shard, what was measured on it, and how it was read."""
         return {
             "environment": self.environment(),
             "behavior_policy": {"name": self.task.behavior, "epsilon": "unknown"},
-            "source": {"format": "rl-unplugged", "files": [self._shard.facts()], **self._facts},
+            "source": source_facts("rl-unplugged", files=[self._shard.facts()], **self._facts),
             "measurements": self.measurements(),
             "warnings": list(self.warnings()),
             "left_out": list(self.left_out()),

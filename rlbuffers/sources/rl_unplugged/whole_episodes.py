@@ -127,7 +127,7 @@ class WholeEpisodesSource(ShardSource[Record]):
 
     def left_out(self) -> list[str]:
         """Name what is not in the buffer."""
-        texts = [f"feature {name!r}, which is not part of the format" for name in self._layout.ignored]
+        texts = self._layout.left_out()
         if self._counters[_EMPTY]:
             texts.append(f"{self._counters[_EMPTY]:,} episodes of a single observation: they have no transition")
         return texts

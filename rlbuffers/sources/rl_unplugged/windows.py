@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
+from rlbuffers.errors import FormatError
 from rlbuffers.schema import ACTIONS, TERMINALS, TIMEOUTS, BufferSpec, is_observation
 from rlbuffers.sources.rl_unplugged.rows import DISCOUNTS, FIRST_STEP, LAST_STEP, STEP_TYPES, RowsLayout
 from rlbuffers.sources.rl_unplugged.sequences import (
@@ -32,6 +33,8 @@ from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
 __all__ = ["RLUWindowsSource", "Window", "WindowDecoder"]
+
+_MAX_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,11 @@ class RLUWindowsSource(SequenceSource[Window]):
         """Yield the windows; a record is cut where it goes on into another episode."""
         for record in self._shard.records():
             num_rows = self._layout.num_rows(record)
+            if num_rows > _MAX_STEPS:
+                raise FormatError(
+                    f"{record.where}: expected at most {_MAX_STEPS} steps, found {num_rows}; whole episodes are read "
+                    "with --layout episodes"
+                )
             step_types, rewards, discounts = (
                 np.asarray(record.features[name]) for name in ("step_type", "reward", "discount")
             )

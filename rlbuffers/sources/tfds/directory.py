@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, DownloadError, FormatError, UnsupportedError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.optional import require
 from rlbuffers.sources.tfds.features import read_json
 
@@ -82,8 +83,7 @@ class DatasetInfo:
         if split is None:
             split = next(iter(self.splits)) if len(self.splits) == 1 else "train"
         if split not in self.splits:
-            choices = ", ".join(self.splits)
-            raise UsageError(f"{where}: there is no split {split!r}; choose one of {choices}, or all")
+            raise UsageError(f"{where}: there is no split {split!r}; choose one of {listed(self.splits)}, or all")
         return [split]
 
 
@@ -170,8 +170,8 @@ def find_version_dir(path: Path) -> Path:
             f"{path}: expected the directory of a prepared TFDS dataset, with {INFO_FILE} and features.json in it"
         )
     if len(found) > 1:
-        listed = ", ".join(str(directory.relative_to(path)) for directory in found)
-        raise UsageError(f"{path}: several prepared datasets are there; name one of {listed}")
+        names = listed(str(directory.relative_to(path)) for directory in found)
+        raise UsageError(f"{path}: several prepared datasets are there; name one of {names}")
     return found[0]
 
 

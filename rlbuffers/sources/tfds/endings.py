@@ -50,26 +50,27 @@ class Builder:
     ----------
     prefix : str
         How their names begin; empty for any other dataset.
-    last_row : {"observation", "appended", "marked"}
-        ``observation``: as RLDS says. ``appended``: a last row whose action, reward and discount are
-        all zero was appended and holds an observation, any other is a transition; appended
-        observations may be wrong. ``marked``: the episode's ``final_known`` tells.
+    last_row : {"observation", "transition", "appended", "marked"}
+        ``observation``: as RLDS says. ``transition``: always a transition, against RLDS. ``appended``:
+        a last row whose action, reward and discount are all zero was appended and holds an observation,
+        any other is a transition; appended observations may be wrong. ``marked``: the episode's
+        ``final_known`` tells.
     whole_file : bool
         Whether what an episode has beside its steps belongs to the dataset as a whole.
-    return_feature : str
-        The episode's sum of rewards, to find out what the last row is; empty if there is none.
+    early : bool
+        Whether rewards stand one row early; see ``atari.py``.
     """
 
     prefix: str
-    last_row: Literal["observation", "appended", "marked"] = "observation"
+    last_row: Literal["observation", "transition", "appended", "marked"] = "observation"
     whole_file: bool = False
-    return_feature: str = ""
+    early: bool = False
 
 
 RLBUFFERS = Builder("", last_row="marked")
 BUILDERS = (
     Builder("d4rl_", last_row="appended", whole_file=True),
-    Builder("rlu_atari", return_feature="episode_return"),
+    Builder("rlu_atari", last_row="transition", early=True),
     Builder(""),
 )
 
@@ -113,6 +114,8 @@ class Ending:
         Why the final observation is not known.
     whole : bool
         Whether the recording went on to the episode's end.
+    is_terminal : bool
+        Whether the last row says so.
     """
 
     rows: int
@@ -121,6 +124,7 @@ class Ending:
     is_last: bool
     unknown: str = ""
     whole: bool = True
+    is_terminal: bool = False
 
 
 class Endings:
@@ -181,9 +185,12 @@ class Endings:
         if self._last_row != "auto":
             transition = self._last_row == "transition"
         whole = self._is_whole(features)
+        is_terminal = _is_terminal(features)
         if transition:
-            return Ending(rows, rows, False, True, "the last row is a transition", whole)
-        return Ending(rows, rows - 1, not unknown, True, unknown, whole)
+            # Where that is the rule of a builder, a note says so.
+            unknown = "" if self._builder.last_row == "transition" else "the last row is a transition"
+            return Ending(rows, rows, False, True, unknown, whole, is_terminal)
+        return Ending(rows, rows - 1, not unknown, True, unknown, whole, is_terminal)
 
     def _is_whole(self, features: Mapping[str, FeatureValues]) -> bool:
         marked = features.get(WHOLE) if self._builder.last_row == "marked" else None
@@ -196,8 +203,8 @@ class Endings:
             if not isinstance(known, np.ndarray) or known.all():
                 return False, ""
             return not _is_terminal(features), "zeros stand in its place"
-        if self._builder.last_row == "observation":
-            return False, ""
+        if self._builder.last_row in ("observation", "transition"):
+            return self._builder.last_row == "transition", ""
         if not self._is_appended(features):
             return True, ""
         final = self._last(features, self._observed)

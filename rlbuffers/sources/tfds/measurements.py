@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.decoding.example_values import FeatureValues
+from rlbuffers.sources.tfds.columns import STEPS
 from rlbuffers.sources.tfds.endings import Ending
 from rlbuffers.stats import total_reward
 
@@ -16,7 +17,6 @@ __all__ = ["Measurements", "scalar_text"]
 
 Array = np.ndarray[Any, Any]
 Features = Mapping[str, FeatureValues]
-_RETURN_TOLERANCE = 1e-3
 
 
 class Measurements:
@@ -31,42 +31,44 @@ class Measurements:
         self.changing_texts: set[str] = set()
         self._texts: dict[str, bytes] = {}
 
-    def add(self, features: Features, ending: Ending, rewards: Array, return_feature: str) -> None:
-        """Count one Example, given all its rewards."""
+    def add(self, features: Features, ending: Ending, rewards: Array, *, early: bool) -> None:
+        """Count one Example, given all its rewards, and whether they stand a row early."""
         if not ending.transitions:
             self.counts["episodes_without_transitions"] += 1
             return
-        kept, dropped = rewards[: ending.transitions], rewards[ending.transitions :]
+        # Of early rewards the last has no action, and the first is not there.
+        stop = ending.transitions - early
+        kept, dropped = rewards[:stop], rewards[stop:]
         self.episodes += 1
-        self.transitions += len(kept)
+        self.transitions += ending.transitions
         self.reward_sum += total_reward(kept)
         if ending.unknown:
             self.unknown[ending.unknown] += 1
-        self.counts["last_rows_dropped"] += len(dropped)
-        self.counts["dropped_rows_with_reward"] += int(dropped.any())
+        self.counts["early_rewards_dropped" if early else "last_rows_dropped"] += len(dropped)
+        self.counts["early_rewards_not_zero" if early else "dropped_rows_with_reward"] += int(dropped.any())
         terminal = features.get("steps/is_terminal")
         if isinstance(terminal, np.ndarray):
             self.counts["episodes_with_inner_terminals"] += int(terminal[:-1].any())
-        stated = features.get(return_feature)
-        if isinstance(stated, np.ndarray) and len(stated) == 1:
-            for name, part in (("with", rewards), ("without", rewards[:-1])):
-                near = abs(total_reward(part) - float(stated[0])) <= _RETURN_TOLERANCE
-                self.counts[f"returns_that_agree_{name}_last_row"] += int(near)
 
     def add_texts(self, texts: Mapping[str, FeatureValues | None]) -> None:
-        """Compare the texts of an episode with those of the first."""
+        """Compare the texts of an episode, one or one a step, with those of the first."""
         for key, values in texts.items():
-            text = values[0] if isinstance(values, list) and len(values) == 1 else b""
-            if self._texts.setdefault(key, text) != text:
+            found = set(values) if isinstance(values, list) else set()
+            text = found.pop() if len(found) == 1 else None
+            if text is None or self._texts.setdefault(key, text) != text:
                 self.changing_texts.add(key)
 
     def texts(self) -> dict[str, bytes | str]:
-        """Return the texts that every episode has alike."""
-        return {key: scalar_text(text) for key, text in self._texts.items() if key not in self.changing_texts}
+        """Return the texts that are the same in every episode, and in every step of it."""
+        return {
+            key.removeprefix(f"{STEPS}/"): scalar_text(text)
+            for key, text in self._texts.items()
+            if key not in self.changing_texts
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return the metadata's measurements."""
-        told = {name: count for name, count in self.counts.items() if count or name.startswith("returns")}
+        told = {name: count for name, count in self.counts.items() if count}
         return {**told, **({"final_observations_unknown": dict(self.unknown)} if self.unknown else {})}
 
     def warnings(self) -> list[str]:
@@ -80,6 +82,12 @@ class Measurements:
             found.append(
                 f"{rewarded:,} of {dropped:,} last rows, of which RLDS uses the observation only, have a reward: the "
                 "builder may have stored transitions there. --last-row transition reads them as such."
+            )
+        if self.counts["early_rewards_not_zero"]:
+            found.append(
+                f"In {self.counts['early_rewards_not_zero']:,} of {self.episodes:,} episodes the last row has a "
+                "reward. Rewards stand one row early in these datasets, so that no action is left for it, and it is "
+                "left out; in published ones it is 0."
             )
         if self.counts["episodes_with_inner_terminals"]:
             found.append(

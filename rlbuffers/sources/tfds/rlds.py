@@ -10,21 +10,28 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from rlbuffers.decoding.example_file import read_examples
 from rlbuffers.decoding.example_values import FeatureValues
+from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, SpecError
+from rlbuffers.listing import listed
 from rlbuffers.optional import require
-from rlbuffers.schema import REWARDS, BufferSpec, ColumnSpec
-from rlbuffers.sources.base import Source
+from rlbuffers.reader_versions import source_facts
+from rlbuffers.schema import OBSERVATIONS, REWARDS, TERMINALS, BufferSpec, ColumnSpec
+from rlbuffers.sources.base import Rows, Source
 from rlbuffers.sources.d4rl.datasets import all_datasets
 from rlbuffers.sources.d4rl.facts import known_facts
+from rlbuffers.sources.dqn_runs import SIZE
 from rlbuffers.sources.flat_columns import scalar_facts
+from rlbuffers.sources.rl_unplugged.reward_alignment import EpisodeAlignment
+from rlbuffers.sources.rl_unplugged.tasks import CONTROL_SUITE_TASKS, LOCOMOTION_TASKS, RWRL_TASKS
+from rlbuffers.sources.tfds.atari import atari_facts, atari_game, atari_notes, atari_spaces
 from rlbuffers.sources.tfds.columns import STEPS, RawEpisode, RLDSDecoder, make_plan
 from rlbuffers.sources.tfds.directory import DatasetInfo, Shard, read_info
 from rlbuffers.sources.tfds.endings import (
@@ -40,6 +47,7 @@ from rlbuffers.sources.tfds.endings import (
 from rlbuffers.sources.tfds.features import Leaf, read_features, read_json
 from rlbuffers.sources.tfds.measurements import Measurements, scalar_text
 from rlbuffers.tally import Tally
+from rlbuffers.task_ends import ending_facts, impossible_terminals
 
 __all__ = ["METADATA_FILE", "RLDSSource"]
 
@@ -56,6 +64,15 @@ _D4RL_NAMES = (
 )
 
 
+# Builders of RL Unplugged's continuous control, whose configurations begin with the name of a task.
+_RL_UNPLUGGED_SUITES = {
+    "rlu_control_suite": ("RL Unplugged Control Suite", CONTROL_SUITE_TASKS),
+    "rlu_locomotion": ("RL Unplugged Locomotion", LOCOMOTION_TASKS),
+    "rlu_rwrl": ("RL Unplugged RWRL", RWRL_TASKS),
+}
+_NO_REWARDS = "The dataset has no rewards (--reward none): zeros stand in their place, which mean nothing."
+
+
 class RLDSSource(Source[RawEpisode]):
     """The episodes of one split, or of all, in the order in which they are stored.
 
@@ -68,8 +85,11 @@ class RLDSSource(Source[RawEpisode]):
     last_row : {"auto", "observation", "transition"}
         Whether the last row of an episode holds only an observation, as RLDS says, or a transition.
         ``auto`` follows RLDS except for builders that are known to do otherwise.
-    action : str, optional
-        Field of a dict of actions that becomes ``actions``; the others are columns ``action/FIELD``.
+    action : str or sequence of str, optional
+        Field of a dict of actions that becomes ``actions``; several are concatenated in this order. The others are
+        columns ``action/FIELD``.
+    reward : {"none"}, optional
+        That the dataset has no rewards: zeros are stored.
 
     Raises
     ------
@@ -78,7 +98,8 @@ class RLDSSource(Source[RawEpisode]):
     UnsupportedError
         If its shards are not TFRecord.
     UsageError
-        If there is no such split or action; lists the choices.
+        If there is no such split or action, or the actions cannot be concatenated; lists the choices. Or if there
+        are rewards although `reward` says otherwise.
     """
 
     def __init__(
@@ -87,7 +108,8 @@ class RLDSSource(Source[RawEpisode]):
         *,
         split: str | None = None,
         last_row: LastRow = "auto",
-        action: str | None = None,
+        action: str | Sequence[str] | None = None,
+        reward: Literal["none"] | None = None,
     ) -> None:
         self.directory = directory = Path(directory)
         self._info = read_info(directory)
@@ -96,12 +118,13 @@ class RLDSSource(Source[RawEpisode]):
         if not sum(shard.length for shard in self._shards):
             raise FormatError(f"{directory}: expected episodes, found none in split {', '.join(self._splits)}")
         for shard in self._shards:
-            _require_whole(shard)
+            _require_whole(shard, self._info)
         self._own = _own_facts(directory)
         self._builder = builder_of(self._info) if self._own is None else RLBUFFERS
         self._done = 0
         self._files: list[dict[str, Any]] = []
         self._measured = Measurements()
+        self._alignment = EpisodeAlignment(atari_game(self._info.config)) if self._builder.early else None
 
         first = self._first_examples()
         leaves = [_sized(leaf, first[0], str(directory)) for leaf in read_features(directory)]
@@ -109,14 +132,17 @@ class RLDSSource(Source[RawEpisode]):
         facts = [leaf for leaf in leaves if leaf.path[0] != STEPS]
         self._whole_file = {leaf: first[0].get(leaf.key) for leaf in facts if self._builder.whole_file}
         facts = [leaf for leaf in facts if not self._builder.whole_file]
-        self._texts = {leaf.key for leaf in facts if leaf.unreadable == "text"}
+        self._texts = {leaf.key for leaf in steps + facts if leaf.unreadable == "text"}
+        derived = set() if self._own is None else {FINAL_KNOWN, WHOLE, *self._own.get("derived", ())}
         self._plan = make_plan(
-            steps + [leaf for leaf in facts if leaf.key not in self._texts],
-            action=action,
+            steps + facts,
+            action=[action] if isinstance(action, str) else action or (),
+            no_rewards=reward == "none",
             exact_flags=self._own is not None,
-            skip=set() if self._own is None else {FINAL_KNOWN, WHOLE, *self._own.get("derived", ())},
+            skip=derived | self._texts,
             where=str(directory),
         )
+        self._terminals = 0
         self._endings = Endings(self._builder, last_row, steps)
         self._endings.compare(first)
         self._last_row = last_row
@@ -136,7 +162,7 @@ class RLDSSource(Source[RawEpisode]):
         try:
             return BufferSpec(
                 layout="episodes",
-                columns=self._plan.column_specs((self._own or {}).get("spaces", {})),
+                columns=self._plan.column_specs(self._spaces()),
                 episode_columns=[
                     ColumnSpec(name, leaf.array_dtype, leaf.row_shape) for name, leaf in self._plan.facts.items()
                 ],
@@ -144,6 +170,11 @@ class RLDSSource(Source[RawEpisode]):
             )
         except (SpecError, TypeError) as error:
             raise FormatError(f"{self.directory}: {error}") from error
+
+    def _spaces(self) -> Mapping[str, Any]:
+        if self._builder.early:
+            return atari_spaces(self._info.config)
+        return dict((self._own or {}).get("spaces", {}))
 
     @property
     def where(self) -> str:
@@ -158,7 +189,7 @@ class RLDSSource(Source[RawEpisode]):
     @property
     def decoder(self) -> RLDSDecoder:
         """Unpacks tensors and images."""
-        return RLDSDecoder(self._plan)
+        return RLDSDecoder(self._plan, self._builder.early)
 
     def pieces(self) -> Iterator[RawEpisode]:
         """Yield the episodes of all shards."""
@@ -199,10 +230,18 @@ class RLDSSource(Source[RawEpisode]):
         for leaf, values in self._whole_file.items():
             if not _equal(features.get(leaf.key), values):
                 raise FormatError(f"{where}: expected {leaf.key!r} to be the same in every episode; it changes here")
-        reward = self._plan.columns[REWARDS]
-        rewards = reward.rows(features.get(reward.key), ending.rows, where).reshape(ending.rows)
-        self._measured.add(features, ending, rewards, self._builder.return_feature)
+        rewards = self._plan.columns[REWARDS].rows(features, ending.rows, where)
+        self._measured.add(features, ending, rewards, early=self._builder.early)
         self._measured.add_texts({key: features.get(key) for key in self._texts})
+
+    def observe(self, rows: Rows) -> None:
+        """Count terminals; measure where pictures change with the rewards, if these stand a row early."""
+        self._terminals += int(np.count_nonzero(rows.columns[TERMINALS]))
+        if self._alignment is None or not isinstance(rows, Episode):
+            return
+        frames = rows.observations.get(OBSERVATIONS)
+        if frames is not None and frames.shape[1:] == (*SIZE, 1):
+            self._alignment.add(frames[..., 0], rows.columns[REWARDS])
 
     def extras(self) -> Mapping[str, Array]:
         """Return what belongs to the dataset as a whole."""
@@ -215,40 +254,64 @@ class RLDSSource(Source[RawEpisode]):
     def metadata(self) -> dict[str, Any]:
         """Describe the dataset, what its last rows are, and what was left out."""
         known = known_facts(all_datasets().get(_d4rl_id(self._info)))
+        if self._builder.early:
+            known |= atari_facts(self._info.config)
+            known["notes"] = [*known["notes"], *atari_notes(self._measured.episodes)]
         own = self._own or {}
         texts, untold = scalar_facts(self._measured.texts())
-        changing = [f"{key!r}, a text that differs between episodes" for key in sorted(self._measured.changing_texts)]
-        environment = dict(own.get("environment") or known["environment"])
+        environment = dict(own.get("environment") or known["environment"] or _rl_unplugged_task(self._info))
         if self._measured.counts["episodes_with_inner_terminals"]:
             environment["terminals_end_episodes"] = False
         return {
             "environment": environment,
             "behavior_policy": dict(own.get("behavior_policy") or known["behavior_policy"]),
-            "source": {
-                "format": "tfds",
+            "source": source_facts(
+                "tfds",
                 **known["source"],
-                "name": self._info.name,
+                name=self._info.name,
                 **({"config": self._info.config} if self._info.config else {}),
-                "version": self._info.version,
-                "splits": self._splits,
-                "last_row": self._last_row,
-                "files": self._files,
+                version=self._info.version,
+                splits=self._splits,
+                last_row=self._last_row,
+                **({"action_fields": self._plan.action_fields} if self._plan.action_fields else {}),
+                files=self._files,
+            ),
+            "measurements": {
+                **self._measured.to_json(),
+                **({"reward_alignment": self._alignment.to_json()} if self._alignment else {}),
             },
-            "measurements": self._measured.to_json(),
-            "warnings": self._measured.warnings(),
-            "left_out": [*self._plan.left_out, *changing, *untold, *self._left_out, *self._measured.left_out()],
+            "warnings": [
+                *(self._alignment.warnings() if self._alignment else []),
+                *([] if self._plan.columns[REWARDS].leaves else [_NO_REWARDS]),
+                *self._measured.warnings(),
+                *impossible_terminals(environment, self._terminals),
+            ],
+            "left_out": [
+                *self._plan.left_out,
+                *self._lost_texts(),
+                *untold,
+                *self._left_out,
+                *self._measured.left_out(),
+            ],
             "scalars": {**self._scalars, **texts, **own.get("scalars", {})},
             "license": self._info.license or known["license"],
             "citation": self._info.citation or known["citation"],
             "notes": [*known["notes"], *self._dtype_notes()],
         }
 
+    def _lost_texts(self) -> list[str]:
+        changing = sorted(self._measured.changing_texts)
+        of_steps = [key for key in changing if key.startswith(f"{STEPS}/")]
+        return [
+            *(f"{key!r}, which is text" for key in of_steps),
+            *(f"{key!r}, a text that differs between episodes" for key in changing if key not in of_steps),
+        ]
+
     def _dtype_notes(self) -> list[str]:
-        named = {**self._plan.observations, **self._plan.columns, **self._plan.facts}
-        narrow = [name for name, leaf in named.items() if np.dtype(leaf.dtype) != leaf.array_dtype]
+        narrow = [name for name, leaf in self._plan.leaves.items() if np.dtype(leaf.dtype) != leaf.array_dtype]
         if not narrow:
             return []
-        return [f"features.json says float64 of {', '.join(sorted(narrow))}; the files hold float32, and so do these."]
+        return [f"features.json says float64 of {listed(sorted(narrow))}; the files hold float32, and so do these."]
 
     @property
     def total(self) -> int:
@@ -261,10 +324,12 @@ class RLDSSource(Source[RawEpisode]):
         return self._done
 
 
-def _require_whole(shard: Shard) -> None:
+def _require_whole(shard: Shard, info: DatasetInfo) -> None:
     """Refuse a file that is missing or too small for its records, before their number is relied upon."""
     if not shard.path.is_file():
-        raise BufferNotFoundError(f"{shard.path}: there is no such file; copy or prepare the dataset again")
+        there = [name for name, parts in info.splits.items() if parts and all(part.path.is_file() for part in parts)]
+        others = f", or read a split that is there (--split {listed(there)})" if there else ""
+        raise BufferNotFoundError(f"{shard.path}: there is no such file; copy or prepare the dataset again{others}")
     if shard.path.stat().st_size < shard.length * _MIN_RECORD_BYTES:
         raise _incomplete(shard, "fewer")
 
@@ -332,6 +397,16 @@ def _equal(values: FeatureValues | None, others: FeatureValues | None) -> bool:
     if isinstance(values, np.ndarray) and isinstance(others, np.ndarray):
         return values.tobytes() == others.tobytes()
     return isinstance(values, list) and isinstance(others, list) and values == others
+
+
+def _rl_unplugged_task(info: DatasetInfo) -> dict[str, Any]:
+    """Return what is known of the environment of a dataset that TFDS built from RL Unplugged; empty for others."""
+    suite, tasks = _RL_UNPLUGGED_SUITES.get(info.name, ("", {}))
+    task = next((name for name in tasks if info.config.startswith(name)), None)
+    if task is None:
+        return {}
+    named = {"id": task, "suite": suite}
+    return {**named, **ending_facts(named), **tasks[task].environment}
 
 
 def _d4rl_id(info: DatasetInfo) -> str:

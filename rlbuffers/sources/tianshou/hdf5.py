@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
+from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     FRAMES,
     NEXT_OBSERVATIONS,
@@ -183,7 +184,7 @@ class TianshouSource(FileSource[Episode]):
         return {
             "environment": {},
             "behavior_policy": {},
-            "source": {"format": "tianshou", "files": [file_facts(self.path)], "buffer": self._file.settings},
+            "source": source_facts("tianshou", files=[file_facts(self.path)], buffer=self._file.settings),
             "measurements": self._measurements(),
             "warnings": self._warnings(),
             "left_out": self._file.left_out,

@@ -19,6 +19,7 @@ import time
 
 import numpy as np
 import pytest
+from patience import PATIENCE_SECONDS
 from played import Game, play
 from reference import assert_same_rows
 
@@ -102,7 +103,7 @@ def test_a_loader_that_is_dropped_ends_its_threads(buffer):
     next(loader)
     del loader
     gc.collect()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while loader_threads() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not loader_threads()
@@ -190,8 +191,8 @@ def test_a_forked_child_reads_ahead_with_threads_of_its_own(buffer):
         queue = context.Queue()
         child = context.Process(target=_in_child, args=(loader, expected[1:4], queue))
         child.start()
-        assert queue.get(timeout=60) is True
-        child.join(60)
+        assert queue.get(timeout=PATIENCE_SECONDS) is True
+        child.join(PATIENCE_SECONDS)
         assert child.exitcode == 0
         np.testing.assert_array_equal(next(loader)["rewards"], expected[1])
 
@@ -232,11 +233,11 @@ def run_script(buffer, body):
 
 
 def test_ctrl_c_ends_the_process(buffer):
-    with run_script(buffer, "for batch in loader: pass") as process:
-        assert process.stdout.readline() == "running\n"
-        time.sleep(0.2)
+    body = "for number, batch in enumerate(loader): number or print('reading', flush=True)"
+    with run_script(buffer, body) as process:
+        assert [process.stdout.readline() for _ in range(2)] == ["running\n", "reading\n"]
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode in (1, -signal.SIGINT)
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert "ResourceWarning" not in errors
@@ -244,5 +245,5 @@ def test_ctrl_c_ends_the_process(buffer):
 
 def test_a_process_ends_although_a_loader_is_open(buffer):
     with run_script(buffer, "kept = buffer.loader(4, workers=3); next(kept); sys.exit(3)") as process:
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, errors) == (3, "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 
 import numpy as np
 import pytest
@@ -14,13 +13,19 @@ from rlbuffers import BufferSpec, ColumnSpec, Episode, Transitions
 from rlbuffers.report.page import render_report
 
 LENGTHS = (40, 70, 9)
+_A_DAY = 86_400_000
 EVIL = "</script><script>console.log('broken')</script><img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
-def context():
+def browser():
     with chromium() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def context(browser):
+    return browser.new_context()
 
 
 def frame_of(episode, t):
@@ -64,6 +69,16 @@ def frames_page(tmp_path_factory):
     with rlbuffers.open(folder / "frames.hdf5") as buffer:
         (folder / "page.html").write_text(render_report(buffer, EVIL))
     return folder / "page.html"
+
+
+@pytest.fixture
+def clocked(browser, frames_page):
+    """A page whose time only passes when a test says so; the clock is a whole context's, so this one has its own."""
+    opened = Visit(browser.new_context(), frames_page)
+    opened.page.clock.install(time=0)
+    opened.page.clock.pause_at(_A_DAY)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -119,21 +134,24 @@ def test_steps_keys_and_numbers(visit):
     assert (read(page, "Step"), read(page, "Reward"), read(page, "Return so far")) == ("5 of 70", "2", "2")
 
 
-def test_it_plays_to_the_end_and_pauses(visit):
-    page = visit.page
+def test_it_plays_to_the_end_and_pauses(clocked):
+    page = clocked.page
     page.get_by_label("Episode", exact=True).select_option(label=page.locator(".player option").nth(1).inner_text())
     page.get_by_label("Speed").select_option("8")
     page.locator(".player").focus()
     page.keyboard.press("Space")
-    until(page, "Number(document.querySelector('.player input').value) > 3")
+    page.clock.run_for(100)
+    stopped = step_of(page)
+    assert 8 <= stopped <= 12  # 15 steps a second at speed 1
     assert page.get_by_label("Play or pause").inner_text() == "Pause"
     page.keyboard.press("Space")
-    stopped = step_of(page)
-    time.sleep(0.2)
+    page.clock.run_for(1000)
     assert step_of(page) == stopped
+    assert page.get_by_label("Play or pause").inner_text() == "Play"
     page.get_by_label("Play or pause").click()
-    until(page, "document.querySelector('.player input').value === document.querySelector('.player input').max")
-    until(page, "document.querySelector('.play').textContent === 'Play'")
+    page.clock.run_for(1000)
+    assert page.locator(".player input").get_attribute("max") == str(step_of(page)) == "40"
+    assert page.get_by_label("Play or pause").inner_text() == "Play"
 
 
 def test_scrubbing_on_the_track_and_the_marks_on_it(visit):
@@ -182,7 +200,7 @@ def test_dark_and_light(context, frames_page, visit):
 def test_tooltips_and_the_logarithmic_switch(visit):
     page = visit.page
     page.locator("[data-key=actions] g").first.hover()
-    assert page.locator("#tip").inner_text().startswith("0: noop\n31 steps, 26.1 %")
+    until(page, "document.querySelector('#tip').innerText.startsWith('0: noop\\n31 steps, 26.1 %')")
     tall = "[...document.querySelectorAll('[data-key=rewards] .bar')].map((bar) => Number(bar.getAttribute('height')))"
     assert page.locator("[data-key=rewards] .bar").count() == 4
     before = page.evaluate(tall)
@@ -308,6 +326,6 @@ def test_runs_are_drawn_with_their_curves(context, tmp_path):
     page.locator("[data-key='curve/loss'] svg").scroll_into_view_if_needed()
     box = page.locator("[data-key='curve/loss'] svg").bounding_box()
     page.mouse.move(box["x"] + box["width"] - 12, box["y"] + 100)
-    assert page.locator("#tip").inner_text() == "step 3\nrun: 6"
+    until(page, "document.querySelector('#tip').innerText === 'step 3\\nrun: 6'")
     assert "behavior policy" in page.locator("[data-key='curve/return/mean'] svg").text_content()
     opened.close()

@@ -112,6 +112,18 @@ def test_a_file_is_known_by_its_name():
     assert found is not None
     assert found.id == "pen-human-v0"
     assert dataset_of_file("mine.hdf5") is None
+    assert dataset_of_file("hopper_medium.hdf5").id == "hopper-medium-v0"  # as published
+    assert dataset_of_file("hopper-medium.hdf5") is None  # of any version
+
+
+@pytest.mark.parametrize("form", ["{}.hdf5", "{}.h5", "D4RL-{}.hdf5", "d4rl_{}.HDF5", "{} (1).hdf5"])
+def test_a_file_is_known_by_any_id(form):
+    for name, dataset in all_datasets().items():
+        for written in (name, name.upper(), name.replace("-", "_")):
+            found = dataset_of_file(form.format(written))
+            assert found is not None, written
+            assert found.path == dataset.path
+            assert found is dataset or "-longhorizon-" in dataset.id or found.file_name == f"{name}.hdf5"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
 from rlbuffers.sources.d4rl.datasets import all_datasets, find_dataset
 from rlbuffers.sources.d4rl.facts import file_warnings, known_facts
 from rlbuffers.sources.d4rl.hdf5 import D4RLSource, rebuilt_timeouts
+from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
 
 MINI = DATA / "d4rl" / "mini"
 STEPS = 9
@@ -173,8 +174,72 @@ def test_ends_that_cannot_be_told_are_a_warning(converted, dataset):
         assert "The file has no timeouts, " in " ".join(buffer.metadata["warnings"])
 
 
+def test_next_observations_show_resets_where_there_are_no_timeouts(converted):
+    """Then nothing can have happened that they do not show: what was made by shifting shows nothing."""
+    count = 300
+    arrays = {
+        "observations": np.arange(count * 2.0).reshape(count, 2),
+        "actions": np.zeros(count, np.int64),
+        "rewards": np.ones(count),
+        "terminals": np.arange(count) % 100 == 99,
+    }
+    for ends, expected in (([99, 199], [100] * 3), ([99, 150, 199], [100, 51, 49, 100])):
+        told = {**arrays, "next_observations": following(arrays["observations"], ends, first=1000.0)}
+        with converted(told) as buffer:
+            assert lengths(buffer) == expected
+            assert not any("no timeouts" in text for text in buffer.metadata["warnings"])
+            assert "The file has no timeouts. An episode ends at a terminal, and where" in buffer.metadata["notes"][0]
+    shifted = {**arrays, "next_observations": np.roll(arrays["observations"], -1, axis=0)}
+    endless = {**shifted, "terminals": np.zeros(count, bool)}  # nothing shows how these next observations were made
+    for arrays in (shifted, endless):
+        with converted(arrays) as buffer:
+            assert "If play was also reset elsewhere" in buffer.metadata["warnings"][0]
+
+
+def test_short_episodes_without_flags_are_no_shuffled_rows(converted):
+    count = 200
+    arrays = {
+        "observations": np.arange(count * 2.0).reshape(count, 2),
+        "actions": np.zeros(count, np.int64),
+        "rewards": np.ones(count),
+        "terminals": np.zeros(count, bool),
+    }
+    ends = list(range(19, count, 20))
+    with converted({**arrays, "next_observations": following(arrays["observations"], ends[:-1], first=1e4)}) as buffer:
+        assert lengths(buffer) == [20] * 10
+        assert [text[:28] for text in buffer.metadata["warnings"]] == ["After 9 rows without a flag "]
+
+
+@pytest.mark.parametrize("view", [D4RLSource, D4RLQLearningSource])
+def test_an_id_that_the_rows_contradict_is_told(tmp_path, new_path, view):
+    path = write(tmp_path / "hopper-medium-v2.hdf5", columns())
+    dataset = find_dataset("hopper-medium-v2")
+    unlike = (
+        "hopper-medium-v2.hdf5 has observations of shape (3,) and actions of shape (2,) where hopper-medium-v2 has "
+    )
+    for by_name in (True, False):
+        target = new_path("memory")
+        rlbuffers.convert(view(path, dataset, by_name=by_name), target)
+        with rlbuffers.open(target) as buffer:
+            assert buffer.metadata["environment"].get("id") == (None if by_name else "Hopper-v2")
+            (warning,) = [text for text in buffer.metadata["warnings"] if "of shape" in text]
+        end = "it was read as a file of unknown" if by_name else "it seems to be another dataset"
+        assert warning.startswith(f"{unlike}(11,) and (3,): {end}")
+
+
+def test_terminals_of_a_task_that_never_terminates_are_told(converted):
+    arrays = columns(observations=np.zeros((STEPS, 17), np.float32), actions=np.zeros((STEPS, 6), np.float32))
+    with converted(arrays, find_dataset("halfcheetah-medium-v0")) as buffer:
+        assert buffer.metadata["environment"]["can_terminate"] is False
+        assert "1 transition is terminal, but HalfCheetah-v2 never terminates." in buffer.metadata["warnings"][-1]
+    with converted({**arrays, "terminals": np.zeros(STEPS, bool)}, find_dataset("halfcheetah-medium-v0")) as buffer:
+        assert not any("never terminates" in text for text in buffer.metadata["warnings"])
+
+
 def test_kitchen_has_a_flat_infos_and_no_timeouts(converted):
-    with converted(columns(timeouts=None, infos=np.arange(STEPS)), find_dataset("kitchen-mixed-v0")) as buffer:
+    sized = {"observations": np.zeros((STEPS, 60), np.float32), "actions": np.zeros((STEPS, 9), np.float32)}
+    arrays = columns(timeouts=None, infos=np.arange(STEPS), **sized)
+    with converted(arrays, find_dataset("kitchen-mixed-v0")) as buffer:
         assert buffer[:]["infos"].tolist() == list(range(STEPS))
         assert not buffer[:]["timeouts"].any()
         assert lengths(buffer) == [2, 7]

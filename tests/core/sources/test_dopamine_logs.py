@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import pickle
 import shutil
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from truth import DATA
 
 import rlbuffers
+from rlbuffers.decoding.npy_stream import NpyStream
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, UsageError
 from rlbuffers.sources.dopamine.cuts import Cut, find_episodes
 from rlbuffers.sources.dopamine.logs import DopamineSource
@@ -272,7 +274,7 @@ def test_a_dump_that_was_skipped_leaves_a_gap(folder, new_path):
         assert column(buffer, "episodes/whole") == [False, False]
         (warning,) = buffer.metadata["warnings"]
         assert warning.startswith(
-            "Nothing shows that checkpoint 1 goes on where checkpoint 0 ends (add_count 7 and 23)"
+            "8 rows between checkpoint 0 and checkpoint 1 are in neither (add_count 7 and 23, capacity 8)"
         )
 
 
@@ -294,7 +296,7 @@ def test_a_ring_that_has_wrapped_around_is_read_in_time_order(folder, new_path):
     final=st.booleans(),
     data=st.data(),
 )
-def test_whatever_a_ring_dumps_comes_back_once_and_in_order(tmp_path_factory, lengths, capacity, final, data):
+def test_whatever_a_ring_dumps_comes_back_once_and_in_order(tmp_path_factory, new_path, lengths, capacity, final, data):
     """Dumps may be missing: padding can carry the ring past the row at which it dumps itself."""
     folder = tmp_path_factory.mktemp("logs")
     ring, episode_of, step = Ring(folder, capacity), {}, 0
@@ -308,11 +310,17 @@ def test_whatever_a_ring_dumps_comes_back_once_and_in_order(tmp_path_factory, le
     if not any(ring.rows[at] for end in ring.dumped for at in range(max(end - capacity + 1, 0), end)):
         return
     stack = data.draw(st.integers(1, 4))
-    path = folder / "buffer.hdf5"
-    rlbuffers.convert(DopamineSource(folder, stack=stack), path)
+    source = DopamineSource(folder, stack=stack)
+    assert_rows_come_back(source, ring, dumped_rows(ring, capacity), episode_of, new_path("memory"))
+
+
+def assert_rows_come_back(source, ring, expected, episode_of, path):
+    """Compare a buffer with the rows that were given to a ring: `expected` says which, `episode_of` steps' episodes."""
+    report = rlbuffers.convert(source, path)
+    assert report.read.transitions == report.written.transitions
     with rlbuffers.open(path) as buffer:
-        rows, starts = buffer[:], column(buffer, "episodes/starts")
-        assert rows["actions"].tolist() == [ring.rows[at] for at in dumped_rows(ring, capacity) if ring.rows[at]]
+        rows, starts, stack = buffer[:], column(buffer, "episodes/starts"), buffer.spec.stack
+        assert rows["actions"].tolist() == [ring.rows[at] for at in expected if ring.rows[at]]
         np.testing.assert_array_equal(rows["observations"][:, -1], [frame_of(step) for step in rows["actions"]])
         np.testing.assert_array_equal(rows["rewards"], rows["actions"] % 3 - 1)
         for start, length, whole in zip(
@@ -339,6 +347,188 @@ def dumped_rows(ring, capacity):
             found.append(start - 1)  # the last row of the epoch before
         found += range(start, end)
     return found
+
+
+# Ordinary checkpoints: each holds the whole ring, and so what the one before held.
+
+
+def ordinary_ring(folder, capacity, dumps, ends=()):
+    """Dump a ring of steps 1, 2, ... each time when so many rows were added, padding included."""
+    ring = Ring(folder, capacity, dumps_itself=False)
+    while len(ring.rows) <= max(dumps):
+        for _ in range(dumps.count(len(ring.rows))):
+            ring.dump()
+        step = max(ring.rows, default=0) + 1
+        ring.add(step, terminal=step in ends)
+    assert ring.dumped == dumps, "a dump was meant inside a padding"
+
+
+def test_a_checkpoint_repeats_the_one_before(folder, new_path):
+    ordinary_ring(folder, 20, [9, 13, 18], ends=(2, 8))
+    with converted(folder, new_path) as buffer:
+        assert buffer[:]["actions"].tolist() == list(range(1, 10))
+        assert column(buffer, "episodes/lengths") == [2, 6, 1]
+        assert column(buffer, "episodes/whole") == [True, True, False]
+        assert column(buffer, "episodes/checkpoint_idx") == [0, 0, 2]
+        assert buffer.metadata["measurements"]["repeated_rows"] == 9 + 13
+        assert buffer.metadata["measurements"]["joined_checkpoints"] == 2
+        assert buffer.metadata["left_out"][0] == (
+            "22 repeated rows, which the checkpoint before holds too: 9 of checkpoint 1, 13 of checkpoint 2"
+        )
+        assert buffer.metadata["warnings"] == []
+
+
+def test_a_chosen_checkpoint_is_all_that_it_holds(folder, new_path):
+    ordinary_ring(folder, 20, [9, 13, 18], ends=(2, 8))
+    for number, last in ((0, 3), (1, 7), (2, 9)):
+        with converted(folder, new_path, number) as buffer:
+            assert buffer[:]["actions"].tolist() == list(range(1, 1 + last))
+            assert buffer.metadata["measurements"]["repeated_rows"] == 0
+    with converted(folder, new_path, [0, 2]) as buffer:
+        assert buffer[:]["actions"].tolist() == list(range(1, 10))
+        assert buffer.metadata["measurements"]["repeated_rows"] == 9
+
+
+def test_rings_that_have_wrapped_around_overlap(folder, new_path):
+    ordinary_ring(folder, 10, [8, 15, 19])
+    with converted(folder, new_path) as buffer:
+        assert buffer[:]["actions"].tolist() == list(range(1, 17))
+        assert column(buffer, "episodes/whole") == [False]
+        assert buffer.metadata["measurements"]["repeated_rows"] == (8 - 5) + (15 - 9)
+        assert buffer.metadata["warnings"] == []
+
+
+def test_a_checkpoint_without_a_new_row_adds_nothing(folder, new_path):
+    ordinary_ring(folder, 10, [8, 8, 12])
+    with converted(folder, new_path) as buffer:
+        assert buffer[:]["actions"].tolist() == list(range(1, 10))
+        assert buffer.metadata["measurements"]["repeated_rows"] == 8 + 6
+
+
+def test_rows_that_were_overwritten_between_two_checkpoints_cut_the_episode(folder, new_path):
+    ordinary_ring(folder, 10, [8, 22, 24])
+    with converted(folder, new_path) as buffer:
+        assert buffer[:]["actions"].tolist() == [*range(1, 6), *range(10, 22)]
+        assert column(buffer, "episodes/lengths") == [5, 12]
+        assert column(buffer, "episodes/whole") == [False, False]
+        assert 4 in buffer.rows_without_next
+        (warning,) = buffer.metadata["warnings"]
+        assert warning == (
+            "4 rows between checkpoint 0 and checkpoint 1 are in neither (add_count 8 and 22, capacity 10): they were "
+            "overwritten before they were dumped. An episode that goes on there is cut."
+        )
+
+
+def test_what_lies_between_chosen_checkpoints_is_no_gap_to_warn_of(folder, new_path):
+    ordinary_ring(folder, 10, [8, 16, 24])
+    with converted(folder, new_path, [0, 2]) as buffer:
+        assert column(buffer, "episodes/lengths") == [5, 10]
+        assert buffer.metadata["warnings"] == []
+
+
+def test_a_gap_between_the_numbers_that_are_left_is_one(folder, new_path):
+    ordinary_ring(folder, 10, [8, 16, 24])
+    for path in folder.glob("*_ckpt.1.gz"):
+        path.unlink()
+    with converted(folder, new_path) as buffer:
+        (warning,) = buffer.metadata["warnings"]
+        assert warning.startswith("6 rows between checkpoint 0 and checkpoint 2 are in neither")
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_rows_that_differ_are_of_another_run_and_are_not_merged(folder, new_path, name):
+    ordinary_ring(folder, 20, [8, 12])
+    array = stored_array(folder, name, 1)
+    array[4] += 1
+    write_npy(folder / f"$store$_{name}_ckpt.1.gz", array)
+    with converted(folder, new_path) as buffer:
+        assert len(buffer) == 5 + 9
+        assert buffer.metadata["measurements"]["repeated_rows"] == 0
+        warning = buffer.metadata["warnings"][0]
+        assert warning.startswith(
+            "CHECKPOINT 1 IS NOT OF THE SAME RUN AS CHECKPOINT 0: of 8 rows that both should hold"
+        )
+        assert "1 differ." in warning
+
+
+def test_counts_that_do_not_grow_are_of_another_run(folder, new_path):
+    ordinary_ring(folder, 20, [12])
+    ordinary_ring(folder / "other", 20, [6, 8])
+    for path in (folder / "other").glob("*_ckpt.1.gz"):
+        shutil.move(path, folder)
+    with converted(folder, new_path) as buffer:
+        assert buffer[:]["actions"].tolist() == [*range(1, 10), *range(1, 6)]
+        assert column(buffer, "episodes/whole") == [False, False]
+        (warning,) = buffer.metadata["warnings"]
+        assert warning.startswith(
+            "Nothing shows that checkpoint 1 goes on where checkpoint 0 ends (add_count 12 and 8): it may be of another"
+        )
+
+
+def test_rings_of_different_capacities_are_not_merged(folder, new_path):
+    ordinary_ring(folder, 20, [8])
+    ordinary_ring(folder / "other", 30, [6, 12])
+    for path in (folder / "other").glob("*_ckpt.1.gz"):
+        shutil.move(path, folder)
+    with converted(folder, new_path) as buffer:
+        assert len(buffer) == 5 + 9
+        assert buffer.metadata["warnings"][0].startswith("Nothing shows that checkpoint 1 goes on where checkpoint 0")
+
+
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=12),
+    capacity=st.integers(5, 25),
+    data=st.data(),
+)
+def test_whatever_ordinary_checkpoints_hold_comes_back_once_and_in_order(
+    tmp_path_factory, new_path, lengths, capacity, data
+):
+    folder = tmp_path_factory.mktemp("logs")
+    ring, episode_of, step = Ring(folder, capacity, dumps_itself=False), {}, 0
+    dumps = data.draw(st.sets(st.integers(1, sum(lengths)), min_size=1, max_size=5), "steps after which a dump is made")
+    for number, length in enumerate(lengths):
+        for t in range(length):
+            step += 1
+            episode_of[step] = number
+            ring.add(step, terminal=t == length - 1)
+            if step in dumps:
+                ring.dump()
+    expected, last = [], None
+    for added in ring.dumped:
+        oldest = max(added - capacity, 0)
+        # A chain that begins one row before the ring is full begins with the last row of an older one.
+        skipped = (last is None or oldest > last) and added >= capacity and added % capacity == capacity - 1
+        expected += range(max(oldest + skipped, last or 0), added)
+        last = added
+    if not any(ring.rows[at] for at in expected):
+        return
+    stack = data.draw(st.integers(1, 4))
+    source = DopamineSource(folder, stack=stack)
+    assert_rows_come_back(source, ring, expected, episode_of, new_path("memory"))
+    lost = sum(max(b - capacity - a, 0) for a, b in itertools.pairwise(ring.dumped))
+    warnings = [text for text in source.metadata()["warnings"] if "are in neither" in text]
+    assert sum(int(text.split()[0]) for text in warnings) == lost
+    total = sum(min(added, capacity) for added in ring.dumped)
+    skipped_rows = sum("convert both to have it" in text for text in source.metadata()["left_out"])
+    assert source.metadata()["measurements"]["repeated_rows"] == total - len(expected) - skipped_rows
+
+
+def test_comparing_frames_takes_no_memory_for_them(folder, new_path, monkeypatch):
+    """Frames are read in blocks, and a digest of each is kept."""
+    ordinary_ring(folder, 400, [300, 350])
+    monkeypatch.setattr("rlbuffers.sources.dopamine.checkpoints._BLOCK_BYTES", 7 * SIZE[0] * SIZE[1])
+    sizes = []
+    read = NpyStream.read
+
+    def noted(stream, rows):
+        block = read(stream, rows)
+        sizes.append(len(block) if block.ndim == 3 else 0)
+        return block
+
+    monkeypatch.setattr(NpyStream, "read", noted)
+    with converted(folder, new_path) as buffer:
+        assert len(buffer) == 347
+    assert max(sizes) == 7
 
 
 # What is wrong with files and arguments.
@@ -436,9 +626,7 @@ def test_checkpoints_of_different_shapes_are_not_joined(folder):
 def test_other_files_of_a_checkpoint_are_told(folder, new_path):
     write_checkpoint(folder, 0, rows_of([1, 2], episode_end_indices=np.array([1])))
     with converted(folder, new_path) as buffer:
-        assert buffer.metadata["left_out"][1:] == [
-            "checkpoint 0: episode_end_indices_ckpt.0.gz, which is not part of the format"
-        ]
+        assert buffer.metadata["left_out"][1:] == ["checkpoint 0: episode_end_indices_ckpt.0.gz, which is not read"]
 
 
 def test_the_game_is_that_of_the_folder_or_as_said(tmp_path, new_path):

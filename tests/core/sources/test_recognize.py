@@ -21,6 +21,9 @@ FIXTURES = {
     DATA / "lerobot" / "v3.0": "lerobot",
     DATA / "robomimic" / "isaac_lab.hdf5": "robomimic",
     DATA / "rl_unplugged" / "Pong" / "run_1-00001-of-00100": "rl-unplugged",
+    DATA / "rllib" / "batches": "rllib",
+    DATA / "rllib" / "steps.jsonl": "rllib",
+    DATA / "rllib" / "steps": "rllib",
     DATA / "tfds" / "mini_rlds" / "vectors" / "1.0.0": "tfds",
     DATA / "tianshou" / "pong-vector-stack4.hdf5": "tianshou",
     **dict.fromkeys(sorted((DATA / "d4rl" / "mini").rglob("*.hdf5")), "d4rl"),
@@ -43,5 +46,6 @@ def test_archives_and_what_is_nothing(tmp_path):
     (tmp_path / "x.txt").write_text("once upon a time")
     (tmp_path / "cut.hdf5").write_bytes((DATA / "tianshou" / "cartpole.hdf5").read_bytes()[:100])
     (tmp_path / "empty").write_bytes(b"")
-    for name in ("x.txt", "cut.hdf5", "empty", "missing", "."):
+    (tmp_path / "x.json").write_text('{"license": "MIT"}')
+    for name in ("x.txt", "x.json", "cut.hdf5", "empty", "missing", "."):
         assert recognized(tmp_path / name) is None

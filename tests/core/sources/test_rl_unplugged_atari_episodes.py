@@ -14,7 +14,9 @@ from rlbuffers.sources.concatenated import ConcatenatedSource
 from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
 from rlbuffers.sources.rl_unplugged.games import episodes_shard_name, episodes_shard_url
 
-SHARDS = DATA / "rl_unplugged" / "atari_episodes_ordered" / "Pong"
+ORDERED = DATA / "rl_unplugged" / "atari_episodes_ordered" / "Pong" / "run_1-00000-of-00050"
+# The older version of the bucket.
+OLDER = DATA / "rl_unplugged" / "atari_episodes" / "Pong" / "run_1-00001-of-00100"
 STORES = ("hdf5", "zarr")
 
 
@@ -44,19 +46,14 @@ def floats(*values):
     return np.array(values, np.float32)
 
 
-def bare(rows, **change):
-    """An episode whose last row looks like an observation only."""
-    return episode(rows, actions=np.array([1] * (rows - 1) + [0]), **change)
-
-
 @pytest.fixture
 def converted(tmp_path, new_path):
     """A function that converts hand-made records and opens the buffer."""
 
-    def convert_records(records, **options):
+    def convert_records(records, game="Pong"):
         shard = write_shard(tmp_path / "shard", records)
         path = new_path("hdf5")
-        rlbuffers.convert(RLUAtariEpisodesSource(shard, "Pong", **options), path)
+        rlbuffers.convert(RLUAtariEpisodesSource(shard, game), path)
         return rlbuffers.open(path)
 
     return convert_records
@@ -74,11 +71,11 @@ def stacks(frames, lengths, depth):
     return found
 
 
-@pytest.mark.parametrize("shard", [0, 1])
+@pytest.mark.parametrize("fixture", [ORDERED, OLDER])
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("stack", [1, 4])
-def test_both_readings_come_out_right_by_themselves(shard, store, stack, new_path):
-    fixture = SHARDS / f"run_1-{shard:05d}-of-00050"
+def test_what_was_played_comes_out(fixture, store, stack, new_path):
+    """The truth is what the emulator gave; the shards have rewards one row early, as the published ones."""
     truth = load_truth(fixture)
     path = new_path(store)
     rlbuffers.convert(RLUAtariEpisodesSource(fixture, "Pong", stack=stack), path)
@@ -90,126 +87,123 @@ def test_both_readings_come_out_right_by_themselves(shard, store, stack, new_pat
         known = truth["next_defined"]
         np.testing.assert_array_equal(rows["next_observations"][known, -1], truth["next_observations"][known])
         assert not rows["next_observations"][~known, -1].any()
-        assert buffer.arrays["episodes/episode_idx"].all().tolist() == [0, 1, 2]
-        assert buffer.arrays["episodes/checkpoint_idx"].all().tolist() == [shard] * 3
+        np.testing.assert_array_equal(rows["unclipped_rewards"], truth["rewards"])
         assert buffer.arrays["episodes/episode_return"].all().tolist() == [-2.0, 0.0, -2.0]
         assert buffer.arrays["episodes/whole"].all().all()
-        facts = buffer.metadata
-        assert facts["measurements"]["last_row"]["read_as"] == ["transition", "observation"][shard]
-        assert facts["measurements"]["last_row"]["decided_by"] == "the data"
-        assert facts["source"]["files"][0]["sha256"]
-        # Shard 1 has only three episodes, whose last actions could be 0 by chance.
-        assert [text for text in facts["warnings"] if "not certain" in text] == facts["warnings"]
-        assert len(facts["warnings"]) == shard
+        assert buffer.metadata["source"]["files"][0]["sha256"]
+        assert buffer.metadata["warnings"] == []
+        assert buffer.metadata["measurements"]["first_rewards_unknown"] == 3
+
+
+def test_the_two_versions_of_the_bucket_name_episodes_in_their_ways(new_path):
+    for fixture, dataset, names in (
+        (ORDERED, "atari_episodes_ordered", {"checkpoint_idx": [0, 0, 0], "episode_idx": [0, 1, 2]}),
+        (OLDER, "atari_episodes", {"episode_id": [5146070659759079425 + number for number in range(3)]}),
+    ):
+        path = new_path("hdf5")
+        rlbuffers.convert(RLUAtariEpisodesSource(fixture, "Pong"), path)
+        with rlbuffers.open(path) as buffer:
+            assert buffer.metadata["source"]["dataset"] == f"rl_unplugged/{dataset}"
+            assert {*buffer.spec.episode_columns} == {*names, "episode_return", "clipped_episode_return"}
+            assert {name: buffer.arrays[f"episodes/{name}"].all().tolist() for name in names} == names
 
 
 def test_never_is_a_next_observation_that_of_another_episode(converted):
     records = [episode(5, terminal=False), episode(4, observations=[png(frame(200 + t)) for t in range(4)])]
-    for last_row in ("transition", "observation"):
-        with converted(records, last_row=last_row) as buffer:
-            rows = buffer[:]
-            for row in np.flatnonzero(rows["timeouts"]):
-                assert rows["next_observations"][row].max() < 200
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_the_last_row_read_as_a_transition(converted, terminal):
-    rewards = floats(1, 0, -1)
-    record = episode(3, terminal=terminal, clipped_rewards=rewards, actions=np.array([1, 2, 3]))
-    with converted([record], last_row="transition") as buffer:
-        rows = buffer[:]
-        assert rows["actions"].tolist() == [1, 2, 3]
-        assert rows["rewards"].tolist() == [1, 0, -1]
-        assert rows["discounts"].tolist() == [1, 1, float(not terminal)]
-        assert rows["terminals"].tolist() == [False, False, terminal]
-        assert rows["timeouts"].tolist() == [False, False, not terminal]
-        assert rows["observations"][:, -1, 0, 0].tolist() == [1, 2, 3]
-        assert buffer.rows_without_next.tolist() == [2]
-        assert buffer.metadata["left_out"] == []
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_the_last_row_read_as_an_observation(converted, terminal):
-    """A discount comes with the observation after, so discounts move by one row; actions and rewards do not."""
-    rewards, discounts = floats(1, 0, -1), floats(0.25, 1, 0 if terminal else 1)
-    record = episode(3, clipped_rewards=rewards, actions=np.array([1, 2, 3]), discounts=discounts)
-    with converted([record], last_row="observation") as buffer:
-        rows = buffer[:]
-        assert rows["actions"].tolist() == [1, 2]
-        assert rows["rewards"].tolist() == [1, 0]
-        assert rows["discounts"].tolist() == [1, float(not terminal)]
-        assert rows["terminals"].tolist() == [False, terminal]
-        assert rows["timeouts"].tolist() == [False, not terminal]
-        assert rows["next_observations"][:, -1, 0, 0].tolist() == [2, 3]
-        assert len(buffer.rows_without_next) == 0
-        (left_out,) = buffer.metadata["left_out"]
-        assert "(1 of these actions and 1 rewards are not 0)" in left_out
-
-
-def reward_last(stated):
-    return {"clipped_rewards": floats(0, 1), "clipped_episode_return": floats(stated)}
-
-
-@pytest.mark.parametrize(
-    ("records", "reading", "doubt"),
-    [
-        ([episode(2, **reward_last(1))], "transition", ""),  # one return that counts the last reward is enough
-        ([episode(2, **reward_last(0))], "observation", ""),
-        ([episode(2)], "transition", "only 1 episodes speak for it"),
-        ([episode(2), *[bare(2)] * 11], "transition", ""),  # some last actions are 0
-        ([bare(2)] * 3, "observation", "only 3 episodes speak for it"),
-        ([bare(2)] * 12, "observation", ""),
-        ([episode(2, **reward_last(1)), episode(2, **reward_last(0)), episode(2)], "transition", "1 returns count"),
-        (
-            [episode(2, **reward_last(0))] * 2 + [episode(2, **reward_last(1))],
-            "observation",
-            "1 returns count the last reward and 2 do not",
-        ),
-    ],
-)
-def test_what_decides(converted, records, reading, doubt):
     with converted(records) as buffer:
-        assert buffer.metadata["measurements"]["last_row"]["read_as"] == reading
-        warnings = buffer.metadata["warnings"]
-        assert [doubt in text and "--last-row settles it" in text for text in warnings] == [True] * bool(doubt)
+        rows = buffer[:]
+        for row in np.flatnonzero(rows["timeouts"]):
+            assert rows["next_observations"][row].max() < 200
 
 
-def test_a_forced_reading_against_the_evidence_warns(converted):
-    with converted([episode(2, **reward_last(1))], last_row="observation") as buffer:
-        (warning,) = buffer.metadata["warnings"]
-        assert warning.endswith("as asked for, although the shard itself speaks for 'transition'.")
-        assert buffer.metadata["measurements"]["last_row"]["decided_by"] == "--last-row"
-
-
-def test_the_size_of_a_checkpoint_is_evidence_too():
-    from rlbuffers.sources.rl_unplugged.last_row import LastRowEvidence
-
-    assert LastRowEvidence(episodes=500, rows=1_000_100).size_fits == "transition"
-    assert LastRowEvidence(episodes=500, rows=1_000_480).size_fits == "observation"
-    assert LastRowEvidence(episodes=500, rows=998_000).size_fits is None
-    assert LastRowEvidence(episodes=500, rows=1_000_500, actions=400).doubts() == [
-        "the 1,000,500 rows fit 'observation'"
+@pytest.mark.parametrize("terminal", [True, False])
+def test_rewards_move_to_the_action_that_earned_them_and_nothing_else_moves(converted, terminal):
+    records = [
+        episode(
+            3,
+            terminal=terminal,
+            clipped_rewards=floats(1, -1, 0),
+            unclipped_rewards=floats(1, -1, 0),
+            actions=np.array([1, 2, 3]),
+        ),
+        episode(2, terminal=terminal, clipped_rewards=floats(1, 0), unclipped_rewards=floats(5, 0)),
     ]
-    assert LastRowEvidence(episodes=500, rows=1_000_500).doubts() == []
+    with converted(records) as buffer:
+        rows = buffer[:]
+        assert rows["actions"].tolist() == [1, 2, 3, 1, 1]
+        assert rows["rewards"].tolist() == [0, 1, -1, 0, 1]
+        assert rows["unclipped_rewards"].tolist() == [0, 1, -1, 0, 5]
+        assert rows["discounts"].tolist() == [1, 1, float(not terminal), 1, float(not terminal)]
+        assert rows["terminals"].tolist() == [False, False, terminal, False, terminal]
+        assert rows["timeouts"].tolist() == [False, False, not terminal, False, not terminal]
+        assert rows["observations"][:, -1, 0, 0].tolist() == [1, 2, 3, 1, 2]
+        assert buffer.rows_without_next.tolist() == [2, 4]
+        assert buffer.metadata["left_out"] == buffer.metadata["warnings"] == []
+        assert buffer.metadata["measurements"]["rewards_that_differ_unclipped"] == 1
+
+
+def test_a_reward_in_the_last_row_follows_no_action_and_is_told(converted):
+    with converted([episode(3, clipped_rewards=floats(0, 1, 1)), episode(2)]) as buffer:
+        assert buffer[:]["rewards"].tolist() == [0, 0, 1, 0, 0]
+        assert buffer.metadata["left_out"] == [
+            "the rewards in the last rows of 1 episodes, which follow no action",
+        ]
+        (warning,) = buffer.metadata["warnings"]
+        assert warning.startswith("In 1 of 2 episodes the last row has a reward.")
+
+
+def scored(rewarded, *, early=1, count=60):
+    """An Asterix episode whose score is redrawn one frame after the actions `rewarded`; everything else moves too."""
+    rng = np.random.default_rng(0)
+    score = np.cumsum(np.isin(np.arange(count), np.asarray(rewarded) + 1))
+    frames = rng.integers(0, 2, (count, 84, 84)).astype(np.uint8)
+    frames[:, 70:74] = score[:, None, None]
+    earned = np.isin(np.arange(count), rewarded).astype(np.float32)
+    stored = np.zeros_like(earned)
+    stored[: count - early] = earned[early:]
+    return episode(
+        count, observations=[png(picture) for picture in frames], clipped_rewards=stored, unclipped_rewards=stored
+    )
+
+
+REWARDED = list(range(4, 56, 4))
+
+
+def test_where_rewards_stand_is_measured_on_the_pictures(converted):
+    with converted([scored(REWARDED)], game="Asterix") as buffer:
+        measured = buffer.metadata["measurements"]["reward_alignment"]
+        assert (measured["expected_offset"], measured["best_offset"], measured["strength"]) == (-1, -1, 1.0)
+        assert measured["rewards"] == len(REWARDED)
+        assert np.flatnonzero(buffer[:]["rewards"]).tolist() == REWARDED
+        assert buffer.metadata["warnings"] == []
+
+
+def test_pictures_that_contradict_the_reader_are_told_loudly(converted):
+    with converted([scored(REWARDED, early=0)], game="Asterix") as buffer:
+        assert buffer.metadata["measurements"]["reward_alignment"]["best_offset"] == 0
+        (warning,) = buffer.metadata["warnings"]
+        assert warning.startswith("THE REWARDS SEEM TO STAND IN OTHER ROWS")
+        assert "offset +0 (strength 1.00), where -1 was expected" in warning
+
+
+def test_where_little_speaks_nothing_is_concluded(converted):
+    for records, game in (([scored([8, 20], early=0)], "Asterix"), ([scored(REWARDED, early=0)], "Gravitar")):
+        with converted(records, game=game) as buffer:
+            assert buffer.metadata["warnings"] == []
 
 
 def test_episodes_of_one_row(converted):
-    with converted([episode(1), episode(2, terminal=False)], last_row="transition") as buffer:
+    with converted([episode(1), episode(2, terminal=False)]) as buffer:
         assert buffer.arrays["episodes/lengths"].all().tolist() == [1, 2]
         assert buffer[:]["terminals"].tolist() == [True, False, False]
-    with converted([episode(1), episode(2), episode(1)], last_row="observation") as buffer:
-        assert buffer.arrays["episodes/lengths"].all().tolist() == [1]
-        assert "2 episodes of one observation: they have no transition" in buffer.metadata["left_out"]
 
 
 def test_other_features_and_odd_discounts_are_told(converted):
     odd = episode(3, discounts=floats(0, 0.5, 1), extra=np.array([1]))
-    with converted([odd, episode(2, unclipped_rewards=floats(0, 3))], last_row="transition") as buffer:
+    with converted([odd, episode(2)]) as buffer:
         assert buffer.metadata["left_out"] == ["feature 'extra', in 1 records"]
         assert buffer.metadata["warnings"][0].startswith("1 discounts of 0 stand before the last row")
         assert buffer.metadata["warnings"][1] == "Discounts other than 0 and 1 occur: 0.5."
-        assert buffer.metadata["measurements"]["rewards_that_differ_unclipped"] == 1
-        assert buffer[:]["unclipped_rewards"].tolist() == [0, 0, 0, 0, 3]
         assert buffer[:]["terminals"].tolist() == [False, False, False, False, True]
 
 
@@ -225,12 +219,12 @@ def test_other_features_and_odd_discounts_are_told(converted):
         ({"observations": floats(1, 2, 3)}, "expected 1 to 152,174 PNGs in 'observations', found 3 values"),
         ({"observations": [b"GIF"] * 3}, "frame 0 is not a PNG file"),
         ({"observations": [png(frame(1)), png(frame(2)[:80]), png(frame(3))]}, "frame 1 is not an 8-bit gray PNG"),
-        ({"clipped_rewards": floats(0, np.nan, 0)}, "expected finite rewards, found nan in row 4"),
+        ({"clipped_rewards": floats(0, np.nan, 0)}, "expected finite rewards, found nan in row 5"),
     ],
 )
 def test_what_is_wrong_with_a_record_is_named(converted, tmp_path, change, message):
     with pytest.raises(FormatError, match=message) as caught:
-        converted([episode(3), episode(3, **change)], last_row="transition")
+        converted([episode(3), episode(3, **change)])
     assert str(tmp_path / "shard") in str(caught.value)
     assert list(tmp_path.rglob("*.hdf5")) == []
 
@@ -264,34 +258,26 @@ def test_files_that_are_no_shard_are_refused(tmp_path, new_path):
     ("game", "options", "message"),
     [
         ("Pong", {"stack": 0}, "stack 0: expected at least 1 frame"),
-        ("Pong", {"last_row": "both"}, "last row 'both': expected one of auto, transition, observation"),
         ("pong", {}, "did you mean Pong"),
     ],
 )
 def test_arguments_that_cannot_be_obeyed(game, options, message):
     with pytest.raises(UsageError, match=message):
-        RLUAtariEpisodesSource(SHARDS / "run_1-00000-of-00050", game, **options)
+        RLUAtariEpisodesSource(ORDERED, game, **options)
 
 
 def test_other_processes_make_no_difference(new_path):
     reports = [
-        rlbuffers.convert(
-            RLUAtariEpisodesSource(SHARDS / "run_1-00000-of-00050", "Pong"), new_path("hdf5"), workers=workers
-        )
+        rlbuffers.convert(RLUAtariEpisodesSource(ORDERED, "Pong"), new_path("hdf5"), workers=workers)
         for workers in (0, 1)
     ]
     assert reports[0].fingerprint == reports[1].fingerprint
 
 
-def test_shards_are_read_each_in_its_own_way(new_path):
-    parts = [RLUAtariEpisodesSource(SHARDS / f"run_1-{shard:05d}-of-00050", "Pong") for shard in (0, 1)]
-    source, path = ConcatenatedSource(parts), new_path("hdf5")
-    rlbuffers.convert(source, path)
-    assert source.done == source.total
-    with rlbuffers.open(path) as buffer:
-        assert buffer.arrays["episodes/lengths"].all().tolist() == [60, 45, 50, 60, 45, 50]
-        assert buffer.arrays["episodes/final_known"].all().tolist() == [False] * 3 + [True] * 3
-        assert buffer.rows_without_next.tolist() == [59, 104, 154]
+def test_versions_of_the_bucket_are_not_mixed(new_path):
+    parts = [RLUAtariEpisodesSource(fixture, "Pong") for fixture in (ORDERED, OLDER)]
+    with pytest.raises(FormatError, match="only equal columns can be joined"):
+        ConcatenatedSource(parts)
 
 
 def test_names_and_addresses_of_shards():

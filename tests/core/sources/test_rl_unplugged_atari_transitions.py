@@ -49,10 +49,13 @@ def test_what_is_known_about_the_shard_is_stored(shard, game, truth, new_path):
     metadata = rlbuffers.open(path).metadata
     content = shard.read_bytes()
     file = {"name": shard.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert metadata["source"].pop("reader_version") >= 2
     assert metadata["source"] == {"format": "rl-unplugged", "files": [file], "run_id": 1, "url": "http://x"}
     assert metadata["environment"]["id"] == game
     ids = truth["episode_ids"]
-    assert metadata["measurements"] == {
+    measured = dict(metadata["measurements"])
+    assert measured.pop("reward_alignment")["rewards"] == np.count_nonzero(truth["rewards"])
+    assert measured == {
         "records": 300,
         "episodes_seen": len(set(ids.tolist())),
         "frames_oldest_first": 1.0,
@@ -133,6 +136,41 @@ def test_equal_pictures_in_different_files_overlap(tmp_path):
     rows, metadata = convert_records(tmp_path, [example(facts)])
     np.testing.assert_array_equal(rows["next_observations"], [after])
     assert metadata["warnings"] == []
+
+
+def scored(number, *, rewarded, change):
+    """Stacks of a step of Asterix whose score was redrawn before frame `change`, of five."""
+    pictures = frames(5, number)
+    pictures[:, 70:74] = 7
+    if rewarded:
+        pictures[change:, 70:74] = 9
+    return transition((pictures[:4], pictures[1:]), r_t=float(rewarded), d_t=0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "best", "told"),
+    [
+        (4, 0, ""),
+        (3, 1, "THE REWARDS SEEM TO STAND IN OTHER ROWS"),
+        (5, "unclear", "THE PICTURE DOES NOT CHANGE WITH THE REWARDS (60 of them"),
+    ],
+)
+def test_with_which_change_of_the_picture_rewards_go_is_measured(tmp_path, change, best, told):
+    write_shard(tmp_path / "shard", [scored(n, rewarded=n % 2, change=change) for n in range(120)])
+    rlbuffers.convert(RLUAtariSource(tmp_path / "shard", "Asterix"), tmp_path / "x.hdf5")
+    with rlbuffers.open(tmp_path / "x.hdf5") as buffer:
+        measured = buffer.metadata["measurements"]["reward_alignment"]
+        assert measured["best_offset"] == best
+        assert measured["expected_offset"] == 0
+        assert measured["rewards"] == 60
+        assert [text[: len(told)] for text in buffer.metadata["warnings"]] == [told] * bool(told)
+        assert buffer[:]["rewards"].tolist() == [float(n % 2) for n in range(120)]  # as the file has them
+
+
+def test_a_shard_of_whole_episodes_is_recognized(tmp_path):
+    episodes = {"observations": feature("bytes", [png(frames(1)[0])]), "actions": feature("int64", [1])}
+    with pytest.raises(FormatError, match="a shard of whole episodes, read with --layout episodes"):
+        convert_records(tmp_path, [example(episodes)])
 
 
 def test_a_shard_without_terminals_is_loudly_reported(tmp_path):

@@ -96,6 +96,55 @@ def test_the_camera_is_raw_bytes(tmp_path, new_path):
         assert camera[:, 1, 2, 0].tolist() == [1, 2, 3]
 
 
+def test_a_camera_may_be_one_value_and_a_feature_may_hold_nothing(tmp_path, new_path):
+    """As in the published records of locomotion: T pictures joined, and features without a value."""
+    made = []
+    for count in (3, 2):
+        images = b"".join(bytes([number]) * (64 * 64 * 3) for number in range(count))
+        made.append(
+            {
+                **episode_rows(count),
+                "observation/walker/egocentric_camera": [images],
+                "observation/walker/sensors_force": np.empty(0, np.float32),
+            }
+        )
+    with converted(tmp_path / "shard", made, new_path, LOCOMOTION_TASKS["rodent_gaps"]) as buffer:
+        assert buffer.episode(0)["observations/egocentric_camera"][:, 5, 5, 2].tolist() == [0, 1, 2]
+        assert buffer.episode(1)["observations/egocentric_camera"][:, 5, 5, 2].tolist() == [0, 1]
+        assert "observations/sensors_force" not in buffer.spec.columns
+        assert "feature 'observation/walker/sensors_force', which holds no values" in buffer.metadata["left_out"]
+
+
+def test_placeholders_of_nan_raise_no_alarm(tmp_path, new_path):
+    nan_first = {name: np.array([np.nan, 1, 1], np.float32) for name in ("reward", "discount")}
+    with converted(tmp_path / "shard", [episode_rows(3, **nan_first)], new_path) as buffer:
+        assert buffer.metadata["warnings"] == []
+        assert buffer[:]["rewards"].tolist() == [1, 1]
+        assert buffer[:]["discounts"].tolist() == [1, 1]
+
+
+def test_shuffled_pieces_are_recognized(tmp_path, new_path):
+    with pytest.raises(FormatError, match=r"record 1: .* from its first step on; .* --layout transitions"):
+        converted(tmp_path / "shard", [episode_rows(3), control_rows(4, 2)], new_path)
+
+
+@pytest.mark.parametrize("extra", [{}, {"observation/walker/sensors_touch": np.zeros((3, 10), np.float32)}])
+def test_more_than_is_documented_raises_no_alarm_and_less_does(tmp_path, new_path, extra):
+    sizes = dict(LOCOMOTION_TASKS["humanoid_gaps"].observations)
+    sizes.pop("egocentric_camera")
+    walker = {f"observation/walker/{name}": np.zeros((3, size), np.float32) for name, size in sizes.items()}
+    made = {**episode_rows(3, action=np.zeros((3, 56), np.float32)), **walker, **extra}
+    made["observation/walker/egocentric_camera"] = [bytes(3 * 64 * 64 * 3)]
+    for name in ("observation/position", "observation/velocity"):
+        made.pop(name)
+    with converted(tmp_path / "a", [made], new_path, LOCOMOTION_TASKS["humanoid_gaps"]) as buffer:
+        assert buffer.metadata["warnings"] == []
+    made.pop("observation/walker/body_height")
+    with converted(tmp_path / "b", [made], new_path, LOCOMOTION_TASKS["humanoid_gaps"]) as buffer:
+        (warning,) = buffer.metadata["warnings"]
+        assert warning.endswith("documented for humanoid_gaps: body_height (absent instead of 1).")
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -70,6 +70,31 @@ def test_ends_of_episodes(converted, discount, step_type, terminal, timeout):
     assert rows["discounts"].tolist() == [discount]
 
 
+@pytest.mark.parametrize("joined", [True, False])
+def test_cameras_as_one_value_or_two_and_features_without_values(converted, joined):
+    def record(first):
+        images = [bytes([first]) * CAMERA, bytes([first + 1]) * CAMERA]
+        camera = [b"".join(images)] if joined else images
+        return encoded(
+            {
+                **control_rows(first, 2),
+                "observation/walker/egocentric_camera": camera,
+                "observation/walker/sensors_force": np.empty(0, np.float32),
+            }
+        )
+
+    rows, metadata = converted(record(0), record(5))
+    assert rows["observations/egocentric_camera"].shape == (2, 64, 64, 3)
+    assert rows["observations/egocentric_camera"][:, 9, 9, 1].tolist() == [0, 5]
+    assert rows["next_observations/egocentric_camera"][:, 9, 9, 1].tolist() == [1, 6]
+    assert "feature 'observation/walker/sensors_force', which holds no values" in metadata["left_out"]
+
+
+def test_whole_episodes_are_recognized(converted):
+    with pytest.raises(FormatError, match="found 3; whole episodes are read with --layout episodes"):
+        converted(encoded(control_rows(0, 3)))
+
+
 def test_a_single_step_is_left_out_and_counted(converted):
     single = encoded(control_rows(9, 1, last=True))
     rows, metadata = converted(pair(0), single, pair(1), single)

@@ -71,9 +71,12 @@ def test_everything_but_observations_moves_by_one(new_path, episodes):
 
 def test_placeholders_that_are_none_are_counted(tmp_path, new_path):
     odd = episode_rows(FULL, action=np.ones(FULL, np.float32))
-    with converted(tmp_path / "shard", [odd, episode_rows(FULL)], new_path) as buffer:
-        assert buffer.metadata["measurements"]["placeholders_not_zero"] == 1
-        assert "In 1 episodes action or reward at index 0 is not 0" in buffer.metadata["warnings"][0]
+    published = episode_rows(FULL, action=np.concatenate([[-1], np.ones(FULL - 1)]).astype(np.float32))
+    with converted(tmp_path / "shard", [odd, published, episode_rows(FULL)], new_path) as buffer:
+        assert buffer.metadata["measurements"]["placeholders_with_meaning"] == 1
+        assert "In 1 episodes action or reward at index 0 is not the placeholder" in buffer.metadata["warnings"][0]
+    with converted(tmp_path / "other", [published], new_path) as buffer:
+        assert buffer.metadata["warnings"] == []
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,26 @@ from rlbuffers.sources.rl_unplugged.windows import RLUWindowsSource
 CHEETAH = CONTROL_SUITE_TASKS["cheetah_run"]
 
 
+def test_joined_cameras_and_features_without_values(tmp_path, new_path):
+    made = [
+        {
+            **control_rows(first, count),
+            "observation/walker/egocentric_camera": [b"".join(bytes([n]) * (64 * 64 * 3) for n in range(count))],
+            "observation/walker/sensors_force": np.empty(0, np.float32),
+        }
+        for first, count in ((5, 3), (9, 2))
+    ]
+    with converted(tmp_path / "shard", [encoded(rows) for rows in made], new_path)[0] as buffer:
+        assert buffer.episode(0)["observations/egocentric_camera"][:, 0, 0, 0].tolist() == [0, 1, 2]
+        assert buffer.episode(1)["observations/egocentric_camera"][:, 0, 0, 0].tolist() == [0, 1]
+        assert "feature 'observation/walker/sensors_force', which holds no values" in buffer.metadata["left_out"]
+
+
+def test_whole_episodes_are_recognized(tmp_path, new_path):
+    with pytest.raises(FormatError, match="expected at most 40 steps, found 41; whole episodes are read with --layout"):
+        converted(tmp_path / "shard", [encoded(control_rows(1, 41))], new_path)
+
+
 def converted(path, records, new_path):
     report = rlbuffers.convert(RLUWindowsSource(write_shard(path, records), CHEETAH), output := new_path("memory"))
     return rlbuffers.open(output), report

@@ -25,6 +25,8 @@ from rlbuffers.errors import (
     UnsupportedError,
     UsageError,
 )
+from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
+from rlbuffers.sources.rl_unplugged.shards import RecordShard
 from rlbuffers.sources.tfds.directory import default_data_dir, find_version_dir, prepared_dir
 from rlbuffers.sources.tfds.endings import position_of_last_key
 from rlbuffers.sources.tfds.rlds import RLDSSource
@@ -145,23 +147,60 @@ def test_policies_of_d4rl_belong_to_the_whole(tmp_path):
         converted(folder, tmp_path)
 
 
-def test_returns_tell_what_the_last_row_of_rlu_atari_is(tmp_path):
-    first, second = plain_episode(4), plain_episode(3, terminal=True)
-    first["steps/reward"][-1] = second["steps/reward"][-1] = 2.0
-    returns = [float(episode["steps/reward"].sum()) for episode in (first, second)]
-    episodes = [
-        {**episode, "episode_return": np.array([total], np.float32)}
-        for episode, total in zip((first, second), returns, strict=True)
-    ]
-    facts = {"episode_return": rlds.tensor("float32")}
-    with converted(write_dataset(tmp_path / "d", episodes, facts=facts, name="rlu_atari"), tmp_path) as buffer:
-        measured = buffer.metadata["measurements"]
-        assert measured["returns_that_agree_with_last_row"] == 2
-        assert measured["returns_that_agree_without_last_row"] == 0
-        assert measured["dropped_rows_with_reward"] == 2
-        assert any("2 of 2 last rows" in text for text in buffer.metadata["warnings"])
-        assert buffer.arrays["episodes/lengths"].all().tolist() == [3, 2]
-        assert buffer.arrays["episodes/episode_return"].all().tolist() == returns
+ATARI_STEP = {**rlds.PLAIN_STEP, "observation": rlds.image(84, 84, 1)}
+ATARI_FACTS = {name: rlds.tensor("int64") for name in ("checkpoint_id", "episode_id")}
+
+
+def rlu_atari(record):
+    """Return the episode that TFDS's rlu_atari builders make of a record, by the rule of its atari_utils.py."""
+    rows = len(record["actions"])
+    last = np.arange(rows) == rows - 1
+    discounts = record["discounts"]
+    if discounts[-1] == 0:
+        discounts = np.append(discounts[1:], np.float32(0))
+    return {
+        "steps/observation": record["observations"],
+        "steps/action": record["actions"],
+        "steps/reward": record["clipped_rewards"],
+        "steps/discount": discounts,
+        "steps/is_first": np.arange(rows) == 0,
+        "steps/is_last": last,
+        "steps/is_terminal": last & (record["discounts"][-1] == 0),
+        "checkpoint_id": record["checkpoint_idx"],
+        "episode_id": record["episode_idx"],
+    }
+
+
+def test_an_episode_of_rlu_atari_is_that_of_the_records_it_was_made_of(tmp_path):
+    shard = DATA / "rl_unplugged" / "atari_episodes_ordered" / "Pong" / "run_1-00000-of-00050"
+    episodes = [rlu_atari(record.features) for record in RecordShard(shard, gzipped=True).records()]
+    folder = write_dataset(
+        tmp_path / "d", episodes, step=ATARI_STEP, facts=ATARI_FACTS, name="rlu_atari", configName="Pong_run_1"
+    )
+    rlbuffers.convert(RLUAtariEpisodesSource(shard, "Pong", stack=1), tmp_path / "raw.hdf5")
+    with converted(folder, tmp_path) as buffer, rlbuffers.open(tmp_path / "raw.hdf5") as raw:
+        rows, raw_rows = buffer[:], raw[:]
+        for name in ("actions", "rewards", "discounts", "terminals", "timeouts"):
+            np.testing.assert_array_equal(rows[name], raw_rows[name])
+            assert rows[name].dtype == raw_rows[name].dtype
+        np.testing.assert_array_equal(rows["observations"][..., 0], raw_rows["observations"][:, 0])
+        for name in ("starts", "lengths", "returns", "whole", "final_known"):
+            np.testing.assert_array_equal(buffer.arrays[f"episodes/{name}"].all(), raw.arrays[f"episodes/{name}"].all())
+        assert buffer.spec.columns["actions"].space == raw.spec.columns["actions"].space
+        assert buffer.metadata["environment"]["id"] == raw.metadata["environment"]["id"]
+        alignment = [found.metadata["measurements"]["reward_alignment"] for found in (buffer, raw)]
+        assert alignment[0] == alignment[1]
+        assert buffer.metadata["warnings"] == raw.metadata["warnings"] == []
+
+
+def test_a_reward_in_the_last_row_of_rlu_atari_follows_no_action(tmp_path):
+    pictures = [wire.png(np.full((84, 84), t, np.uint8)) for t in range(3)]
+    episode = {**plain_episode(3), "steps/observation": pictures, "steps/reward": np.array([1, 0, 2], np.float32)}
+    folder = write_dataset(tmp_path / "d", [episode], step=ATARI_STEP, name="rlu_atari_checkpoints")
+    with converted(folder, tmp_path) as buffer:
+        assert buffer[:]["rewards"].tolist() == [0, 1, 0]
+        assert buffer.metadata["measurements"]["early_rewards_not_zero"] == 1
+        assert any("In 1 of 1 episodes the last row has a reward" in text for text in buffer.metadata["warnings"])
 
 
 # Flags.
@@ -275,6 +314,108 @@ def test_dicts_of_actions(tmp_path):
         RLDSSource(two)
     with pytest.raises(UsageError, match="there is no action 'jump'"):
         RLDSSource(two, action="jump")
+
+
+ARM = {
+    "move": (rlds.tensor("float32", 2), np.arange(6, dtype=np.float32)),
+    "turn": (rlds.tensor("float64", encoding="bytes"), [np.float64(t / 3).tobytes() for t in range(3)]),
+    "grip": (rlds.tensor("bool"), np.array([0, 1, 0])),
+    "mode": (rlds.tensor("int32"), np.array([7, 8, 9])),
+    "gear": (rlds.tensor("uint8", 1, 2), np.arange(6)),
+    "count": (rlds.tensor("uint64"), np.arange(3)),
+}
+
+
+def arm_dataset(folder):
+    step = {**rlds.PLAIN_STEP, "action": rlds.fields({name: node for name, (node, _) in ARM.items()})}
+    episode = {**plain_episode(3), **{f"steps/action/{name}": values for name, (_, values) in ARM.items()}}
+    return write_dataset(folder, [episode], step=step)
+
+
+def test_fields_of_actions_are_concatenated_in_the_order_given(tmp_path):
+    folder = arm_dataset(tmp_path / "d")
+    with converted(folder, tmp_path, action=["grip", "turn", "move"]) as buffer:
+        actions = buffer[:]["actions"]
+        assert actions.dtype == np.float64
+        np.testing.assert_array_equal(actions, [[0, 0, 0, 1], [1, 1 / 3, 2, 3]])
+        assert buffer.metadata["source"]["action_fields"] == [
+            {"field": "grip", "dtype": "bool", "start": 0, "stop": 1},
+            {"field": "turn", "dtype": "float64", "start": 1, "stop": 2},
+            {"field": "move", "dtype": "float32", "start": 2, "stop": 4},
+        ]
+        assert buffer[:]["action/mode"].tolist() == [7, 8]
+        assert not {"action/grip", "action/turn", "action/move"} & set(buffer.spec.columns)
+    with converted(folder, tmp_path, action=["gear", "mode", "grip"]) as buffer:
+        assert buffer[:]["actions"].dtype == np.int32
+        assert buffer[:]["actions"].tolist() == [[0, 1, 7, 0], [2, 3, 8, 1]]
+    with converted(folder, tmp_path, action="gear") as buffer:
+        assert buffer.spec.columns["actions"].shape == (1, 2)
+        assert buffer.metadata["source"]["action_fields"] == [
+            {"field": "gear", "dtype": "uint8", "start": 0, "stop": 2}
+        ]
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (["move", "mode"], "action 'mode' is of whole numbers and 'move' of fractions"),
+        (["mode", "count"], "no integer type holds all of the actions mode, count"),
+        (["move", "move"], "--action names a field twice"),
+        (
+            ["move", "jump"],
+            "there is no action 'jump', .* choose it with --action, of move, turn, grip, mode, gear, co",
+        ),
+    ],
+)
+def test_fields_that_cannot_be_concatenated(tmp_path, action, message):
+    with pytest.raises(UsageError, match=message):
+        RLDSSource(arm_dataset(tmp_path / "d"), action=action)
+
+
+def test_a_dataset_without_rewards(tmp_path):
+    step = {name: node for name, node in rlds.PLAIN_STEP.items() if name != "reward"}
+    folder = write_dataset(tmp_path / "d", [plain_episode(3), plain_episode(4, terminal=True)], step=step)
+    with converted(folder, tmp_path, reward="none") as buffer:
+        rewards = buffer[:]["rewards"]
+        assert (rewards.dtype, rewards.tolist()) == (np.float32, [0.0] * 5)
+        assert buffer.metadata["warnings"] == [
+            "The dataset has no rewards (--reward none): zeros stand in their place, which mean nothing."
+        ]
+    with pytest.raises(FormatError, match="found none; --reward none reads a dataset without rewards"):
+        RLDSSource(folder)
+    with pytest.raises(UsageError, match="the dataset has rewards; drop --reward none"):
+        RLDSSource(write_dataset(tmp_path / "e", [plain_episode(3)]), reward="none")
+
+
+def test_texts_of_steps_that_never_change_are_kept(tmp_path):
+    step = {**rlds.PLAIN_STEP, "task": rlds.text(), "said": rlds.text(), "gone": rlds.text()}
+    first = {**plain_episode(3), "steps/task": [b"lift"] * 3, "steps/said": [b"a"] * 3}
+    second = {**plain_episode(2), "steps/task": [b"lift"] * 2, "steps/said": [b"b"] * 2}
+    with converted(write_dataset(tmp_path / "d", [first, second], step=step), tmp_path) as buffer:
+        assert buffer.metadata["scalars"] == {"task": {"dtype": "S4", "value": "lift"}}
+        assert buffer.metadata["left_out"] == ["'steps/gone', which is text", "'steps/said', which is text"]
+
+
+def test_a_split_that_is_missing_and_one_that_is_there(tmp_path):
+    splits = {"train": [1], "val": [1], "none": []}
+    folder = write_dataset(tmp_path / "d", [plain_episode(3), plain_episode(4)], splits=splits)
+    next(folder.glob("*-val.*")).unlink()
+    for split in (None, "train"):
+        with converted(folder, tmp_path, split=split) as buffer:
+            assert len(buffer) == 2
+    for split in ("val", "all"):
+        with pytest.raises(BufferNotFoundError, match=r"there is no such file; .* is there \(--split train\)"):
+            RLDSSource(folder, split=split)
+
+
+def test_the_task_of_rl_unplugged_never_terminates(tmp_path):
+    folder = write_dataset(
+        tmp_path / "d", [plain_episode(3, terminal=True)], name="rlu_control_suite", configName="cartpole_swingup"
+    )
+    with converted(folder, tmp_path) as buffer:
+        assert buffer.metadata["environment"]["id"] == "cartpole_swingup"
+        assert buffer.metadata["environment"]["can_terminate"] is False
+        assert "1 transition is terminal, but cartpole_swingup never terminates." in buffer.metadata["warnings"][0]
 
 
 def test_images_of_a_size_that_only_the_files_tell(tmp_path):

@@ -298,6 +298,71 @@ def test_episodes_that_were_cut_or_ended_twice_are_noted(new_path):
     ]
 
 
+def ending_at(lengths, terminals, timeouts=(), *, whole=True):
+    """Return a recipe's buffer whose episodes of these numbers end by a terminal or by a timeout."""
+    recipe = Recipe("episodes", tuple(lengths))
+    ends = np.cumsum(lengths) - 1
+    return with_flags(ends[list(terminals)], ends[list(timeouts)], recipe, whole)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "terminals", "timeouts", "count"),
+    [
+        ([4] * 5, range(5), [], 5),
+        ([4] * 6 + [2], range(6), [], 6),  # the recording stopped
+        ([4] * 6 + [2], range(7), [], 6),
+        ([4] * 5, range(5), range(5), 5),  # both flags at every end
+        ([4] * 4, range(4), [], 0),
+        ([4] * 5 + [6], range(6), [], 0),
+        ([4, 4, 3, 4, 4, 4], range(6), [], 0),
+        ([4] * 6, range(5), [5], 0),
+        ([4] * 6, [0, 2, 3, 4, 5], [1], 0),
+        ([4] * 6, [], range(6), 0),
+        ([1] * 20, range(20), [], 0),
+    ],
+)
+def test_terminals_that_only_mark_equal_lengths(new_path, lengths, terminals, timeouts, count):
+    made = ending_at(lengths, terminals, timeouts)
+    open_ends = [number not in {*terminals, *timeouts} for number in range(len(lengths))]
+    pieces = [
+        dataclasses.replace(episode, whole=not is_open) for episode, is_open in zip(made.pieces, open_ends, strict=True)
+    ]
+    report = report_of(dataclasses.replace(made, pieces=pieces), new_path)
+    ((status, message),) = findings(report, "terminals-at-limits")
+    assert status == ("warning" if count else "ok")
+    if count:
+        assert message.startswith(
+            f"{count} episodes have 4 steps each and end by a terminal, and none ends by a timeout"
+        )
+
+
+def test_the_known_time_limit_is_named_and_goals_are_no_ends(new_path):
+    made = ending_at([4] * 5, range(5))
+    path = write(new_path("memory"), made, {"environment": {"max_episode_steps": 4}})
+    ((_, message),) = findings(rlbuffers.validate(path), "terminals-at-limits")
+    assert "4 steps each, the time limit, and end by a terminal" in message
+    inside = with_flags([2, 3, 7, 11, 15, 19], [], Recipe("episodes", (4,) * 5))
+    assert findings(report_of(inside, new_path), "terminals-at-limits")[0][0] == "ok"
+    assert findings(report_of(make(PLAIN), new_path), "terminals-at-limits")[0][0] == "ok"
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_task_that_never_terminates_needs_no_terminal_and_has_none(new_path, recorded):
+    environment = {"can_terminate": False} if recorded else {"id": "HalfCheetah-v5"}
+    task = "the task" if recorded else "HalfCheetah-v5"
+    path = write(new_path("memory"), with_flags([], ENDS), {"environment": environment})
+    assert findings(rlbuffers.validate(path), "terminals-plausible") == [
+        ("ok", f"no transition is terminal, as it should be: {task} never terminates")
+    ]
+    path = write(new_path("memory"), with_flags(ENDS[:1], ENDS[1:]), {"environment": environment})
+    ((status, message),) = findings(rlbuffers.validate(path), "terminals-plausible")
+    assert status == "warning"
+    assert message.startswith(f"1 transition is terminal, but {task} never terminates.")
+    can = {"id": "HalfCheetah-v5", "can_terminate": True}  # what is recorded outranks what is known
+    path = write(new_path("memory"), with_flags([], ENDS), {"environment": can})
+    assert findings(rlbuffers.validate(path), "terminals-plausible")[0][0] == "warning"
+
+
 @pytest.mark.parametrize(
     ("missing", "rule", "status"),
     [("terminals", "terminals-plausible", "warning"), ("timeouts", "timeouts-plausible", "note")],

@@ -1,0 +1,125 @@
+"""Versions of the readers: which ones made buffers that are wrong, and how such a buffer is recognised.
+
+A reader writes its version into the buffer's ``source``, as ``reader_version`` (1 where there is none). When a fault
+of a reader that made wrong data is mended, the format gets a new version and a line in :data:`MENDS`; `info`,
+`validate` and `train` then say of older buffers that they need converting again.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["MENDS", "Mend", "faults_of", "source_facts", "warnings_of"]
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Mend:
+    """A fault of a reader that was mended.
+
+    Parameters
+    ----------
+    format : str
+        As in the metadata's ``source``.
+    version : int
+        The first version without the fault.
+    concerns : callable
+        Is given the metadata of a buffer, or of a part of it, and its ``source``; tells whether the fault is in them.
+    fault : str
+        What is wrong with the buffer.
+    """
+
+    format: str
+    version: int
+    concerns: Callable[[Facts, Facts], bool]
+    fault: str
+
+
+def _is_atari_episodes(facts: Facts, source: Facts) -> bool:
+    return "unclipped_rewards" in facts.get("spec", {}).get("columns", {})
+
+
+def _is_rlu_atari(facts: Facts, source: Facts) -> bool:
+    return str(source.get("name", "")).startswith("rlu_atari")
+
+
+def _has_overlapping_checkpoints(facts: Facts, source: Facts) -> bool:
+    counts = [(one.get("capacity", 0), one.get("add_count", 0)) for one in source.get("checkpoints", ())]
+    return any(
+        capacity == other and 0 < before <= after < before + capacity
+        for (capacity, before), (other, after) in itertools.pairwise(counts)
+    )
+
+
+MENDS = (
+    Mend("dopamine", 2, _has_overlapping_checkpoints, "it has rows that several checkpoints hold several times"),
+    Mend("rl-unplugged", 2, _is_atari_episodes, "its rewards stand one row too early"),
+    Mend(
+        "tfds",
+        2,
+        _is_rlu_atari,
+        "its rewards stand one row too early, and the last transition of each episode is missing",
+    ),
+)
+
+
+def source_facts(format_name: str, /, **facts: Any) -> dict[str, Any]:
+    """Return ``source`` for the metadata: the format, the version of its reader, and more facts.
+
+    Parameters
+    ----------
+    format_name : str
+        A key of `rlbuffers.sources.SOURCES`, or the name of another origin.
+    **facts
+        What else is known: ``files``, ``name``, ...
+    """
+    version = max((mend.version for mend in MENDS if mend.format == format_name), default=1)
+    return {**facts, "format": format_name, **({"reader_version": version} if version > 1 else {})}
+
+
+def faults_of(metadata: Facts) -> list[str]:
+    """Say what is wrong with a buffer that an older reader made, a sentence each.
+
+    Parameters
+    ----------
+    metadata : mapping
+        Of the buffer.
+    """
+    found = dict.fromkeys(
+        mend.fault
+        for facts, source in _origins(metadata, metadata.get("source", {}))
+        for mend in MENDS
+        if mend.format == source.get("format")
+        and source.get("reader_version", 1) < mend.version
+        and mend.concerns(facts, source)
+    )
+    return [
+        f"This buffer was converted by an earlier version, and {fault}. Convert the source again; "
+        "what was learned from it is wrong."
+        for fault in found
+    ]
+
+
+def warnings_of(metadata: Facts) -> list[str]:
+    """Return what a user must know of a buffer: faults of the version that converted it, and what its source said.
+
+    Parameters
+    ----------
+    metadata : mapping
+        Of the buffer.
+    """
+    return [*faults_of(metadata), *map(str, metadata.get("warnings") or ())]
+
+
+def _origins(facts: Facts, source: Facts) -> Iterator[tuple[Facts, Facts]]:
+    """Yield the facts and the source of a buffer, or of each of its parts, however deep."""
+    parts = source.get("parts")
+    if not parts:
+        yield facts, source
+        return
+    for part in parts:
+        yield from _origins({**facts, **part}, part)

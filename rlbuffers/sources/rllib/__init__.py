@@ -1,0 +1,1 @@
+"""RLlib's offline data: JSON lines and Parquet."""
