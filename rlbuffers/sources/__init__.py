@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rlbuffers.sources.dopamine.logs import DopamineSource
     from rlbuffers.sources.exorl import ExORLSource
     from rlbuffers.sources.imitation import ImitationSource
+    from rlbuffers.sources.lerobot.dataset import LeRobotSource
     from rlbuffers.sources.minari.dataset import MinariSource
     from rlbuffers.sources.npz import NpzSource
     from rlbuffers.sources.ogbench import OGBenchSource
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
     from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
     from rlbuffers.sources.rllib.dataset import RLlibSource
+    from rlbuffers.sources.robomimic.dataset import RobomimicSource
     from rlbuffers.sources.stable_baselines import StableBaselinesSource
     from rlbuffers.sources.tfds.rlds import RLDSSource
     from rlbuffers.sources.tianshou.hdf5 import TianshouSource
@@ -40,6 +42,7 @@ __all__ = [
     "DopamineSource",
     "ExORLSource",
     "ImitationSource",
+    "LeRobotSource",
     "MinariSource",
     "NpzSource",
     "OGBenchSource",
@@ -48,6 +51,7 @@ __all__ = [
     "RLUAtariSource",
     "RLlibSource",
     "ReverbSource",
+    "RobomimicSource",
     "StableBaselinesSource",
     "TianshouSource",
     "d3rlpy_source",
@@ -64,6 +68,7 @@ __getattr__ = lazy_names(
         "DopamineSource": f"{_HERE}.dopamine.logs:DopamineSource",
         "ExORLSource": f"{_HERE}.exorl:ExORLSource",
         "ImitationSource": f"{_HERE}.imitation:ImitationSource",
+        "LeRobotSource": f"{_HERE}.lerobot.dataset:LeRobotSource",
         "MinariSource": f"{_HERE}.minari.dataset:MinariSource",
         "NpzSource": f"{_HERE}.npz:NpzSource",
         "OGBenchSource": f"{_HERE}.ogbench:OGBenchSource",
@@ -73,6 +78,7 @@ __getattr__ = lazy_names(
         "RLlibSource": f"{_HERE}.rllib.dataset:RLlibSource",
         "ReverbSource": f"{_HERE}.reverb.checkpoint:ReverbSource",
         "StableBaselinesSource": f"{_HERE}.stable_baselines:StableBaselinesSource",
+        "RobomimicSource": f"{_HERE}.robomimic.dataset:RobomimicSource",
         "TianshouSource": f"{_HERE}.tianshou.hdf5:TianshouSource",
         "d3rlpy_source": f"{_HERE}.d3rlpy.versions:d3rlpy_source",
     },
@@ -85,6 +91,7 @@ SOURCES = {
     "dopamine": Format("Dopamine replay logs ($store$_*.gz), such as DQN Replay"),
     "exorl": Format("folders of one archive (.npz) an episode: ExORL, DrQ-v2, V-D4RL"),
     "imitation": Format("trajectories of the imitation library (.npz, before its version 1.0)"),
+    "lerobot": Format("LeRobot datasets, versions 2.0 to 3.0", ("pyarrow", "PIL"), "lerobot"),
     "minari": Format("Minari datasets, HDF5 and Arrow", ("pyarrow", "PIL"), "minari", "Arrow files and JPEG images"),
     "npz": Format("NumPy archives of flat arrays, with the D4RL names or other usual ones"),
     "ogbench": Format("OGBench's archives (.npz), goal-conditioned and relabelled for a single task"),
@@ -92,6 +99,7 @@ SOURCES = {
     "rl-unplugged": Format(
         "RL Unplugged: Atari, Control Suite, Locomotion, RWRL, DM Lab, bsuite", ("PIL",), "images", "DM Lab's images"
     ),
+    "robomimic": Format("robomimic HDF5 files of demonstrations, also MimicGen's and Isaac Lab's"),
     "rllib": Format(
         "RLlib offline data: JSON lines and Parquet", ("pyarrow",), "rllib", "Parquet files and packed columns"
     ),

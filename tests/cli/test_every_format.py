@@ -77,6 +77,8 @@ FIXTURES = {
         f"tianshou {name}": ["tianshou", DATA / "tianshou" / f"{name}.hdf5"]
         for name in ("cartpole", "cartpole-wrapped", "pong-vector-stack4")
     },
+    **{f"robomimic {name}": ["robomimic", DATA / "robomimic" / f"{name}.hdf5"] for name in ("lift", "isaac_lab")},
+    **{f"lerobot {version}": ["lerobot", DATA / "lerobot" / version] for version in ("v2.1", "v3.0")},
     "dopamine": ["dopamine", DATA / "dopamine" / "Breakout" / "1" / "replay_logs"],
     "exorl": ["exorl", DATA / "exorl"],
     "imitation": ["imitation", DATA / "imitation" / "walk.npz"],

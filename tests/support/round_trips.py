@@ -16,13 +16,15 @@ from rlbuffers_cli.main import cli
 AGAIN = {
     "d3rlpy": ["d3rlpy"],
     "d4rl": ["d4rl", "--file"],
+    "lerobot": ["lerobot"],
     "minari": ["minari"],
     "npz": ["npz"],
     "ogbench": ["ogbench"],
     "rlds": ["tfds", "--dir"],
+    "robomimic": ["robomimic"],
     "tianshou": ["tianshou"],
 }
-_SUFFIXES = {"npz": ".npz", "ogbench": ".npz", "rlds": ""}
+_SUFFIXES = {"lerobot": "", "npz": ".npz", "ogbench": ".npz", "rlds": ""}
 _CORE_COLUMNS = ("actions", "rewards", "terminals")
 
 
