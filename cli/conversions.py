@@ -24,6 +24,9 @@ __all__ = [
     "OutputOptions",
     "counted",
     "files_argument",
+    "left_out_facts",
+    "map_option",
+    "names_of_pairs",
     "output_options",
     "run_conversion",
     "told_of_interruptions",
@@ -31,6 +34,7 @@ __all__ = [
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_MOST_LEFT_OUT = 20
 CONTAINERS = click.Choice(["hdf5", "zarr", "zip"])
 _OUTPUT_OPTIONS = (
     click.option("-o", "--output", type=click.Path(path_type=Path), help="The buffer, .hdf5, .zarr or .zarr.zip."),
@@ -133,6 +137,36 @@ def files_argument(metavar: str) -> Callable[[Command], Command]:
     )
 
 
+def map_option(example: str) -> Callable[[Command], Command]:
+    """Return a decorator that adds ``--map COLUMN=NAME`` as ``pairs``, for `names_of_pairs`."""
+    return click.option(
+        "--map",
+        "pairs",
+        metavar="COLUMN=NAME",
+        multiple=True,
+        help=f"What a column of the file is in the buffer, such as {example}. Can be repeated.",
+    )
+
+
+def names_of_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Return column to name in the buffer, as ``--map`` says.
+
+    Raises
+    ------
+    UsageError
+        If a pair has not two sides, or a column is named twice.
+    """
+    from rlbuffers.errors import UsageError
+
+    names: dict[str, str] = {}
+    for pair in pairs:
+        column, separator, name = pair.rpartition("=")
+        if not (separator and column and name) or column in names:
+            raise UsageError(f"--map {pair}: expected COLUMN=NAME, such as o_t=observations, once for each column")
+        names[column] = name
+    return names
+
+
 def run_conversion(sources: Sequence[Source[Any]], path: Path, options: OutputOptions, *, title: str) -> None:
     """Convert one source, or several into one buffer, and print what was made."""
     from rlbuffers.conversion.convert import convert
@@ -188,11 +222,18 @@ def _print_report(report: ConversionReport) -> None:
         "time": f"{report.seconds:.1f} s, {report.transitions / report.seconds:,.0f} transitions/s",
         "fingerprint": report.fingerprint,
         **{name.replace("_", " "): _shown(value) for name, value in report.measurements.items()},
-        **{f"left out {number}": text for number, text in enumerate(report.left_out, 1)},
+        **left_out_facts(report.left_out),
     }
     console.print(facts_table("Converted", facts))
     for warning in report.warnings:
         warn(warning)
+
+
+def left_out_facts(left_out: Sequence[str]) -> dict[str, str]:
+    """Return the lines of a closing table that say what is left out; of very many, the first ones."""
+    more = len(left_out) - _MOST_LEFT_OUT
+    facts = {f"left out {number}": text for number, text in enumerate(left_out[:_MOST_LEFT_OUT], 1)}
+    return {**facts, **({"left out": f"... and {more:,} more"} if more > 0 else {})}
 
 
 def counted(tally: Tally) -> str:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from rlbuffers.sources.ogbench_names import find_ogbench
 
 __all__ = ["MENDS", "Mend", "faults_of", "source_facts", "warnings_of"]
 
@@ -47,6 +50,25 @@ def _is_rlu_atari(facts: Facts, source: Facts) -> bool:
     return str(source.get("name", "")).startswith("rlu_atari")
 
 
+def _has_masks(facts: Facts, source: Facts) -> bool:
+    """One mask a row beside terminals, or a file of OGBench."""
+    columns = facts.get("spec", {}).get("columns", {})
+    has_masks = columns.get("masks", {}).get("shape") in ([], [1]) and "timeouts" not in columns
+    names = [Path(str(file.get("name", ""))) for file in source.get("files", [])]
+    return has_masks or any(map(find_ogbench, names))
+
+
+def _has_other_ends(facts: Facts, source: Facts) -> bool:
+    """Other flags of ends beside terminals, and no timeouts."""
+    columns = facts.get("spec", {}).get("columns", {})
+    flags = [columns[name] for name in ("done", "dones", "truncated", "truncations") if name in columns]
+    return any(flag.get("shape") in ([], [1]) for flag in flags) and "timeouts" not in columns
+
+
+_TERMINALS_OF_RECORDINGS = "its terminals may be ends of recordings and not of the task"
+_ENDS_BY_TIME = "episodes that ended by time may not be cut there"
+
+
 def _has_overlapping_checkpoints(facts: Facts, source: Facts) -> bool:
     counts = [(one.get("capacity", 0), one.get("add_count", 0)) for one in source.get("checkpoints", ())]
     return any(
@@ -56,6 +78,10 @@ def _has_overlapping_checkpoints(facts: Facts, source: Facts) -> bool:
 
 
 MENDS = (
+    Mend("npz", 2, _has_masks, _TERMINALS_OF_RECORDINGS),
+    Mend("d4rl", 2, _has_masks, _TERMINALS_OF_RECORDINGS),
+    Mend("npz", 2, _has_other_ends, _ENDS_BY_TIME),
+    Mend("d4rl", 2, _has_other_ends, _ENDS_BY_TIME),
     Mend("dopamine", 2, _has_overlapping_checkpoints, "it has rows that several checkpoints hold several times"),
     Mend("rl-unplugged", 2, _is_atari_episodes, "its rewards stand one row too early"),
     Mend(

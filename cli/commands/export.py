@@ -23,7 +23,7 @@ def export(buffer: str, to: str, output: str | None, overwrite: bool) -> None:
     from rlbuffers.exports import default_output
     from rlbuffers.exports.export import export as run_export
     from rlbuffers_cli.console import console, facts_table, progress_bar, size_text
-    from rlbuffers_cli.conversions import counted
+    from rlbuffers_cli.conversions import counted, left_out_facts
 
     with rlbuffers.open(buffer, cache=_CACHE_BYTES) as opened, progress_bar() as progress:
         bar = progress.add_task(f"Exporting to {to}", total=len(opened))
@@ -41,6 +41,6 @@ def export(buffer: str, to: str, output: str | None, overwrite: bool) -> None:
         "out": counted(report.written),
         "size": size_text(report.output_bytes),
         "time": f"{report.seconds:.1f} s, {report.read.transitions / report.seconds:,.0f} transitions/s",
-        **{f"left out {number}": text for number, text in enumerate(report.left_out, 1)},
+        **left_out_facts(report.left_out),
     }
     console.print(facts_table("Exported", facts))

@@ -19,7 +19,6 @@ from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError
 from rlbuffers.schema import (
     ACTIONS,
-    OBSERVATIONS,
     REWARDS,
     TERMINALS,
     TIMEOUTS,
@@ -33,6 +32,7 @@ __all__ = [
     "ended_by_timeout",
     "episode_bounds",
     "flat_column",
+    "is_storable",
     "scalar_facts",
     "sort_arrays",
 ]
@@ -79,29 +79,28 @@ class SortedArrays:
     left_out: list[str]
 
 
-def sort_arrays(arrays: Mapping[str, SizedArray], where: str) -> SortedArrays:
-    """Tell columns from arrays and scalars of the whole, and check what must be there.
+def sort_arrays(arrays: Mapping[str, SizedArray], called: Mapping[str, str], where: str) -> SortedArrays:
+    """Tell columns from arrays and scalars of the whole, and check that what is needed has a row a step.
 
     Parameters
     ----------
     arrays : mapping of name to array
-        Under the names of the schema; only dtypes and shapes are looked at.
+        Under the names of the schema, actions among them; only dtypes and shapes are looked at.
+    called : mapping of name to str
+        What each is called in the file, for messages.
     where : str
         What is read, for messages.
 
     Raises
     ------
     FormatError
-        If observations, actions, rewards or terminals are missing or empty; or one of these, of the
-        timeouts or of the next observations has another number of rows than the rewards, or holds no
-        numbers; or next observations have rows of another shape than the observations.
+        If there are no rows; or observations, actions, rewards, terminals, timeouts or next observations have
+        another number of rows than the rewards (without them: than the actions), or hold no numbers; or next
+        observations have rows of another shape than the observations.
     """
     observed = [name for name in arrays if is_observation(name)]
-    missing = [name for name in (ACTIONS, REWARDS, TERMINALS) if name not in arrays]
-    if missing or not observed:
-        missing = [*([] if observed else [OBSERVATIONS]), *missing]
-        raise FormatError(f"{where}: expected arrays {', '.join(missing)}; found {', '.join(sorted(arrays)) or 'none'}")
-    count = arrays[REWARDS].shape[0] if arrays[REWARDS].shape else 1
+    first = REWARDS if REWARDS in arrays else ACTIONS
+    count = arrays[first].shape[0] if arrays[first].shape else 1
     if count == 0:
         raise FormatError(f"{where}: expected transitions, found none")
     needed = {*observed, ACTIONS, REWARDS, *_FLAGS, *(next_name(name) for name in observed)}
@@ -110,13 +109,15 @@ def sort_arrays(arrays: Mapping[str, SizedArray], where: str) -> SortedArrays:
         dtype, shape = array.dtype, array.shape
         if name in needed and (not shape or shape[0] != count):
             rows = f"{shape[0]:,} rows" if shape else "a scalar"
-            raise FormatError(f"{where}: expected {count:,} rows in {name!r}, like 'rewards'; found {rows}")
-        if name in needed and not _is_storable(dtype):
-            raise FormatError(f"{where}: expected numbers of at most 8 bytes in {name!r}, found {dtype}")
+            raise FormatError(
+                f"{where}: expected {count:,} rows in {called[name]!r}, like {called[first]!r}; found {rows}"
+            )
+        if name in needed and not is_storable(dtype):
+            raise FormatError(f"{where}: expected numbers of at most 8 bytes in {called[name]!r}, found {dtype}")
         if not shape and dtype.kind in _STORABLE + "USO":
             found.scalars.append(name)
-        elif not _is_storable(dtype) or math.prod(shape) == 0:
-            found.left_out.append(f"{name!r}, whose dtype {dtype} or shape {shape} cannot be stored")
+        elif not is_storable(dtype) or math.prod(shape) == 0:
+            found.left_out.append(f"{called[name]!r}, whose dtype {dtype} or shape {shape} cannot be stored")
         elif shape[0] == count and not name.startswith(_WHOLE):
             found.columns.append(name)
         else:
@@ -125,13 +126,14 @@ def sort_arrays(arrays: Mapping[str, SizedArray], where: str) -> SortedArrays:
         shape, following = arrays[name].shape[1:], next_name(name)
         if following in arrays and arrays[following].shape[1:] != shape:
             raise FormatError(
-                f"{where}: expected rows of shape {shape} in {following!r}, like {name!r}; found "
+                f"{where}: expected rows of shape {shape} in {called[following]!r}, like {called[name]!r}; found "
                 f"{arrays[following].shape[1:]}"
             )
     return found
 
 
-def _is_storable(dtype: np.dtype[Any]) -> bool:
+def is_storable(dtype: np.dtype[Any]) -> bool:
+    """Whether a column of a buffer can have this dtype."""
     return dtype.kind in _STORABLE and dtype.itemsize <= _MAX_ITEM_BYTES
 
 
@@ -184,7 +186,7 @@ def _scalar_fact(scalar: Array) -> dict[str, Any] | None:
         return {"dtype": dtype, "value": item.decode("ascii")} if item.isascii() else None
     if isinstance(item, str):
         return {"dtype": "str", "value": item}
-    return {"dtype": scalar.dtype.name, "value": item} if _is_storable(scalar.dtype) and math.isfinite(item) else None
+    return {"dtype": scalar.dtype.name, "value": item} if is_storable(scalar.dtype) and math.isfinite(item) else None
 
 
 def episode_bounds(ends: Array) -> list[tuple[int, int]]:

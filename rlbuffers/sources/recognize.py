@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
+
+from rlbuffers.sources.ogbench_names import find_ogbench
 
 __all__ = ["BUFFER", "recognized"]
 
@@ -14,6 +17,10 @@ BUFFER = "rlbuffers"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
+_IMITATION = {"obs", "acts", "terminal", "indices"}
+_EXORL = {"action", "reward", "discount"}
+_STABLE_BASELINES = {"obs", "actions", "episode_starts", "episode_returns"}
+_OGBENCH = {"observations", "actions", "terminals", "qpos", "qvel"}
 _PARQUET = b"PAR1"
 _ROWS_SUFFIXES = (".json", ".jsonl", ".parquet")
 _LOOKED_AT = 1 << 16
@@ -35,16 +42,19 @@ def recognized(path: Path) -> str | None:
     """
     try:
         return _of_directory(path) if path.is_dir() else _of_file(path)
-    except (OSError, RuntimeError, KeyError):  # unreadable or damaged, so like nothing
+    except (OSError, RuntimeError, KeyError, ValueError, zipfile.BadZipFile):  # unreadable or damaged, so like nothing
         return None
 
 
 def _of_directory(path: Path) -> str | None:
     signs: list[tuple[str, Callable[[], bool]]] = [
         (BUFFER, lambda: (path / "zarr.json").exists()),
+        ("diffusion-policy", lambda: (path / "meta" / "episode_ends" / ".zarray").exists()),
         ("minari", lambda: (path / "data" / "metadata.json").exists() or (path / "main_data.hdf5").exists()),
+        ("lerobot", lambda: (path / "meta" / "info.json").exists()),
         ("tfds", lambda: (path / "features.json").exists()),
         ("reverb", lambda: any(True for _ in path.glob("**/tables.tfrecord"))),
+        ("exorl", lambda: any(_of_zip(file) == "exorl" for file in itertools.islice(path.glob("*.npz"), 1))),
         ("dopamine", lambda: any(True for _ in path.glob("**/$store$_*.gz"))),
         ("rllib", lambda: any(_of_file(file) == "rllib" for file in itertools.islice(_rows_files(path), 1))),
     ]
@@ -66,7 +76,21 @@ def _of_file(path: Path) -> str | None:
         return "rllib" if b"eps_id" in _end_of(path) else None
     if first.lstrip().startswith(b"{"):
         return "rllib" if _has_steps(path) else None
-    return "npz" if first.startswith(_ZIP) else None
+    return _of_zip(path) if first.startswith(_ZIP) else None
+
+
+def _of_zip(path: Path) -> str:
+    """Tell archives of several libraries apart, by the names of their arrays and the file's own."""
+    with zipfile.ZipFile(path) as archive:
+        names = {name.removesuffix(".npy") for name in archive.namelist()}
+    if names >= _IMITATION:
+        return "imitation"
+    if names >= _EXORL and names & {"observation", "image"}:
+        return "exorl"
+    if names >= _STABLE_BASELINES:
+        return "stable-baselines"
+    is_raw = names >= _OGBENCH and not names & {"rewards", "next_observations"}
+    return "ogbench" if is_raw or (find_ogbench(path) and "observations" in names) else "npz"
 
 
 def _end_of(path: Path) -> bytes:
@@ -88,6 +112,8 @@ def _of_hdf5(path: Path) -> str | None:
         names = set(file)
         if BUFFER in file.attrs:
             return BUFFER
+        if isinstance(file.get("data"), h5py.Group) and any(name.startswith("demo_") for name in file["data"]):
+            return "robomimic"
     if "_meta" in names:
         return "tianshou"
     if "num_episodes" in names or {"discrete_action", "observations"} <= names:

@@ -236,3 +236,22 @@ def test_an_export_is_read_again(run, convert, tmp_path):
     with rlbuffers.open(buffer) as first, rlbuffers.open(again) as second:
         assert first.fingerprint == second.fingerprint
     assert find_dataset("hopper-medium-v2").file_name == FILE.name
+
+
+def test_other_names_are_understood_or_said_with_map(run, tmp_path):
+    arrays = {"obs": np.zeros((4, 2)), "act": np.zeros(4), "my_r": np.arange(4.0), "done": np.arange(4) == 3}
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        for name, rows in arrays.items():
+            file[name] = rows
+    for view in ("episodes", "qlearning"):
+        words = ["d4rl", "--file", tmp_path / "x.hdf5", "--view", view, "-o", tmp_path / f"{view}.hdf5"]
+        assert run("convert", *words).exit_code == 1
+        result = run("convert", *words, "--map", "my_r=rewards")
+        if view == "qlearning":  # D4RL counts steps where no time limit is told
+            assert "name the dataset" in result.stderr
+            continue
+        assert result.exit_code == 0
+        assert "The file has only 'done'" in result.stderr
+        with rlbuffers.open(tmp_path / f"{view}.hdf5") as buffer:
+            assert buffer[:]["terminals"].tolist() == [False, False, False, True]
+            assert buffer[:]["rewards"].tolist() == [0, 1, 2, 3]

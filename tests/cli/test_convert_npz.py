@@ -78,3 +78,33 @@ def test_no_transitions_get_one_line(run, tmp_path):
     assert result.exit_code == 1
     assert "x.npz" in result.stderr
     assert names_in(tmp_path) == ["x.npz"]
+
+
+def test_names_are_said_with_map(run, tmp_path):
+    np.savez(
+        tmp_path / "x.npz", obs=np.zeros((4, 2)), act=np.zeros(4), my_r=np.arange(4.0), terminated=np.arange(4) == 3
+    )
+    result = run("convert", "npz", tmp_path / "x.npz", "-o", tmp_path / "x.hdf5")
+    assert result.exit_code == 1
+    assert "expected arrays rewards; found act, my_r, obs, terminated" in result.stderr
+    assert "--map COLUMN=NAME" in result.stderr
+    for number, pair in enumerate(["my_r=rewards", "reward=my_r"]):
+        output = tmp_path / f"{number}.hdf5"
+        assert run("convert", "npz", tmp_path / "x.npz", "--map", pair, "-o", output).exit_code == 0
+        with rlbuffers.open(output) as buffer:
+            assert buffer[:]["rewards"].tolist() == [0, 1, 2, 3]
+    for pair in ("my_r", "=rewards", "my_r="):
+        result = run("convert", "npz", tmp_path / "x.npz", "--map", pair, "-o", tmp_path / "y.hdf5")
+        assert result.exit_code == 2
+        assert f"--map {pair}: expected COLUMN=NAME" in result.stderr
+
+
+def test_very_many_things_that_are_left_out_are_counted(run, tmp_path):
+    with np.load(archive(tmp_path / "x.npz")) as arrays:
+        np.savez(tmp_path / "x.npz", **arrays, **{f"empty{number}": np.zeros(0) for number in range(1234)})
+    result = run("convert", "npz", tmp_path / "x.npz", "-o", tmp_path / "x.hdf5")
+    assert result.exit_code == 0
+    assert "... and 1,214 more" in result.stdout
+    assert "'empty20'" not in result.stdout
+    with rlbuffers.open(tmp_path / "x.hdf5") as buffer:
+        assert len(buffer.metadata["left_out"]) == 1234

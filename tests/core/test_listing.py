@@ -6,8 +6,8 @@ from rlbuffers.listing import listed
 
 
 @pytest.mark.parametrize(
-    ("count", "expected"),
-    [(0, ""), (1, "0"), (3, "0, 1, 2"), (4, "0, 1, 2, ... and 1 more"), (5000, "0, 1, 2, ... and 4,997 more")],
+    ("count", "most", "text"),
+    [(0, 3, ""), (1, 3, "0"), (3, 3, "0, 1, 2"), (4, 3, "0, 1, 2, ... and 1 more"), (3217, 1, "0, ... and 3,216 more")],
 )
-def test_a_long_list_is_cut(count, expected):
-    assert listed(map(str, range(count)), 3) == expected
+def test_the_first_names_and_how_many_others(count, most, text):
+    assert listed(map(str, range(count)), most) == text

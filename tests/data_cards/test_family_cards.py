@@ -12,15 +12,28 @@ from rlbuffers.sources import SOURCES
 from rlbuffers.sources.d4rl.datasets import all_datasets
 from rlbuffers.sources.d4rl.facts import known_facts
 from rlbuffers.sources.dqn_runs import CITATION, DQN_REPLAY_GAMES
+from rlbuffers.sources.ogbench import CITATION as OGBENCH_CITATION
 from rlbuffers.sources.rl_unplugged import games, tasks
 from rlbuffers_cli.rl_unplugged_shards import SUITES
 
 CARDS = Path(__file__).parents[2] / "data_cards"
 SECTIONS = ["Facts", "Get and convert", "In a buffer", "Known faults", "License and citation"]
 # Formats in which a library keeps whatever its user recorded: there is no family of data behind them.
-LIBRARY_FORMATS = {"d3rlpy", "npz", "reverb", "rllib", "tianshou"}
+LIBRARY_FORMATS = {
+    "d3rlpy",
+    "diffusion-policy",
+    "exorl",
+    "imitation",
+    "lerobot",
+    "npz",
+    "reverb",
+    "rllib",
+    "robomimic",
+    "stable-baselines",
+    "tianshou",
+}
 # Formats that are read for one family, under its own name, and those whose families the tables below list.
-FORMAT_FAMILIES = {"minari": {"minari"}, "tfds": {"tfds"}, "dopamine": {"dopamine/dqn-replay"}}
+FORMAT_FAMILIES = {"minari": {"minari"}, "tfds": {"tfds"}, "dopamine": {"dopamine/dqn-replay"}, "ogbench": {"ogbench"}}
 
 
 def number(value):
@@ -71,6 +84,7 @@ TABLES = {
 CITATIONS = {
     "d4rl": known_facts(all_datasets()["hopper-medium-v2"])["citation"],
     "dqn-replay": CITATION,
+    "ogbench": OGBENCH_CITATION,
     "rl-unplugged-atari": tasks.CITATION_2020,
     "rl-unplugged-control": tasks.CITATION_2020,
     "rl-unplugged-dmlab": tasks.CITATION_2021,

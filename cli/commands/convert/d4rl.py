@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rlbuffers.paths import DEFAULT_DATASET_DIR
-from rlbuffers_cli.conversions import OutputOptions, output_options, run_conversion
+from rlbuffers_cli.conversions import OutputOptions, map_option, names_of_pairs, output_options, run_conversion
 from rlbuffers_cli.downloads import download_unless_there
 
 if TYPE_CHECKING:
@@ -43,11 +43,13 @@ _D4RL_CACHE = "~/.d4rl/datasets"
     show_default=True,
     help="Where files are, and are downloaded to.",
 )
+@map_option("my_r=rewards")
 @output_options
 def command(
     dataset_id: str | None,
     files: tuple[Path, ...],
     view: str,
+    pairs: tuple[str, ...],
     dataset_dir: Path,
     output: OutputOptions,
 ) -> None:
@@ -55,7 +57,8 @@ def command(
 
     DATASET is an id such as halfcheetah-medium-v2. Its file is used if it is in --dataset-dir or where D4RL itself
     keeps it ($D4RL_DATASET_DIR or ~/.d4rl/datasets), and downloaded otherwise. Without DATASET, a file that has the
-    name of a published one or is named by an id is known by its name.
+    name of a published one or is named by an id is known by its name. Files of other flat arrays are read, too: usual
+    names (obs, next_obs, rew, done, terminated, ...) are understood, others are named with --map.
     """
     from rlbuffers.errors import UsageError
     from rlbuffers.sources.d4rl.datasets import dataset_of_file, find_dataset
@@ -72,8 +75,8 @@ def command(
     if dataset is not None and not files:
         files = (_fetched(dataset, dataset_dir.expanduser()),)
     source = D4RLSource if view == "episodes" else D4RLQLearningSource
-    found = files_in(files, (".hdf5", ".h5"))
-    sources = [source(path, dataset or dataset_of_file(path.name), by_name=dataset is None) for path in found]
+    found, names = files_in(files, (".hdf5", ".h5")), names_of_pairs(pairs)
+    sources = [source(path, dataset or dataset_of_file(path.name), names, by_name=dataset is None) for path in found]
     # The rows are finished as they are read: sending them to other processes and back only costs time.
     run_conversion(sources, target, output, title=title)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlbuffers_cli.conversions import OutputOptions, output_options, run_conversion
+from rlbuffers_cli.conversions import OutputOptions, map_option, names_of_pairs, output_options, run_conversion
 
 if TYPE_CHECKING:
     from rlbuffers.sources.base import Source
@@ -18,13 +18,7 @@ __all__ = ["command"]
 @click.command("reverb")
 @click.argument("path", metavar="[CHECKPOINT]", required=False, type=click.Path(path_type=Path))
 @click.option("--table", metavar="NAME", help="The table; needed if there are several.")
-@click.option(
-    "--map",
-    "pairs",
-    metavar="COLUMN=NAME",
-    multiple=True,
-    help="What a column of the table is in the buffer, such as o_t=observations. Can be repeated.",
-)
+@map_option("o_t=observations")
 @click.option("--server", metavar="HOST:PORT", help="Read from a running server instead, with dm-reverb.")
 @output_options
 def command(
@@ -52,20 +46,8 @@ def command(
     where = Path(server.replace(":", "_") if server else path.resolve().name.partition("T")[0] if path else "")
     default = Path("reverb") / where / (table or "table")
     target = output.path(default)
-    source = _source(path, server, table, _names(pairs))
+    source = _source(path, server, table, names_of_pairs(pairs))
     run_conversion([source], target, output, title=table or where.name)
-
-
-def _names(pairs: tuple[str, ...]) -> dict[str, str]:
-    from rlbuffers.errors import UsageError
-
-    names: dict[str, str] = {}
-    for pair in pairs:
-        column, separator, name = pair.rpartition("=")
-        if not (separator and column and name) or column in names:
-            raise UsageError(f"--map {pair}: expected COLUMN=NAME, such as o_t=observations, once for each column")
-        names[column] = name
-    return names
 
 
 def _source(path: Path | None, server: str | None, table: str | None, names: dict[str, str]) -> Source[Any]:

@@ -16,7 +16,7 @@ import h5py
 
 from rlbuffers.errors import UnsupportedError, UsageError
 from rlbuffers.exports.base import Export
-from rlbuffers.exports.minari.ends import MinariEnds
+from rlbuffers.exports.kept_steps import KeptSteps
 from rlbuffers.exports.minari.episodes import MinariEpisodes
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, REWARDS
@@ -52,7 +52,7 @@ class MinariExport(Export):
                 f"{buffer.path}: Minari holds episodes; this buffer holds independent transitions (order: "
                 f"{buffer.spec.order}). Convert its source to episodes, or export to tianshou, d4rl or npz"
             )
-        self._ends = MinariEnds(buffer)
+        self._ends = KeptSteps(buffer)
         if not self._ends.num_episodes:
             raise UnsupportedError(
                 f"{buffer.path}: Minari needs an observation after each action, and no episode has one; export to d4rl "

@@ -9,8 +9,9 @@ import h5py
 import numpy as np
 
 from rlbuffers.exports.base import block_rows, episode_blocks
-from rlbuffers.exports.minari.arrays import EpisodeArray, ImageArray, NumberArray
-from rlbuffers.exports.minari.ends import MinariEnds
+from rlbuffers.exports.episode_arrays import EpisodeArray, NumberArray
+from rlbuffers.exports.kept_steps import KeptSteps
+from rlbuffers.exports.minari.arrays import ImageArray
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     ACTIONS,
@@ -39,13 +40,13 @@ class MinariEpisodes:
     ----------
     buffer : Buffer
         Of the ``episodes`` layout.
-    ends : MinariEnds
+    ends : KeptSteps
         Which rows are written.
     images : frozenset of str
         Observations that become image files.
     """
 
-    def __init__(self, buffer: Buffer, ends: MinariEnds, images: frozenset[str]) -> None:
+    def __init__(self, buffer: Buffer, ends: KeptSteps, images: frozenset[str]) -> None:
         self._buffer = buffer
         self._ends = ends
         self._images = images
@@ -104,7 +105,7 @@ class MinariEpisodes:
         )
         for flag in _FLAGS:
             rows.setdefault(flag, np.zeros(stop - start, bool))
-        cut = self._ends.stops[self._ends.shortened] - 1
+        cut = self._ends.cut_rows
         cut = cut[(cut >= start) & (cut < stop)] - start
         if len(cut):
             rows[TIMEOUTS] = rows[TIMEOUTS].copy()

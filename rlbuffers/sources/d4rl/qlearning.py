@@ -7,7 +7,7 @@ float32. ``next_observations`` of the file are not looked at, and terminals are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from rlbuffers.sources.d4rl.facts import checked_dataset, file_warnings, known_f
 from rlbuffers.sources.d4rl.hdf5 import IGNORED_GROUP
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.hdf5_columns import HDF5Columns
+from rlbuffers.sources.ogbench_names import find_ogbench
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 from rlbuffers.task_ends import impossible_terminals
@@ -54,6 +55,8 @@ class D4RLQLearningSource(FileSource[Transitions]):
         The file.
     dataset : D4RLDataset, optional
         What it is, if that is known; needed for a file without timeouts.
+    names : mapping of str to str, optional
+        Array of the file to its name in the buffer.
     by_name : bool, default False
         Whether only the file's name says so. It is not believed if the rows are of another size.
 
@@ -65,9 +68,17 @@ class D4RLQLearningSource(FileSource[Transitions]):
         If the file has no timeouts and nobody says what the environment's limit is.
     """
 
-    def __init__(self, path: str | Path, dataset: D4RLDataset | None = None, *, by_name: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        dataset: D4RLDataset | None = None,
+        names: Mapping[str, str] | None = None,
+        *,
+        by_name: bool = False,
+    ) -> None:
         super().__init__(path)
-        self._file = HDF5Columns(self.path, ignore=IGNORED_GROUP)
+        of_recordings = dataset is None and find_ogbench(self.path) is not None
+        self._file = HDF5Columns(self.path, IGNORED_GROUP, names, of_recordings=of_recordings)
         self._dataset, self._warnings, self._notes = checked_dataset(
             dataset, self._file.columns, self.path.name, by_name=by_name
         )
@@ -145,10 +156,11 @@ class D4RLQLearningSource(FileSource[Transitions]):
             "warnings": [
                 *file_warnings(self._dataset, facts),
                 *self._warnings,
+                *self._file.flags.warnings,
                 *impossible_terminals(known["environment"], int(self._terminals.sum())),
             ],
             "left_out": [*self._file.left_out, *left_out],
-            "notes": [*known["notes"], *self._notes, *self._count_notes()],
+            "notes": [*known["notes"], *self._notes, *self._file.flags.notes, *self._count_notes()],
         }
 
     def _count_notes(self) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.listing import listed
 from rlbuffers.optional import require
 from rlbuffers.sources.files import in_natural_order, json_object_in, require_file
 from rlbuffers.sources.minari.places import METADATA_FILE
@@ -102,7 +103,7 @@ class ArrowPayload:
             table = self._table(path)
             names = table.schema.names
             if len(set(names)) != len(names):
-                raise FormatError(f"{path}: expected columns of different names, found {', '.join(names)}")
+                raise FormatError(f"{path}: expected columns of different names, found {listed(names)}")
             return [
                 leaf
                 for field in table.schema

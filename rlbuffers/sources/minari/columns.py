@@ -17,6 +17,7 @@ import numpy as np
 from rlbuffers.decoding.images import decode_images
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, SpecError, UnsupportedError
+from rlbuffers.listing import listed
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, ColumnSpec, is_observation
 from rlbuffers.sources.flat_columns import flat_column
 from rlbuffers.sources.minari.spaces import Leaf
@@ -177,7 +178,7 @@ class ColumnSurvey:
         if not missing and not observed:
             missing = [OBSERVATIONS]
         if missing:
-            raise FormatError(f"{where}: expected {', '.join(missing)}; found {', '.join(arrays) or 'nothing'}")
+            raise FormatError(f"{where}: expected {', '.join(missing)}; found {listed(arrays) or 'nothing'}")
         usable = [name for name in observed if arrays[name].kind != "other"]
         bad = next((name for name in _NEEDED if arrays[name].kind != "numbers"), "" if usable else OBSERVATIONS)
         if bad:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.listing import listed
 from rlbuffers.schema import ColumnSpec, Order, is_observation
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.reverb.chunks import Chunks
@@ -96,7 +97,7 @@ class ReverbSource(TableSource):
             place = self._places[part]
             tensor = self._chunks.tensor(place, int(self._items.indices[part]))
             kinds.append((dtype_of(tensor.dtype, self._chunks.name(place)), tensor.shape[1:]))
-        described = ", ".join(f"{name!r} ({dtype} {shape})" for name, (dtype, shape) in zip(names, kinds, strict=True))
+        described = listed(f"{name!r} ({dtype} {shape})" for name, (dtype, shape) in zip(names, kinds, strict=True))
         targets = target_names(names, chosen, described, self.where)
         columns, left_out = {}, []
         self._targets: dict[int, str] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.errors import FormatError
 from rlbuffers.schema import (
     ACTIONS,
     NEXT_OBSERVATIONS,
@@ -15,26 +15,14 @@ from rlbuffers.schema import (
     is_observation,
     next_name,
 )
+from rlbuffers.sources.field_names import DISCOUNTS, candidates, chosen_names, heads_of, target_name
 
-__all__ = ["DISCOUNTS", "NEEDED", "target_names"]
+__all__ = ["NEEDED", "target_names"]
 
-DISCOUNTS = "discounts"
 # Columns of which an item has one row a step; observations aside.
 NEEDED = frozenset({ACTIONS, REWARDS, DISCOUNTS, TERMINALS, TIMEOUTS})
-# Names that mean one thing only. "done" is not among them: it may be a terminal, a timeout or either.
-_KNOWN = {
-    alias: name
-    for name, aliases in {
-        OBSERVATIONS: ("observation", "obs"),
-        NEXT_OBSERVATIONS: ("next_observation", "next_obs", "obs_next"),
-        ACTIONS: ("action", "act"),
-        REWARDS: ("reward", "rew"),
-        DISCOUNTS: ("discount",),
-        TERMINALS: ("terminal", "terminated", "termination", "terminations"),
-        TIMEOUTS: ("timeout", "truncated", "truncation", "truncations"),
-    }.items()
-    for alias in aliases
-}
+# What "done", "mask" and the like mean is not guessed here: a terminal, a timeout or either.
+_UNDERSTOOD = NEEDED | {OBSERVATIONS, NEXT_OBSERVATIONS}
 
 
 def target_names(names: Sequence[str], chosen: Mapping[str, str], described: str, where: str) -> list[str]:
@@ -59,11 +47,9 @@ def target_names(names: Sequence[str], chosen: Mapping[str, str], described: str
         If two columns get one name, or it cannot be told which are observations, actions, rewards, and terminals or
         discounts.
     """
-    used: set[str] = set()
-    targets = [_target(name, chosen, used) for name in names]
-    for name in chosen:
-        if name not in used:
-            raise UsageError(f"{where}: --map {name}={chosen[name]}: there is no such column; it has {described}")
+    said = chosen_names(heads_of(names), chosen, where, described)
+    guessed = _guessed(names, said)
+    targets = [target_name(name, said, guessed) for name in names]
     twice = sorted({target for target in targets if targets.count(target) > 1})
     if twice:
         raise FormatError(
@@ -85,14 +71,11 @@ def target_names(names: Sequence[str], chosen: Mapping[str, str], described: str
     return targets
 
 
-def _target(name: str, chosen: Mapping[str, str], used: set[str]) -> str:
-    parts = name.split("/")
-    for depth in range(len(parts), 0, -1):
-        head = "/".join(parts[:depth])
-        if head in chosen:
-            used.add(head)
-            return "/".join([chosen[head], *parts[depth:]])
-    return "/".join([_KNOWN.get(parts[0], parts[0]), *parts[1:]])
+def _guessed(names: Sequence[str], said: Mapping[str, str]) -> dict[str, str]:
+    """Return what columns are by their names, but for those of which the user says what they are."""
+    tops = list(dict.fromkeys(name.partition("/")[0] for name in names if name not in said))
+    found = candidates([top for top in tops if top not in said], {})
+    return {column: role for role, columns in found.items() if role in _UNDERSTOOD for column in columns}
 
 
 def _require_all_next(targets: Sequence[str], described: str, where: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rlbuffers.errors import DownloadError, FormatError, UnsupportedError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.optional import require
 from rlbuffers.schema import REWARDS, ColumnSpec, is_observation
 from rlbuffers.sources.reverb.names import NEEDED, target_names
@@ -118,7 +119,7 @@ class ReverbServerSource(TableSource):
         if len(specs) != len(data):
             raise FormatError(f"{self.where}: expected {len(specs)} columns by its signature, found {len(data)}")
         sources = [name for name, _ in specs]
-        described = ", ".join(f"{name!r} ({rows.dtype} {rows.shape})" for name, rows in zip(sources, data, strict=True))
+        described = listed(f"{name!r} ({rows.dtype} {rows.shape})" for name, rows in zip(sources, data, strict=True))
         targets = target_names(sources, chosen, described, self.where)
         self._source_names = dict(zip(targets, sources, strict=True))
         self._varying = {target for target, (_, is_varying) in zip(targets, specs, strict=True) if is_varying}

@@ -29,8 +29,8 @@ from rlbuffers.schema import (
     next_name,
 )
 from rlbuffers.sources.base import Rows, RowSource
+from rlbuffers.sources.field_names import DISCOUNTS
 from rlbuffers.sources.flat_columns import flat_column
-from rlbuffers.sources.reverb.names import DISCOUNTS
 from rlbuffers.sources.reverb.remarks import ACROSS, BEYOND, ITEMS, NO_PAIR, left_out_of, notes_of, warnings_of
 from rlbuffers.sources.reverb.shapes import ItemShape, is_next
 from rlbuffers.sources.reverb.windows import VOID, Window, cut_window

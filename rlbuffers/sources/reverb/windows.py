@@ -20,9 +20,9 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.schema import ACTIONS, REWARDS, TERMINALS, TIMEOUTS, next_name
+from rlbuffers.sources.field_names import DISCOUNTS
 from rlbuffers.sources.flat_columns import cut_episodes
 from rlbuffers.sources.flat_ends import unmarked_resets
-from rlbuffers.sources.reverb.names import DISCOUNTS
 
 __all__ = ["DOUBTFUL", "RESETS", "VOID", "Window", "cut_window"]
 

@@ -19,6 +19,7 @@ from rlbuffers.decoding.gray_png import PngError, decode_gray_pngs
 from rlbuffers.decoding.tfrecord import RecordBatch
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError
+from rlbuffers.listing import listed
 from rlbuffers.schema import ACTIONS, FRAMES, REWARDS, TERMINALS, TIMEOUTS
 from rlbuffers.sources.dqn_runs import MAX_EPISODE_BYTES, SIZE
 from rlbuffers.sources.rl_unplugged.shards import Record, parsed_records
@@ -91,7 +92,7 @@ class EpisodeRecords:
         missing = [name for name in self.features if name not in features]
         if missing:
             hint = "; this is a shard of loose transitions, read with --layout transitions" if "o_t" in features else ""
-            found = ", ".join(sorted(features)) or "none"
+            found = listed(sorted(features)) or "none"
             raise FormatError(f"{record.where}: expected features {', '.join(missing)}; found {found}{hint}")
         pictures = features[PICTURES]
         count = len(pictures)

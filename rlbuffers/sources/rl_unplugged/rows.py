@@ -15,6 +15,7 @@ import numpy as np
 
 from rlbuffers.decoding.example_values import FeatureValues
 from rlbuffers.errors import FormatError
+from rlbuffers.listing import listed
 from rlbuffers.schema import ACTIONS, REWARDS, ColumnSpec, is_observation
 from rlbuffers.sources.rl_unplugged.shards import Record
 from rlbuffers.sources.rl_unplugged.tasks import KnownTask
@@ -219,7 +220,7 @@ def lay_out(
     missing = [name for name in needed if layout.column(name) is None]
     missing += [] if layout.observations else ["observations"]
     if missing:
-        found = ", ".join(sorted(record.features)) or "none"
+        found = listed(sorted(record.features)) or "none"
         raise FormatError(f"{record.where}: expected features for {', '.join(missing)}; found {found}")
     layout.num_rows(record)
     return layout

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import FormatError
+from rlbuffers.listing import listed
 
 __all__ = [
     "ARRAYS",
@@ -63,7 +64,7 @@ def refuse_others(file: h5py.File, path: Path) -> None:
         If there is no group of rows.
     """
     if ROWS not in file:
-        found = ", ".join(sorted(file)[:_MAX_LISTED]) or "nothing"
+        found = listed(sorted(file), _MAX_LISTED) or "nothing"
         raise FormatError(f"{path}: expected a file of Tianshou's save_hdf5, with a group '{ROWS}'; found {found}")
 
 

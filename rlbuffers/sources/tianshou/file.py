@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.listing import listed
 from rlbuffers.schema import (
     ACTIONS,
     NEXT_OBSERVATIONS,
@@ -197,7 +198,7 @@ class TianshouFile:
         if missing or not observed:
             words = {ACTIONS: "act", REWARDS: "rew", TERMINALS: "terminated or done"}
             wanted = ", ".join([*([] if observed else ["obs"]), *(words[name] for name in missing)])
-            found = ", ".join(name.removeprefix(f"{ROWS}/") for name in all_names if name.startswith(f"{ROWS}/"))
+            found = listed(name.removeprefix(f"{ROWS}/") for name in all_names if name.startswith(f"{ROWS}/"))
             raise FormatError(f"{self.path}: expected arrays {wanted} in '{ROWS}'; found {found or 'none'}")
         needed = [*observed, ACTIONS, REWARDS, TERMINALS, *({TIMEOUTS, DONE} & set(self._places))]
         columns = {name: self._column(name, rows[self._places[name]]) for name in needed}
@@ -268,14 +269,14 @@ class TianshouFile:
             if kind_of(array) not in ARRAYS and name not in numbers
         ]
         if pickled:
-            self.left_out.append(f"pickled objects, which are never loaded: {', '.join(pickled)}")
+            self.left_out.append(f"pickled objects, which are never loaded: {listed(pickled)}")
         other = [
             name
             for name, array in datasets.items()
             if kind_of(array) in ARRAYS and not name.startswith(f"{ROWS}/") and name not in _BOOKKEEPING
         ]
         if other:
-            self.left_out.append(f"arrays that are no rows: {', '.join(other)}")
+            self.left_out.append(f"arrays that are no rows: {listed(other)}")
 
 
 def _like(column: str) -> str:

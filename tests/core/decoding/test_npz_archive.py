@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from rlbuffers.decoding.npz_archive import read_npz
+from rlbuffers.decoding.npz_archive import NpzArchive, read_npz
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
 
 ARRAYS = {
@@ -97,3 +97,51 @@ def test_an_array_larger_than_its_bytes_takes_no_memory(tmp_path, shape):
         archive.writestr("a.npy", content)
     with pytest.raises(CorruptDataError, match=r"'a\.npy' announces float64 .* and has 24 bytes"):
         read_npz(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("part_bytes", [1, 7, 1 << 20])
+@pytest.mark.parametrize(
+    "spans",
+    [
+        [(0, 20)],
+        [(0, 3), (3, 4), (4, 20)],
+        [(0, 6), (5, 12), (11, 20)],
+        [(2, 5), (9, 10), (10, 10), (17, 20)],
+        [(0, 8)],
+        [],
+    ],
+)
+def test_rows_are_those_of_numpy(tmp_path, monkeypatch, save, part_bytes, spans):
+    """Spans that touch, overlap, leave rows out, and end before the array does."""
+    monkeypatch.setattr("rlbuffers.decoding.npz_archive._PART_BYTES", part_bytes)
+    arrays = {
+        "plain": np.arange(60.0).reshape(20, 3),
+        "big_endian": np.arange(20, dtype=">i4"),
+        "fortran": np.asfortranarray(np.arange(40).reshape(20, 2)),
+        "flags": np.arange(20) % 3 == 0,
+    }
+    save(tmp_path / "x.npz", **arrays)
+    found = list(NpzArchive(tmp_path / "x.npz").rows(spans, list(arrays)))
+    assert len(found) == len(spans)
+    for (start, stop), block in zip(spans, found, strict=True):
+        for name, rows in arrays.items():
+            np.testing.assert_array_equal(block[name], rows[start:stop])
+            assert block[name].dtype == rows.dtype.newbyteorder("=")
+
+
+def test_rows_of_a_damaged_array_are_refused_by_its_checksum(tmp_path):
+    """Also where nobody asks for the rows behind."""
+    np.savez(tmp_path / "x.npz", a=np.arange(1000))
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    content[content.index(np.arange(1000).tobytes()[-16:])] ^= 1
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(CorruptDataError, match="not a whole NumPy archive"):
+        list(NpzArchive(tmp_path / "x.npz").rows([(0, 10)], ["a"]))
+
+
+def test_arrays_of_objects_are_passed_over(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.arange(3), infos=np.array([{"x": 1}, None], object))
+    found, left_out = read_npz(tmp_path / "x.npz")
+    assert list(found) == ["a"]
+    assert left_out == ["'infos', which holds Python objects (a pickle)"]

@@ -438,7 +438,7 @@ def test_blocks_and_chunks_make_no_difference(new_path, monkeypatch, name, block
     path = MINI / f"{name}.hdf5"
     prints = []
     for size in (16 << 20, block_bytes):
-        monkeypatch.setattr("rlbuffers.sources.d4rl.hdf5._BLOCK_BYTES", size)
+        monkeypatch.setattr("rlbuffers.sources.flat_source._BLOCK_BYTES", size)
         monkeypatch.setattr("rlbuffers.sources.hdf5_columns._BAND_BYTES", size)
         prints.append(rlbuffers.convert(D4RLSource(path), new_path("memory")).fingerprint)
     assert prints[0] == prints[1]

@@ -161,7 +161,13 @@ def test_other_files_are_refused(tmp_path):
         NpzSource(tmp_path / "nothing.npz")
 
 
-def test_objects_are_never_loaded(tmp_path):
-    np.savez(tmp_path / "x.npz", **columns(infos=np.array([{}] * STEPS, object)))
-    with pytest.raises(FormatError, match="expected numbers, found Python objects"):
+def test_objects_are_never_loaded(tmp_path, new_path):
+    with converted(tmp_path, columns(infos=np.array([{}] * STEPS, object)), new_path) as buffer:
+        assert buffer.metadata["left_out"] == ["'infos', which holds Python objects (a pickle)"]
+        assert len(buffer) == STEPS
+
+
+def test_a_needed_column_of_objects_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", **columns(observations=None, obs=np.array([None] * STEPS, object)))
+    with pytest.raises(FormatError, match=r"expected numbers in obs, found Python objects \(a pickle\)"):
         NpzSource(tmp_path / "x.npz")

@@ -279,12 +279,12 @@ def one_item(path, tensors, names, *, items=None, squeeze=True):
 
 def test_columns_without_known_names_are_listed(tmp_path):
     rows = [np.zeros((1, 3), np.float32), np.zeros(1, np.int64)]
-    path = one_item(tmp_path, [tensor(row) for row in rows], {"s": None, "done": None})
+    path = one_item(tmp_path, [tensor(row) for row in rows], {"x": None, "done": None})
     with pytest.raises(FormatError) as caught:
         ReverbSource(path)
     message = str(caught.value)
     assert "cannot tell which columns are observations, actions, rewards, terminals or discounts" in message
-    assert "'done' (float32 (3,)), 's' (int64 ())" in message
+    assert "'done' (float32 (3,)), 'x' (int64 ())" in message
     assert "--map COLUMN=NAME" in message
 
 

@@ -1,4 +1,4 @@
-"""How many steps of each episode Minari can hold: it needs the observation after the last action.
+"""How many steps of each episode a format can hold that needs the observation after the last action.
 
 Where the buffer does not know it, an episode that ended by a terminal gets the zeros that stand in its
 place, since nobody bootstraps from there; of any other the last transition is left out, and its
@@ -17,12 +17,12 @@ from rlbuffers.schema import EPISODE_LENGTHS, EPISODE_STARTS, EPISODE_WHOLE, REW
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
-__all__ = ["MinariEnds"]
+__all__ = ["KeptSteps"]
 
 Array = np.ndarray[Any, Any]
 
 
-class MinariEnds:
+class KeptSteps:
     """The rows of each episode that are written.
 
     Parameters
@@ -56,6 +56,12 @@ class MinariEnds:
         return self._buffer.rows(self._last, [name])[name] if known else np.zeros(len(self._last), bool)
 
     @property
+    def cut_rows(self) -> Array:
+        """The rows, int64, that end an episode now because its last transition was left out."""
+        rows: Array = self.stops[self.shortened & (self.stops > self.starts)] - 1
+        return rows
+
+    @property
     def num_episodes(self) -> int:
         """Number of episodes of which something is left."""
         return int((self.stops > self.starts).sum())
@@ -65,8 +71,13 @@ class MinariEnds:
         """Number of transitions that are written."""
         return int((self.stops - self.starts).sum())
 
+    @property
+    def num_untimed(self) -> int:
+        """Number of episodes that are written and do not end by a timeout."""
+        return int((~self._flags(TIMEOUTS) & ~self.shortened & (self.stops > self.starts)).sum())
+
     def expected(self, before: Tally) -> Tally:
-        """Take off what Minari cannot hold."""
+        """Take off what the format cannot hold."""
         lost = int(self.shortened.sum())
         return Tally(self.num_episodes, before.transitions - lost, before.reward_sum - self._lost_rewards)
 
