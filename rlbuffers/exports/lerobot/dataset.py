@@ -63,6 +63,7 @@ class LeRobotExport(Export):
         self._parquet = require("pyarrow.parquet", extra=EXTRA, purpose=_PURPOSE)
         self._arrow = require("pyarrow", extra=EXTRA, purpose=_PURPOSE)
         self._features, self._told = features_of(buffer)
+        self._names = {feature.name for feature in self._features}
         self._starts = buffer.arrays[EPISODE_STARTS].all()
         self._lengths = buffer.arrays[EPISODE_LENGTHS].all()
         environment = buffer.metadata.get("environment", {})
@@ -147,7 +148,7 @@ class LeRobotExport(Export):
             "task_index": np.zeros(len(numbers), np.int64),
             DONE: self._done(numbers),
         }
-        return {**made, **found}
+        return {name: rows for name, rows in (made | found).items() if name in self._names}
 
     def _done(self, numbers: Array) -> Array:
         names = [name for name in (TERMINALS, TIMEOUTS) if name in self.buffer.spec.columns]
