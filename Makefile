@@ -53,10 +53,11 @@ test-real: $(VENV)/.dev
 	RLBUFFERS_REAL_FILES=$${RLBUFFERS_REAL_FILES:-$(REAL_FILES)} $(BIN)/pytest -n 2 -q -rs tests/real
 
 peers: .venv-peers/.done
-.venv-peers/.done: benchmarks/peers/requirements.txt $(INPUTS)
+.venv-peers/.done: benchmarks/peers/requirements.txt benchmarks/peers/without-dependencies.txt $(INPUTS)
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check --requirement $<
-	.venv-peers/bin/pip install --quiet --disable-pip-version-check --no-deps ogbench==1.2.2
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		--requirement benchmarks/peers/without-dependencies.txt
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
 

@@ -31,6 +31,13 @@ EXPORTS = {
     "hdf5": ExportFormat(
         "an rlbuffers buffer in HDF5", module="rlbuffers.exports.buffer_copy", class_name="HDF5BufferExport"
     ),
+    "lerobot": ExportFormat(
+        "lerobot.datasets.LeRobotDataset (v3.0)",
+        ("pyarrow",),
+        "lerobot",
+        module="rlbuffers.exports.lerobot.dataset",
+        class_name="LeRobotExport",
+    ),
     "minari": ExportFormat("minari.load_dataset", module="rlbuffers.exports.minari.dataset", class_name="MinariExport"),
     "npz": ExportFormat(
         "a NumPy archive of arrays with the D4RL names", module="rlbuffers.exports.npz", class_name="NpzExport"
@@ -40,6 +47,11 @@ EXPORTS = {
     ),
     "rlds": ExportFormat(
         "tfds.builder_from_directory", module="rlbuffers.exports.rlds.dataset", class_name="RLDSExport"
+    ),
+    "robomimic": ExportFormat(
+        "robomimic.utils.dataset.SequenceDataset",
+        module="rlbuffers.exports.robomimic.dataset",
+        class_name="RobomimicExport",
     ),
     "tianshou": ExportFormat(
         "tianshou.data.ReplayBuffer.load_hdf5",

@@ -56,6 +56,12 @@ class KeptSteps:
         return self._buffer.rows(self._last, [name])[name] if known else np.zeros(len(self._last), bool)
 
     @property
+    def cut_rows(self) -> Array:
+        """The rows, int64, that end an episode now because its last transition was left out."""
+        rows: Array = self.stops[self.shortened & (self.stops > self.starts)] - 1
+        return rows
+
+    @property
     def num_episodes(self) -> int:
         """Number of episodes of which something is left."""
         return int((self.stops > self.starts).sum())

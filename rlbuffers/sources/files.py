@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
 
-__all__ = ["file_facts", "files_in", "in_natural_order", "json_object_in", "require_file"]
+__all__ = [
+    "file_facts",
+    "files_in",
+    "finite_object",
+    "in_natural_order",
+    "json_object_in",
+    "natural_key",
+    "require_file",
+]
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -48,6 +57,21 @@ def json_object_in(path: Path) -> dict[str, Any]:
     return found
 
 
+def finite_object(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace numbers that a buffer's metadata have no word for by None, and what is no JSON by its text."""
+    return {str(name): _finite(value) for name, value in values.items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return finite_object(value)
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
 def file_facts(path: Path) -> dict[str, Any]:
     """Return name, size in bytes and SHA-256 (hexadecimal) of a file, as in ``source.files``."""
     with path.open("rb") as file:
@@ -57,12 +81,13 @@ def file_facts(path: Path) -> dict[str, Any]:
 
 def in_natural_order(paths: Iterable[Path]) -> list[Path]:
     """Sort paths so that numbers in their names count as numbers: 2 before 10."""
-    return sorted(
-        paths,
-        key=lambda path: [
-            (part.isdigit(), int(part) if part.isdigit() else 0, part) for part in _DIGITS.split(str(path))
-        ],
-    )
+    return sorted(paths, key=lambda path: natural_key(str(path)))
+
+
+def natural_key(name: str) -> list[tuple[bool, int, str]]:
+    """Return a key that sorts names so that numbers in them count as numbers."""
+    parts = _DIGITS.split(name)
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def files_in(paths: Sequence[Path], suffixes: tuple[str, ...]) -> list[Path]:

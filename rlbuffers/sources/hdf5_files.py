@@ -66,20 +66,20 @@ def _comes_from_h5py(error: Exception) -> bool:
     return str(frame.f_globals.get("__name__")).split(".")[0] == "h5py"
 
 
-def datasets_of(file: h5py.File, ignore: str = "") -> tuple[dict[str, h5py.Dataset], list[str]]:
-    """List the datasets whose content stands in the file itself.
+def datasets_of(file: h5py.Group, ignore: str = "") -> tuple[dict[str, h5py.Dataset], list[str]]:
+    """List the datasets of a file, or of a group in it, whose content stands in the file itself.
 
     Parameters
     ----------
-    file : h5py.File
-        The open file.
+    file : h5py.Group
+        The open file, or a group in it.
     ignore : str, default ""
-        Name of a group at the root that is not looked into.
+        Name of a group directly in it that is not looked into.
 
     Returns
     -------
     datasets : dict
-        Datasets by their full names.
+        Datasets by their names, as seen from the file or the group.
     left_out : list of str
         A sentence for each of the others.
 
@@ -92,7 +92,7 @@ def datasets_of(file: h5py.File, ignore: str = "") -> tuple[dict[str, h5py.Datas
     left_out = []
 
     def note(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        _require_text(name, file.filename)
+        _require_text(name, file.file.filename)
         if not isinstance(item, h5py.Dataset) or (ignore and name.startswith(f"{ignore}/")):
             return
         if item.shape is None:

@@ -49,7 +49,9 @@ def recognized(path: Path) -> str | None:
 def _of_directory(path: Path) -> str | None:
     signs: list[tuple[str, Callable[[], bool]]] = [
         (BUFFER, lambda: (path / "zarr.json").exists()),
+        ("diffusion-policy", lambda: (path / "meta" / "episode_ends" / ".zarray").exists()),
         ("minari", lambda: (path / "data" / "metadata.json").exists() or (path / "main_data.hdf5").exists()),
+        ("lerobot", lambda: (path / "meta" / "info.json").exists()),
         ("tfds", lambda: (path / "features.json").exists()),
         ("reverb", lambda: any(True for _ in path.glob("**/tables.tfrecord"))),
         ("exorl", lambda: any(_of_zip(file) == "exorl" for file in itertools.islice(path.glob("*.npz"), 1))),
@@ -110,6 +112,8 @@ def _of_hdf5(path: Path) -> str | None:
         names = set(file)
         if BUFFER in file.attrs:
             return BUFFER
+        if isinstance(file.get("data"), h5py.Group) and any(name.startswith("demo_") for name in file["data"]):
+            return "robomimic"
     if "_meta" in names:
         return "tianshou"
     if "num_episodes" in names or {"discrete_action", "observations"} <= names:

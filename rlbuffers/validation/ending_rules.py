@@ -74,8 +74,8 @@ def terminals_at_limits(buffer: Buffer) -> Iterator[Finding]:
         f"{len(lengths):,} episodes have {lengths[0]:,} steps each{', the time limit,' * is_limit} and end by a "
         "terminal, and none ends by a timeout. If a time limit or the end of the recording ends them, these terminals "
         "are timeouts, and a value function stops at each of them instead of bootstrapping. How the data were recorded "
-        "settles it: convert them again with this flag as the timeouts, or leave it if the task itself ends after so "
-        "many steps",
+        "settles it: convert them again with this flag as the timeouts (`--map terminals=timeouts` for d4rl and npz), "
+        "or leave it if the task itself ends after so many steps",
     )
 
 

@@ -9,17 +9,21 @@ FILES = {
     "d3rlpy": DATA / "d3rlpy" / "cartpole-v2.h5",
     "d4rl": DATA / "d4rl" / "mini" / "Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed.hdf5",
     "tianshou": DATA / "tianshou" / "cartpole.hdf5",
+    "lerobot": DATA / "lerobot" / "v2.1",
     "minari": DATA / "minari" / "fixture" / "cartpole-hdf5-v0",
     "tfds": DATA / "tfds" / "mini_rlds" / "vectors" / "1.0.0",
     "reverb": DATA / "reverb" / "pendulum",
+    "robomimic": DATA / "robomimic" / "lift.hdf5",
     "dopamine": DATA / "dopamine" / "Breakout" / "1" / "replay_logs",
 }
 WORDS = {
     "d3rlpy": ["d3rlpy"],
     "d4rl": ["d4rl", "--file"],
+    "lerobot": ["lerobot"],
     "minari": ["minari"],
     "npz": ["npz"],
     "reverb": ["reverb"],
+    "robomimic": ["robomimic"],
     "tfds": ["tfds", "--dir"],
     "tianshou": ["tianshou"],
 }

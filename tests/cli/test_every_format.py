@@ -77,12 +77,15 @@ FIXTURES = {
         f"tianshou {name}": ["tianshou", DATA / "tianshou" / f"{name}.hdf5"]
         for name in ("cartpole", "cartpole-wrapped", "pong-vector-stack4")
     },
+    **{f"robomimic {name}": ["robomimic", DATA / "robomimic" / f"{name}.hdf5"] for name in ("lift", "isaac_lab")},
+    **{f"lerobot {version}": ["lerobot", DATA / "lerobot" / version] for version in ("v2.1", "v3.0")},
     "dopamine": ["dopamine", DATA / "dopamine" / "Breakout" / "1" / "replay_logs"],
     "exorl": ["exorl", DATA / "exorl"],
     "imitation": ["imitation", DATA / "imitation" / "walk.npz"],
     **{f"ogbench {path.stem}": ["ogbench", path] for path in sorted((DATA / "ogbench").glob("*.npz"))},
     "stable-baselines": ["stable-baselines", DATA / "stable_baselines" / "walk.npz"],
     **{f"rllib {name}": ["rllib", DATA / "rllib" / name] for name in ("batches", "steps.jsonl", "steps")},
+    "diffusion policy": ["diffusion-policy", DATA / "diffusion_policy" / "pusht.zarr"],
     "d3rlpy": ["d3rlpy", DATA / "d3rlpy" / "cartpole-v2.h5"],
     **{
         f"reverb {table}": ["reverb", DATA / "reverb" / "pendulum", "--table", table]

@@ -12,6 +12,7 @@ import rlbuffers
 
 SOUND = [
     "     ok  opens: 10 transitions, layout episodes",
+    "     ok  reader: no fault is known of the version that converted the source",
     "     ok  checksums: every chunk passes its checksum and the content has the stored fingerprint",
     "     ok  equal-lengths: all columns have the same number of rows",
     "     ok  next-observations: next observations continue their observations",

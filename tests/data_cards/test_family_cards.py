@@ -19,7 +19,19 @@ from rlbuffers_cli.rl_unplugged_shards import SUITES
 CARDS = Path(__file__).parents[2] / "data_cards"
 SECTIONS = ["Facts", "Get and convert", "In a buffer", "Known faults", "License and citation"]
 # Formats in which a library keeps whatever its user recorded: there is no family of data behind them.
-LIBRARY_FORMATS = {"d3rlpy", "exorl", "imitation", "npz", "reverb", "rllib", "stable-baselines", "tianshou"}
+LIBRARY_FORMATS = {
+    "d3rlpy",
+    "diffusion-policy",
+    "exorl",
+    "imitation",
+    "lerobot",
+    "npz",
+    "reverb",
+    "rllib",
+    "robomimic",
+    "stable-baselines",
+    "tianshou",
+}
 # Formats that are read for one family, under its own name, and those whose families the tables below list.
 FORMAT_FAMILIES = {"minari": {"minari"}, "tfds": {"tfds"}, "dopamine": {"dopamine/dqn-replay"}, "ogbench": {"ogbench"}}
 

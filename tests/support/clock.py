@@ -16,8 +16,10 @@ from typing import Any
 import gymnasium
 import h5py
 import numpy as np
+from diffusion_policy_files import write_demonstrations
 from dopamine_log import SIZE, write_checkpoint
 from endings import ENDS
+from lerobot_files import frames, write_v21, write_v30
 from minari_files import episode as minari_episode
 from minari_files import write_arrow, write_hdf5
 from npz_files import write_exorl, write_imitation, write_ogbench, write_stable_baselines
@@ -26,6 +28,7 @@ from reverb_checkpoint import write_steps
 from rlds import plain_episode, write_dataset
 from rllib_files import batch, steps, write_lines, write_parquet
 from rlu_records import FIRST, LAST, MID, control_rows, encoded
+from robomimic_files import demo, write_demos
 from tianshou_files import Step, save
 from wire import png, tfrecord, transition, write_shard
 
@@ -37,9 +40,11 @@ from rlbuffers.sources.d3rlpy.mdp_dataset import MDPDatasetSource
 from rlbuffers.sources.d3rlpy.replay_buffer import D3rlpySource
 from rlbuffers.sources.d4rl.hdf5 import D4RLSource
 from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
+from rlbuffers.sources.diffusion_policy import DiffusionPolicySource
 from rlbuffers.sources.dopamine.logs import DopamineSource
 from rlbuffers.sources.exorl import ExORLSource
 from rlbuffers.sources.imitation import ImitationSource
+from rlbuffers.sources.lerobot.dataset import LeRobotSource
 from rlbuffers.sources.minari.dataset import MinariSource
 from rlbuffers.sources.npz import NpzSource
 from rlbuffers.sources.ogbench import OGBenchSource
@@ -54,6 +59,7 @@ from rlbuffers.sources.rl_unplugged.rwrl import RLURwrlSource
 from rlbuffers.sources.rl_unplugged.tasks import CONTROL_SUITE_TASKS, DMLAB_TASKS, RWRL_TASKS
 from rlbuffers.sources.rl_unplugged.windows import RLUWindowsSource
 from rlbuffers.sources.rllib.dataset import RLlibSource
+from rlbuffers.sources.robomimic.dataset import RobomimicSource
 from rlbuffers.sources.stable_baselines import StableBaselinesSource
 from rlbuffers.sources.tfds.rlds import RLDSSource
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
@@ -294,6 +300,27 @@ def reverb(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
     yield ReverbSource(write_steps(folder / "whole", longer, whole, episodes=episode_of))
 
 
+def lerobot(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    made = [
+        frames(len(seen) - 1, number, **{"observation.state": vectors(seen[:-1])})
+        for number, (seen, _, _) in enumerate(each(episodes))
+    ]
+    yield LeRobotSource(write_v21(folder / "v2.1", made))
+    yield LeRobotSource(write_v30(folder / "v3.0", made))
+
+
+def robomimic(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    """With true next observations, with those of robomimic's own conversion of D4RL, and without any."""
+    for following in ("true", "repeated", "none"):
+        demos = []
+        for number, (seen, terminal, _) in enumerate(each(episodes)):
+            after = np.append(seen[1:-1], seen[-2]) if following == "repeated" else seen[1:]
+            observed = {"obs/object": vectors(seen[:-1]), "obs/agentview_image": None, "next_obs/agentview_image": None}
+            observed["next_obs/object"] = None if following == "none" else vectors(after)
+            demos.append(demo(len(seen) - 1, number, success=int(terminal), **observed))
+        yield RobomimicSource(write_demos(folder / f"{following}.hdf5", demos))
+
+
 def tfds(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
     made = []
     for (seen, terminal, _), (_, end) in zip(each(episodes), episodes, strict=True):
@@ -469,6 +496,14 @@ def policy_rollout(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
         yield PolicyRolloutSource(NoPolicy(), {}, "Clock-v0", size=size, num_envs=num_envs, seed=0)
 
 
+def diffusion_policy(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
+    shown = vectors(np.concatenate([seen[:-1] for seen, _, _ in each(episodes)]))
+    arrays = {"action": np.zeros((len(shown), 1), np.float32), "state": shown}
+    lengths = [length for length, _ in episodes]
+    for name in ("x.zarr", "x.zarr.zip"):
+        yield DiffusionPolicySource(write_demonstrations(folder / name, arrays, lengths))
+
+
 def rllib(folder: Path, episodes: Episodes) -> Iterator[Source[Any]]:
     """Batches that cut episodes, steps and Parquet; with true next observations, with none, and with shifted ones."""
     for following in ("none", "true", "shifted"):
@@ -496,9 +531,11 @@ WRITERS: dict[type[Source[Any]], Writer] = {
     D3rlpySource: d3rlpy,
     D4RLQLearningSource: qlearning,
     D4RLSource: d4rl,
+    DiffusionPolicySource: diffusion_policy,
     DopamineSource: dopamine,
     ExORLSource: exorl,
     ImitationSource: imitation,
+    LeRobotSource: lerobot,
     MDPDatasetSource: mdp_dataset,
     MinariSource: minari,
     NpzSource: npz,
@@ -515,5 +552,6 @@ WRITERS: dict[type[Source[Any]], Writer] = {
     RLlibSource: rllib,
     ReverbSource: reverb,
     StableBaselinesSource: stable_baselines,
+    RobomimicSource: robomimic,
     TianshouSource: tianshou,
 }

@@ -9,8 +9,9 @@ import h5py
 import numpy as np
 
 from rlbuffers.exports.base import block_rows, episode_blocks
+from rlbuffers.exports.episode_arrays import EpisodeArray, NumberArray
 from rlbuffers.exports.kept_steps import KeptSteps
-from rlbuffers.exports.minari.arrays import EpisodeArray, ImageArray, NumberArray
+from rlbuffers.exports.minari.arrays import ImageArray
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     ACTIONS,
@@ -104,7 +105,7 @@ class MinariEpisodes:
         )
         for flag in _FLAGS:
             rows.setdefault(flag, np.zeros(stop - start, bool))
-        cut = self._ends.stops[self._ends.shortened] - 1
+        cut = self._ends.cut_rows
         cut = cut[(cut >= start) & (cut < stop)] - start
         if len(cut):
             rows[TIMEOUTS] = rows[TIMEOUTS].copy()

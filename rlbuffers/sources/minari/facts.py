@@ -11,7 +11,7 @@ from typing import Any
 
 from rlbuffers.errors import FormatError, UnsupportedError
 from rlbuffers.schema import ACTIONS, OBSERVATIONS
-from rlbuffers.sources.files import json_object_in
+from rlbuffers.sources.files import finite_object, json_object_in
 from rlbuffers.sources.minari.places import METADATA_FILE
 from rlbuffers.sources.minari.spaces import Leaf, leaves_of, parse_space
 from rlbuffers.task_ends import ending_facts
@@ -118,7 +118,7 @@ class DatasetFacts:
         scores = {"min": self._facts.get("ref_min_score"), "max": self._facts.get("ref_max_score")}
         if all(isinstance(score, int | float) and math.isfinite(score) for score in scores.values()):
             found["reference_scores"] = scores
-        return _finite_object(found)
+        return finite_object(found)
 
     def behavior_policy(self) -> dict[str, Any]:
         """Return what is known of who acted."""
@@ -127,7 +127,7 @@ class DatasetFacts:
 
     def source(self) -> dict[str, Any]:
         """Return all other facts, under the names that they have in the dataset."""
-        return _finite_object({name: value for name, value in self._facts.items() if name not in _SAID_ELSEWHERE})
+        return finite_object({name: value for name, value in self._facts.items() if name not in _SAID_ELSEWHERE})
 
     def _object(self, name: str) -> dict[str, Any]:
         """Return a JSON object that stands in a text; {} if there is none."""
@@ -141,18 +141,3 @@ class DatasetFacts:
         if value is not None:
             self.left_out.append(f"{name!r} of the metadata, which is no JSON object")
         return {}
-
-
-def _finite_object(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace numbers that a buffer's metadata have no word for by None, and what is no JSON by its text."""
-    return {str(name): _finite(value) for name, value in values.items()}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return _finite_object(value)
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -346,6 +346,19 @@ def test_a_buffer_without_flags(tmp_path, new_path, new_id, root):
     assert copy[:]["timeouts"].tolist() == [False] * 3 + [True]
 
 
+def test_an_episode_of_which_nothing_is_left_changes_no_other(tmp_path, new_path, new_id, root):
+    made = make(Recipe("episodes", (3, 1)))
+    with rlbuffers.create(tmp_path / "x.hdf5", made.spec) as writer:
+        for number, episode in enumerate(made.pieces):
+            rows = {**episode.columns, "terminals": episode.columns["terminals"] & (number == 0)}
+            rows["timeouts"] = np.zeros(len(episode), bool)
+            observations = {name: values[: len(values) - number] for name, values in episode.observations.items()}
+            writer.append_episode(Episode(rows, observations))
+    _, _, copy = there_and_back(tmp_path / "x.hdf5", new_path, new_id(), root)
+    assert copy[:]["terminals"].tolist() == [False, False, True]
+    assert not copy[:]["timeouts"].any()
+
+
 def test_recordings_that_are_not_whole_are_told(tmp_path, new_id):
     made = make(Recipe("episodes", (3, 2)))
     with rlbuffers.create(tmp_path / "x.hdf5", made.spec) as writer:
@@ -379,7 +392,7 @@ def test_a_dataset_that_is_there_stays_unless_told(tmp_path, new_id, root):
 
 def test_what_is_not_on_disk_as_it_was_is_noticed(tmp_path, monkeypatch, new_id, root):
     (root / "bad").mkdir()
-    monkeypatch.setattr("rlbuffers.exports.minari.arrays.NumberArray.append", lambda *given: None)
+    monkeypatch.setattr("rlbuffers.exports.episode_arrays.NumberArray.append", lambda *given: None)
     with (
         rlbuffers.open(plain(tmp_path / "x.hdf5")) as buffer,
         pytest.raises(CorruptDataError, match="rewards sum to 0"),

@@ -21,10 +21,12 @@ from rlbuffers.sources.base import Source
 from rlbuffers.sources.d3rlpy.replay_buffer import D3rlpySource
 from rlbuffers.sources.d4rl.hdf5 import D4RLSource
 from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
+from rlbuffers.sources.lerobot.dataset import LeRobotSource
 from rlbuffers.sources.minari.dataset import MinariSource
 from rlbuffers.sources.npz import NpzSource
 from rlbuffers.sources.ogbench import OGBenchSource
 from rlbuffers.sources.reverb.server import ReverbServerSource
+from rlbuffers.sources.robomimic.dataset import RobomimicSource
 from rlbuffers.sources.tfds.rlds import RLDSSource
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 
@@ -34,10 +36,12 @@ AGAIN = {
     "d3rlpy": D3rlpySource,
     "d4rl": D4RLSource,
     "hdf5": None,
+    "lerobot": LeRobotSource,
     "minari": lambda path: MinariSource(path / "data"),
     "npz": NpzSource,
     "ogbench": OGBenchSource,
     "rlds": RLDSSource,
+    "robomimic": RobomimicSource,
     "tianshou": TianshouSource,
     "zarr": None,
 }

@@ -11,11 +11,16 @@ from rlbuffers.sources.recognize import BUFFER, recognized
 
 FIXTURES = {
     DATA / "d3rlpy" / "cartpole-v2.h5": "d3rlpy",
+    DATA / "diffusion_policy" / "pusht.zarr": "diffusion-policy",
     DATA / "dopamine" / "Breakout" / "1" / "replay_logs": "dopamine",
     DATA / "minari" / "fixture" / "cartpole-hdf5-v0": "minari",
     DATA / "minari" / "fixture" / "cartpole-hdf5-v0" / "data" / "main_data.hdf5": "minari",
     DATA / "minari" / "fixture" / "cartpole-arrow-v0": "minari",
     DATA / "reverb" / "pendulum": "reverb",
+    DATA / "robomimic" / "lift.hdf5": "robomimic",
+    DATA / "lerobot" / "v2.1": "lerobot",
+    DATA / "lerobot" / "v3.0": "lerobot",
+    DATA / "robomimic" / "isaac_lab.hdf5": "robomimic",
     DATA / "rl_unplugged" / "Pong" / "run_1-00001-of-00100": "rl-unplugged",
     DATA / "rllib" / "batches": "rllib",
     DATA / "rllib" / "steps.jsonl": "rllib",

@@ -1,0 +1,1 @@
+"""robomimic HDF5 files, and those of MimicGen and Isaac Lab."""
