@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlbuffers.sources.d4rl.datasets import dataset_of_file
 from rlbuffers.sources.ogbench_names import find_ogbench
 
 __all__ = ["MENDS", "Mend", "faults_of", "source_facts", "warnings_of"]
@@ -65,6 +66,19 @@ def _has_other_ends(facts: Facts, source: Facts) -> bool:
     return any(flag.get("shape") in ([], [1]) for flag in flags) and "timeouts" not in columns
 
 
+def _is_named_by_its_id(facts: Facts, source: Facts) -> bool:
+    """A D4RL file that was not known by its name, and is: of a task whose terminals are goals, or whose timeouts lack."""
+    if source.get("dataset") or facts.get("spec", {}).get("layout") != "episodes":
+        return False
+    has_timeouts = "timeouts" in facts.get("spec", {}).get("columns", {})
+    named = [dataset_of_file(str(file.get("name", ""))) for file in source.get("files", [])]
+    return any(
+        dataset is not None
+        and (not dataset.terminals_end_episodes or (not has_timeouts and dataset.timeouts != "unknown"))
+        for dataset in named
+    )
+
+
 _TERMINALS_OF_RECORDINGS = "its terminals may be ends of recordings and not of the task"
 _ENDS_BY_TIME = "episodes that ended by time may not be cut there"
 
@@ -80,6 +94,7 @@ def _has_overlapping_checkpoints(facts: Facts, source: Facts) -> bool:
 MENDS = (
     Mend("npz", 2, _has_masks, _TERMINALS_OF_RECORDINGS),
     Mend("d4rl", 2, _has_masks, _TERMINALS_OF_RECORDINGS),
+    Mend("d4rl", 2, _is_named_by_its_id, "its episodes are not cut as those of that dataset are"),
     Mend("npz", 2, _has_other_ends, _ENDS_BY_TIME),
     Mend("d4rl", 2, _has_other_ends, _ENDS_BY_TIME),
     Mend("dopamine", 2, _has_overlapping_checkpoints, "it has rows that several checkpoints hold several times"),

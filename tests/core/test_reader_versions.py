@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from dopamine_log import Ring
 from rlds import plain_episode, write_dataset
@@ -11,6 +13,7 @@ import rlbuffers
 from rlbuffers import reader_versions
 from rlbuffers.cards.buffer_card import render_card
 from rlbuffers.sources.concatenated import ConcatenatedSource
+from rlbuffers.sources.d4rl.hdf5 import D4RLSource
 from rlbuffers.sources.dopamine.logs import DopamineSource
 from rlbuffers.sources.rl_unplugged.atari_episodes import RLUAtariEpisodesSource
 from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
@@ -43,6 +46,16 @@ def dopamine(*dumps):
 
 def rlds_named(name):
     return lambda folder: RLDSSource(write_dataset(folder / name, [plain_episode(3)], name=name))
+
+
+def unknown_d4rl(name):
+    """A file that was not known by its name."""
+
+    def make(folder):
+        shutil.copy(DATA / "d4rl" / "mini" / "hopper_medium.hdf5", folder / name)
+        return D4RLSource(folder / name)
+
+    return make
 
 
 @pytest.fixture
@@ -96,6 +109,8 @@ def test_what_was_made_of_it_needs_it_too(tmp_path, as_before):
         (dopamine(10, 15), True),
         (dopamine(10, 30, 55), False),
         (dopamine(10), False),
+        (unknown_d4rl("antmaze-umaze-v0.hdf5"), True),
+        (unknown_d4rl("mine.hdf5"), False),
     ],
 )
 def test_only_what_was_wrong_is_named(tmp_path, as_before, make, is_wrong):
