@@ -67,7 +67,7 @@ def _has_other_ends(facts: Facts, source: Facts) -> bool:
 
 
 def _is_named_by_its_id(facts: Facts, source: Facts) -> bool:
-    """A D4RL file that was not known by its name, and is: of a task whose terminals are goals, or whose timeouts lack."""
+    """A D4RL file that was not known by its id: terminals are goals there, or timeouts have to be rebuilt."""
     if source.get("dataset") or facts.get("spec", {}).get("layout") != "episodes":
         return False
     has_timeouts = "timeouts" in facts.get("spec", {}).get("columns", {})
