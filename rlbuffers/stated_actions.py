@@ -11,7 +11,7 @@ import numpy as np
 
 from rlbuffers.errors import UsageError
 from rlbuffers.schema import ColumnSpec
-from rlbuffers.spaces import count_outside
+from rlbuffers.spaces import count_outside, restricts
 
 __all__ = ["StatedActions", "is_numbered", "range_of", "refuse_outside"]
 
@@ -109,8 +109,9 @@ class StatedActions:
             space = self._box_for(column, f"{where}: {self}", told)
         else:
             raise UsageError(f"{where}: nothing is stated of the actions")
-        if column.space is not None and not _allows(column.space, space, column.shape):
-            raise UsageError(f"{where}: {self} contradicts the recorded space of actions {dict(column.space)}")
+        recorded = column.space
+        if recorded is not None and restricts(recorded, column.dtype) and not _allows(recorded, space, column.shape):
+            raise UsageError(f"{where}: {self} contradicts the recorded space of actions {dict(recorded)}")
         return space
 
     def _box_for(self, column: ColumnSpec, blamed: str, told: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from rlbuffers.errors import MissingDependencyError, UsageError
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, ColumnSpec
-from rlbuffers.spaces import count_outside
+from rlbuffers.spaces import count_outside, restricts
 from rlbuffers.stated_actions import StatedActions, is_numbered, refuse_outside
 from rlbuffers_train.evaluation.evaluation_task import actions_of_task
 from rlbuffers_train.problem import BoxActions, DiscreteActions, actions_of_space, unlearnable_actions
@@ -54,12 +54,13 @@ def actions_of_buffer(
         raise UsageError(f"{path}: {reason}")
     if stated:
         column = replace(column, space=stated.space_for(column, path))
-        on_note(f"actions: as {stated} states them")
-    space = column.space or {}
+    space = column.space if column.space is not None and restricts(column.space, column.dtype) else {}
     actions = actions_of_space(space, column.shape)
     if actions is not None:
         if stated or (isinstance(actions, DiscreteActions) and not _all_counted(buffer)):
             refuse_outside(extreme_actions(buffer), space, path, stated or "the recorded space")
+        if stated:
+            on_note(f"actions: as {stated} states them")
         return actions
     recorded = (buffer.metadata.get("environment") or {}).get("id")
     if task is None and recorded is None:

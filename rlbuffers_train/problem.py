@@ -11,6 +11,7 @@ import numpy as np
 
 from rlbuffers.errors import UsageError
 from rlbuffers.schema import ColumnSpec
+from rlbuffers.spaces import restricts
 
 __all__ = [
     "ActionKind",
@@ -252,7 +253,7 @@ def unlearnable_actions(column: ColumnSpec) -> str | None:
     kind = (space.get("minari") or {}).get("type")
     if kind in ("MultiDiscrete", "MultiBinary"):
         what = f"actions are {kind}, several whole numbers at once ({told})"
-    elif dtype.kind in "biu" and space.get("type") == "box":
+    elif dtype.kind in "biu" and space.get("type") == "box" and restricts(space, dtype):
         what = f"actions are a box of whole numbers ({told})"
     elif dtype.kind in "biu" and shape not in ((), (1,)):
         what = f"actions are several whole numbers at once ({told})"

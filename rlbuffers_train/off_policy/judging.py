@@ -15,7 +15,7 @@ from rlbuffers.errors import UsageError
 from rlbuffers.paths import located
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS
-from rlbuffers.spaces import count_outside
+from rlbuffers.spaces import count_outside, restricts
 from rlbuffers.stated_actions import is_numbered
 from rlbuffers.windows.n_step import checked_gamma
 from rlbuffers_train.actions_of_buffer import extreme_actions
@@ -225,8 +225,8 @@ def _require_fitting(path: Path, problem: ProblemSpec, data: Buffer) -> None:
     observations, actions = columns[OBSERVATIONS], columns[ACTIONS]
     if isinstance(problem.actions, BoxActions):  # whose bounds the data need not know
         acts_alike = actions.dtype.kind == "f" and actions.shape == (problem.actions.size,)
-    elif actions.space is not None:
-        acts_alike = actions_of_space(actions.space, actions.shape) == problem.actions
+    elif restricts(actions.space, actions.dtype):
+        acts_alike = actions_of_space(actions.space or {}, actions.shape) == problem.actions
     else:
         acts_alike = is_numbered(actions)
         first, last = problem.first_action, problem.first_action + problem.num_actions - 1
