@@ -46,9 +46,9 @@ class NSteps:
     """Transitions over up to n steps, which stop at the end of the task.
 
     Next observations, terminals and timeouts are those of the last step, rewards are sums (float32, or
-    float64 where the rewards are), every other column is that of the first step. A stored column ``discounts`` is not read: the batch's is
-    the factor on the bootstrapped value. Rows whose n steps would end, not terminal, where the
-    source did not hold the next observation are no items.
+    float64 where the rewards are), every other column is that of the first step. A stored column
+    ``discounts`` is not read: the batch's is the factor on the bootstrapped value. Rows whose n steps
+    would end, not terminal, where the source did not hold the next observation are no items.
 
     Parameters
     ----------

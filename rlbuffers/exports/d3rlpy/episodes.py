@@ -162,7 +162,7 @@ class D3rlpyEpisodes:
         return [*self._lost_columns(), *self._mistaken_actions(), *self._lost_ends(), *self._lost_observations()]
 
     def _mistaken_actions(self) -> Iterator[str]:
-        """d3rlpy tells the kind of action by the values of the first episode (``dataset/utils.py``), not by the dtype."""
+        """d3rlpy tells the kind of action by the first episode's values (``dataset/utils.py``), not by the dtype."""
         column = self._spec.columns[ACTIONS]
         is_box = not self.is_discrete or (column.space or {}).get("type") == "box"
         first = self._buffer.rows(np.arange(self.starts[0], self.stops[0]), [ACTIONS])[ACTIONS]
