@@ -223,6 +223,7 @@ def _print_report(report: ConversionReport) -> None:
         "fingerprint": report.fingerprint,
         **{name.replace("_", " "): _shown(value) for name, value in report.measurements.items()},
         **left_out_facts(report.left_out),
+        **{f"note {number}": text for number, text in enumerate(report.notes, 1)},
     }
     console.print(facts_table("Converted", facts))
     for warning in report.warnings:
