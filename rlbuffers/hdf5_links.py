@@ -77,7 +77,7 @@ def _below(
 ) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | None]]:
     for name in sorted(_texts(group)):
         path = f"{prefix}{name}"
-        item = group.get(name)
+        item = _item(group, name)
         if not isinstance(item, h5py.Group):
             if item is None or isinstance(item, h5py.Dataset):
                 yield path, item
@@ -91,6 +91,16 @@ def _below(
             raise FormatError(f"{group.file.filename}: the group {item.name!r} has more than {_MOST_NAMES} names")
         yield path, item
         yield from _below(item, f"{path}/", (*holders, identity), seen)
+
+
+def _item(group: h5py.Group, name: str) -> Any:
+    """Return what a name leads to, or None."""
+    try:
+        return group.get(name)
+    except RuntimeError:  # of links to each other
+        if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_SOFT:
+            raise
+        return None
 
 
 def _texts(group: h5py.Group) -> Iterator[str]:

@@ -60,13 +60,15 @@ def opened_hdf5(path: Path) -> Iterator[h5py.File]:
     if first[: len(_SIGNATURE)] != _SIGNATURE:
         raise FormatError(f"{path}: expected an HDF5 file; its first bytes are not HDF5's signature")
     require_closed(first, path)
-    known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, follows_links())
+    known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
     try:
         with h5py.File(path, "r", locking=False) as hdf5:
             for name in hdf5:
                 _require_text(name, path)
-            if known not in _looked_through:
-                (require_linked_files if follows_links() else refuse_what_is_outside)(hdf5, path)
+            if follows_links():
+                require_linked_files(hdf5, path)
+            elif known not in _looked_through:
+                refuse_what_is_outside(hdf5, path)
                 if len(_looked_through) >= _MAX_REMEMBERED:
                     _looked_through.clear()
                 _looked_through.add(known)
@@ -262,4 +264,7 @@ def _missing_chunks(array: h5py.Dataset) -> tuple[int, int]:
     if array.is_virtual:
         shown = sum(source.vspace.get_select_npoints() for source in array.virtual_sources())
         return max(array.size - shown, 0), array.size
+    if array.external:  # HDF5 fills up what such files lack, without a word
+        there = (min(size, Path(name).stat().st_size - offset) for name, offset, size in array.external)
+        return int(sum(max(part, 0) for part in there) < array.nbytes), 1
     return int(array.id.get_storage_size() == 0), 1
