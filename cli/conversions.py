@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rlbuffers.local_inputs import followed_links
 from rlbuffers.paths import DEFAULT_BUFFER_DIR
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ _OUTPUT_OPTIONS = (
     ),
     click.option("--format", "format_name", type=CONTAINERS, help="Container.  [default: hdf5]"),
     click.option("--overwrite", is_flag=True, help="Replace an existing buffer."),
+    click.option(
+        "--follow-links",
+        is_flag=True,
+        help="Read other files, too, that the source's files and folders lead to (links, virtual datasets). Without "
+        "it such a source is refused.",
+    ),
     click.option(
         "--workers",
         type=click.IntRange(min=0),
@@ -119,10 +126,12 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
         buffer_dir: Path,
         format_name: str | None,
         overwrite: bool,
+        follow_links: bool,
         workers: int,
         **others: Any,
     ) -> None:
-        command(output=OutputOptions(output, buffer_dir, format_name, overwrite, workers), **others)
+        with followed_links(follow_links):
+            command(output=OutputOptions(output, buffer_dir, format_name, overwrite, workers), **others)
 
     decorated: Callable[..., None] = with_output
     for option in reversed(_OUTPUT_OPTIONS):
