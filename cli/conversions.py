@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rlbuffers.local_inputs import followed_links
 from rlbuffers.paths import DEFAULT_BUFFER_DIR
 from rlbuffers_cli.option_types import Numbers
 
@@ -50,6 +51,12 @@ _OUTPUT_OPTIONS = (
     ),
     click.option("--format", "format_name", type=CONTAINERS, help="Container.  [default: hdf5]"),
     click.option("--overwrite", is_flag=True, help="Replace an existing buffer."),
+    click.option(
+        "--follow-links",
+        is_flag=True,
+        help="Read other files, too, that the source's files and folders lead to (links, virtual datasets). Without "
+        "it such a source is refused.",
+    ),
     click.option(
         "--workers",
         type=click.IntRange(min=0),
@@ -133,13 +140,15 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
         buffer_dir: Path,
         format_name: str | None,
         overwrite: bool,
+        follow_links: bool,
         workers: int,
         **others: Any,
     ) -> None:
         from rlbuffers.stated_actions import StatedActions
 
         stated = StatedActions(**{name: others.pop(name) for name in _STATED})
-        command(output=OutputOptions(output, buffer_dir, format_name, overwrite, workers, stated), **others)
+        with followed_links(follow_links):
+            command(output=OutputOptions(output, buffer_dir, format_name, overwrite, workers, stated), **others)
 
     decorated: Callable[..., None] = with_output
     for option in reversed(_OUTPUT_OPTIONS):
@@ -243,6 +252,7 @@ def _print_report(report: ConversionReport) -> None:
         "fingerprint": report.fingerprint,
         **{name.replace("_", " "): _shown(value) for name, value in report.measurements.items()},
         **left_out_facts(report.left_out),
+        **{f"note {number}": text for number, text in enumerate(report.notes, 1)},
     }
     console.print(facts_table("Converted", facts))
     for warning in report.warnings:

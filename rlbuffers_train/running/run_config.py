@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, UsageError
+from rlbuffers.local_inputs import read_document
 from rlbuffers.metadata import written_by
 from rlbuffers.optional import require
 from rlbuffers.paths import Url, located
@@ -119,7 +120,7 @@ def read_config(path: Path) -> RunConfig:
         raise BufferNotFoundError(f"{path}: there is no such configuration; runs write config.yaml into their folder")
     yaml = require("yaml", extra="train", purpose="Reading a configuration")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.safe_load(read_document(path).decode("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(document, dict):
