@@ -192,7 +192,7 @@ def _make_classic(task: str, num_envs: int, renders: bool) -> VectorEnv[Any, Any
             vector_kwargs={"autoreset_mode": mode},
             **drawing,
         )
-    except (gymnasium.error.DependencyNotInstalled, ModuleNotFoundError) as error:
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:  # MuJoCo's v2 and v3 raise the latter
         remedy = "Install it with: pip install 'rlbuffers[mujoco]'" if is_mujoco else str(error)
         raise MissingDependencyError(f"The task {task} needs another package. {remedy}") from error
 

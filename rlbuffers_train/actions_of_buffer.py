@@ -89,6 +89,8 @@ def _of_task(buffer: Buffer, task: str, found: Actions, on_note: Callable[[str],
         isinstance(found, BoxActions) and (found.size,) != column.shape
     ):
         here = "whole numbers" if is_numbered(column) else f"vectors of {column.shape[0]}"
+        if isinstance(found, DiscreteActions) and column.shape == (1,):
+            here += f" ({column.dtype.name}; numbered actions must be stored as whole numbers)"
         raise UsageError(f"{path} has {here} as actions, {task} has {found}; {_remedies(column)}")
     extremes = extreme_actions(buffer)
     if isinstance(found, DiscreteActions):
