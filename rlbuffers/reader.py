@@ -22,6 +22,7 @@ from rlbuffers.reading.batch_columns import BatchColumns
 from rlbuffers.reading.cache_plan import ArrayPlan, plan_cache
 from rlbuffers.reading.checked_spec import checked_spec
 from rlbuffers.reading.stored_rows import StoredRows
+from rlbuffers.remarks import content_notes
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_STARTS,
@@ -95,8 +96,13 @@ class Buffer:
 
     @property
     def warnings(self) -> list[str]:
-        """What a user must know: faults of the version that converted the source, and what its reader said."""
+        """What a user must know: faults of the version that converted the source, what its reader said, odd values."""
         return warnings_of(self.metadata)
+
+    @property
+    def notes(self) -> list[str]:
+        """What else its metadata say of its content, a sentence each."""
+        return [*map(str, self.metadata.get("notes") or ()), *content_notes(self.metadata)]
 
     @property
     def num_episodes(self) -> int:

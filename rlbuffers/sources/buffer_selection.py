@@ -16,6 +16,7 @@ from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.errors import OutOfRangeError, UsageError
 from rlbuffers.fingerprint import BLOCK_ROWS
 from rlbuffers.reader import Buffer
+from rlbuffers.remarks import NOTICED
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
@@ -46,7 +47,7 @@ _BLOCK_BYTES = 16 << 20
 # What may lie between the first and the last chosen row of a block: all of it may have to be decoded.
 _SPAN_BYTES = 64 << 20
 DERIVED_METADATA = (
-    *("spec", "arrays", "fingerprint", "counts", "statistics", "storage"),
+    *("spec", "arrays", "fingerprint", "counts", "statistics", NOTICED, "storage"),
     *("format", "format_version", "checksum"),
 )
 

@@ -37,6 +37,9 @@ _TOP = (
 )
 
 
+_PLURALS = {int: "whole numbers", float: "numbers"}
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """What a run was asked for, defaults and presets resolved into values.
@@ -187,9 +190,12 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
             return None
         kind = next(one for one in typing.get_args(kind) if one is not type(None))
     if typing.get_origin(kind) is tuple:
+        item_kind = typing.get_args(kind)[0]
+        if item_kind is float and isinstance(value, list):
+            return tuple(_typed(item, float, where) for item in value)
         if isinstance(value, list) and all(type(item) is int for item in value):
             return tuple(value)
-        raise UsageError(f"{where} expected a list of whole numbers, got {value!r}")
+        raise UsageError(f"{where} expected a list of {_PLURALS[item_kind]}, got {value!r}")
     if kind is float:
         # YAML takes 3e-4, which has no point, for a text.
         try:
