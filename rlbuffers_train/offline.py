@@ -19,6 +19,7 @@ from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import COMPUTE_NAMES, ComputeSettings, pick_device, threads_for
 from rlbuffers_train.evaluation.evaluation_task import choose_evaluation_task, problem_of_task
+from rlbuffers_train.finite_data import require_finite
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer, reward_scale_of
 from rlbuffers_train.running.reporting import Reporter, SilentReporter
@@ -93,6 +94,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         if settings.eval_episodes:
             task = choose_evaluation_task(asked, buffer, problem, reporter)
             refuse_other_task(request, task, None if resumed is None else resumed.task)
+        require_finite(buffer, load_algorithm(request.algorithm, problem.actions.kind).columns)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
         stack.enter_context(threads_for(problem, algorithm.products, settings.threads))
         algorithm.compute_as(settings)

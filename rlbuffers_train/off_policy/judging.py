@@ -22,6 +22,7 @@ from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
 from rlbuffers_train.devices import pick_device, threads_for
 from rlbuffers_train.evaluation.checkpoint_evaluation import step_name_of
+from rlbuffers_train.finite_data import require_finite
 from rlbuffers_train.off_policy.fitted_q import FittedQ, FittedQSettings
 from rlbuffers_train.off_policy.recorded_values import ValueScale, recorded_episodes
 from rlbuffers_train.off_policy.result import MeanOfStates, OffPolicyEvaluation
@@ -218,6 +219,7 @@ def _require_fitting(path: Path, problem: ProblemSpec, data: Buffer) -> None:
     missing = [name for name in COLUMNS if name not in data.spec.batch_names]
     if missing:
         raise UsageError(f"{data.path}: evaluation needs a column {missing[0]!r}; there are {', '.join(columns)}")
+    require_finite(data, COLUMNS)
     observations, actions = columns[OBSERVATIONS], columns[ACTIONS]
     if isinstance(problem.actions, BoxActions):  # whose bounds the data need not know
         acts_alike = actions.dtype.kind == "f" and actions.shape == (problem.actions.size,)
