@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, missing_array
 from rlbuffers.repair.stated_array import StatedArray
 from rlbuffers.schema import BufferSpec
@@ -43,7 +44,7 @@ def read_hdf5_metadata(path: Path) -> str:
         If the file is of another program.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with h5py.File(refuse_special(path), "r", locking=False) as file:
             found = file.attrs.get(_ATTRIBUTE)
     except _LIBRARY_ERRORS as error:
         raise CorruptDataError(
@@ -57,7 +58,7 @@ def read_hdf5_metadata(path: Path) -> str:
 
 def find_hdf5_arrays(path: Path, stated: Mapping[str, StatedArray], spec: BufferSpec) -> dict[str, SalvagedArray]:
     """Ask the library for the place of every chunk; an array of which it cannot tell has no places."""
-    with path.open("rb") as opened:
+    with refuse_special(path).open("rb") as opened:
         content = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
     opened_file = OpenFile(path)
     with h5py.File(path, "r", locking=False) as file:

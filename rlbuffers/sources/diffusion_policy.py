@@ -25,6 +25,7 @@ import zarr.storage
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, RlbuffersError, UsageError
+from rlbuffers.local_inputs import check_folder, read_document
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import FileSource, blamed_on
@@ -101,7 +102,7 @@ class DiffusionPolicySource(FileSource[Episode]):
 
     def _store(self) -> Any:
         if self.path.is_dir():
-            return zarr.storage.LocalStore(self.path, read_only=True)
+            return zarr.storage.LocalStore(check_folder(self.path), read_only=True)
         return zarr.storage.ZipStore(self.path, mode="r", read_only=True)
 
     @contextmanager
@@ -155,7 +156,7 @@ class DiffusionPolicySource(FileSource[Episode]):
     def _stored_dtypes(self) -> dict[str, str]:
         """Return the dtype of each array in `data`, as its metadata have it: zarr refuses a group for one odd array."""
         if self.path.is_dir():
-            texts = {file.parent.name: file.read_bytes() for file in self.path.glob("data/*/.zarray")}
+            texts = {file.parent.name: read_document(file) for file in self.path.glob("data/*/.zarray")}
         else:
             with zipfile.ZipFile(self.path) as archive:
                 places = [name for name in archive.namelist() if _ARRAY.fullmatch(name)]

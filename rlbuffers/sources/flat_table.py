@@ -88,6 +88,8 @@ class FlatTable(ABC):
         Whether the rewards are the file's.
     left_out : list of str
         What cannot be stored, a sentence each.
+    warnings : list of str
+        What the container shows of rows that are not data, a sentence each.
 
     Raises
     ------
@@ -111,6 +113,7 @@ class FlatTable(ABC):
     ) -> None:
         self.path = path
         self.left_out: list[str] = []
+        self.warnings: list[str] = []
         self._arrays = arrays
         said = chosen_names(heads_of(arrays), names or {}, str(path))
         found = candidates(

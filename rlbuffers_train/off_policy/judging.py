@@ -15,7 +15,10 @@ from rlbuffers.errors import UsageError
 from rlbuffers.paths import located
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS
+from rlbuffers.spaces import count_outside, restricts
+from rlbuffers.stated_actions import is_numbered
 from rlbuffers.windows.n_step import checked_gamma
+from rlbuffers_train.actions_of_buffer import extreme_actions
 from rlbuffers_train.algorithms.base import DiscountedConfig
 from rlbuffers_train.batch import COLUMNS, make_batch, observation_tensor
 from rlbuffers_train.batch_loader import make_loader
@@ -192,8 +195,9 @@ class _Evaluation:
     def look_at_rows(self) -> tuple[float, float, Array]:
         """Return means of closeness and of absolute TD errors, and the value of each action, float32 (N,)."""
         closeness, errors, values = [], [], []
+        problem = self._policy.algorithm.problem
         for columns in self._blocks(self._rows, COLUMNS):
-            batch = make_batch(columns, self._gamma, self._device)
+            batch = make_batch(columns, self._gamma, self._device, problem.first_action)
             with torch.no_grad():
                 closeness.append(self._policy.closeness(batch.observations, batch.actions))
             errors.append(self._fitted.td_errors(batch).abs())
@@ -223,8 +227,14 @@ def _require_fitting(path: Path, problem: ProblemSpec, data: Buffer) -> None:
     observations, actions = columns[OBSERVATIONS], columns[ACTIONS]
     if isinstance(problem.actions, BoxActions):  # whose bounds the data need not know
         acts_alike = actions.dtype.kind == "f" and actions.shape == (problem.actions.size,)
-    else:
+    elif restricts(actions.space, actions.dtype):
         acts_alike = actions_of_space(actions.space or {}, actions.shape) == problem.actions
+    else:
+        acts_alike = is_numbered(actions)
+        first, last = problem.first_action, problem.first_action + problem.num_actions - 1
+        space = {"type": "discrete", "n": problem.num_actions, "start": first}
+        if acts_alike and count_outside(extreme_actions(data), space):
+            raise UsageError(f"{path} is for actions from {first} to {last}; {data.path} has others")
     seen = replace(problem, observation_shape=observations.shape, observation_dtype=observations.dtype.name)
     if not acts_alike or seen.observation_shape != problem.observation_shape or seen.is_pixels != problem.is_pixels:
         raise UsageError(

@@ -10,7 +10,8 @@ import click
 
 from rlbuffers.errors import UsageError
 from rlbuffers.optional import require
-from rlbuffers_cli.commands.train.options import Defaults, SectionedCommand, WholeNumbers, options_of
+from rlbuffers_cli.commands.train.options import Defaults, SectionedCommand, options_of
+from rlbuffers_cli.option_types import WholeNumbers
 from rlbuffers_train.algorithms import ACTION_KINDS, AlgorithmEntry, entries_of, load_algorithm
 
 if TYPE_CHECKING:

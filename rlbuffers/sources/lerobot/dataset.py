@@ -17,6 +17,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
 from rlbuffers.sources.base import RowSource, blamed_on
 from rlbuffers.sources.files import file_facts, finite_object
@@ -86,7 +87,7 @@ class LeRobotSource(RowSource[Episode]):
         schemas, rows, first = {}, 0, None
         for path in self._layout.files:
             with parquet_errors(path):
-                file = parquet_module().ParquetFile(path)
+                file = parquet_module().ParquetFile(refuse_special(path))
                 schemas[path] = file.schema_arrow
                 rows += file.metadata.num_rows
                 if EPISODE_INDEX not in schemas[path].names:
@@ -153,7 +154,9 @@ class LeRobotSource(RowSource[Episode]):
         size = _BATCH_ROWS_WITH_IMAGES if any(column.is_image for column in self._columns) else _BATCH_ROWS
         for path in self._layout.files:
             with parquet_errors(path):
-                for batch in parquet_module().ParquetFile(path).iter_batches(batch_size=size, columns=names):
+                for batch in (
+                    parquet_module().ParquetFile(refuse_special(path)).iter_batches(batch_size=size, columns=names)
+                ):
                     batch.validate(full=True)
                     numbers = self._episode_numbers(batch, path)
                     rows = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import FormatError, UnsupportedError
+from rlbuffers.local_inputs import require_inside
 from rlbuffers.schema import ACTIONS, OBSERVATIONS
 from rlbuffers.sources.files import finite_object, json_object_in
 from rlbuffers.sources.minari.places import METADATA_FILE
@@ -59,7 +60,7 @@ class DatasetFacts:
     def __init__(self, folder: Path, attributes: Mapping[str, Any]) -> None:
         path = folder / METADATA_FILE
         self.where = str(path) if path.exists() else str(folder)
-        self._facts = json_object_in(path) if path.exists() else dict(attributes)
+        self._facts = json_object_in(require_inside(folder, path)) if path.exists() else dict(attributes)
         self.warnings: list[str] = []
         self.left_out: list[str] = []
         version = str(self._facts.get("minari_version"))

@@ -19,6 +19,7 @@ import numpy as np
 
 from rlbuffers.decoding.packed_array import is_packed, unpack_array
 from rlbuffers.errors import CorruptDataError, FormatError, UsageError
+from rlbuffers.local_inputs import refuse_special
 
 __all__ = ["EXTRA", "PURPOSE", "Batch", "batch_of_columns", "batch_of_rows", "json_batches", "object_batch"]
 
@@ -76,7 +77,7 @@ def json_batches(path: Path, policy: str | None, on_read: Callable[[int], None])
     """
     rows: list[dict[str, Any]] = []
     first = last = size = 0
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         _check_beginning(file.peek(_PEEKED)[:_PEEKED], path)
         for number in range(1, 1 << 62):
             line = file.readline(_MAX_LINE_BYTES + 1)

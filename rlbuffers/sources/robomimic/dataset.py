@@ -86,8 +86,7 @@ class RobomimicSource(FileSource[Episode]):
         self._warnings: list[str] = []
         self._left_out: list[str] = []
         with opened_hdf5(self.path) as file:
-            data = file.get(DATA, getlink=True)
-            if not isinstance(data, h5py.HardLink) or not isinstance(file[DATA], h5py.Group):
+            if not isinstance(file.get(DATA), h5py.Group):
                 raise FormatError(
                     f"{path}: expected a group 'data' of demonstrations; found {', '.join(sorted(file)) or 'nothing'}"
                 )
@@ -100,21 +99,17 @@ class RobomimicSource(FileSource[Episode]):
 
     def _demos_in(self, data: h5py.Group) -> list[str]:
         """Return the names of the groups that hold demos, in the order of their numbers."""
-        groups = [
-            name
-            for name in data
-            if isinstance(data.get(name, getlink=True), h5py.HardLink) and isinstance(data[name], h5py.Group)
-        ]
+        groups = [name for name in data if isinstance(data.get(name), h5py.Group)]
         others = sorted(set(data) - set(groups))
         if others:
-            self._left_out.append(f"in 'data', what is no group of this file: {_listed(others)}")
+            self._left_out.append(f"in 'data', what is not a group: {_listed(others)}")
         if not groups:
             raise FormatError(f"{self.path}: expected demonstrations such as 'data/demo_0', found none")
         return sorted(groups, key=natural_key)
 
     def _read_masks(self, file: h5py.File, names: list[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
-        group = file[MASK] if isinstance(file.get(MASK, getlink=True), h5py.HardLink) else None
+        group = file.get(MASK)
         if not isinstance(group, h5py.Group):
             return found
         for name, array in group.items():
@@ -344,7 +339,7 @@ class RobomimicSource(FileSource[Episode]):
                 **({} if self._has_flags else {"demos_ended_by_success": self._successes}),
                 **({"rows_done": self._done_rows} if column_name(DONES) in self._spec.columns else {}),
             },
-            "warnings": [*self._warnings, *self._told_of_rows()],
+            "warnings": [*self._warnings, *self._found.warnings, *self._told_of_rows()],
             "left_out": [*self._left_out, *self._found.left_out, *unsaid],
             "scalars": scalars | self._found.scalars,
             "license": "",
