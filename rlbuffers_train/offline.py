@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from rlbuffers.errors import BufferNotFoundError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.paths import Url, generated_buffer_path, located
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.schema import STACK_INDEX
@@ -139,7 +140,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         reporter.note(f"{request.algorithm} on {len(buffer):,} transitions of {buffer.path}")
         from_file = [name for name, planned in buffer.plan.items() if planned.place == "file" and name != STACK_INDEX]
         if from_file:
-            reporter.note(f"read from the file each time, for want of --cache: {', '.join(from_file)}")
+            reporter.note(f"read from the file each time, for want of --cache: {listed(from_file)}")
         reporter.note(f"evaluation: {task or 'none'}; device: {device}; files: {run.logdir}")
         trainer = Trainer(run, stepper, num_epochs=settings.epoch, steps_per_epoch=settings.update_per_epoch)
         return trainer.train()

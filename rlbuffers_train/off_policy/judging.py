@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rlbuffers.errors import UsageError
+from rlbuffers.listing import listed
 from rlbuffers.paths import located
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS
@@ -222,7 +223,7 @@ def _require_fitting(path: Path, problem: ProblemSpec, data: Buffer) -> None:
     columns = data.spec.columns
     missing = [name for name in COLUMNS if name not in data.spec.batch_names]
     if missing:
-        raise UsageError(f"{data.path}: evaluation needs a column {missing[0]!r}; there are {', '.join(columns)}")
+        raise UsageError(f"{data.path}: evaluation needs a column {missing[0]!r}; there are {listed(columns)}")
     require_finite(data, COLUMNS)
     observations, actions = columns[OBSERVATIONS], columns[ACTIONS]
     if isinstance(problem.actions, BoxActions):  # whose bounds the data need not know
