@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rlbuffers.listing import listed
 from rlbuffers.local_inputs import followed_links
 from rlbuffers.paths import DEFAULT_BUFFER_DIR
 from rlbuffers_cli.option_types import Numbers
@@ -255,8 +256,10 @@ def _print_report(report: ConversionReport) -> None:
         **{f"note {number}": text for number, text in enumerate(report.notes, 1)},
     }
     console.print(facts_table("Converted", facts))
-    for warning in report.warnings:
+    for warning in report.warnings[:_MOST_LEFT_OUT]:
         warn(warning)
+    if len(report.warnings) > _MOST_LEFT_OUT:
+        warn(f"... and {len(report.warnings) - _MOST_LEFT_OUT:,} more, which `rlbuffers info` shows")
 
 
 def left_out_facts(left_out: Sequence[str]) -> dict[str, str]:
@@ -274,9 +277,9 @@ def counted(tally: Tally) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {_shown(count)}" for name, count in value.items())
+        return listed(f"{name}: {_shown(count)}" for name, count in value.items())
     if isinstance(value, list):
-        return ", ".join(_shown(item) for item in value)
+        return listed(_shown(item) for item in value)
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from rlbuffers.errors import OutOfRangeError, SpecError, UnsupportedError, UsageError
-from rlbuffers.listing import listed
+from rlbuffers.listing import listed, nearest
 from rlbuffers.metadata import parse_metadata
 from rlbuffers.optional import require
 from rlbuffers.paths import located
@@ -237,7 +237,8 @@ class Buffer:
             If there is none of that name.
         """
         if name not in self.spec.extras:
-            raise SpecError(f"there is no extra {name!r}; the buffer has {listed(self.spec.extras) or 'none'}")
+            hint = nearest(name, self.spec.extras)
+            raise SpecError(f"there is no extra {name!r}; {hint}the buffer has {listed(self.spec.extras) or 'none'}")
         return self._rows[f"{EXTRAS_GROUP}/{name}"].all()
 
     def episode_of(self, rows: Sequence[int] | Array) -> Indices:

@@ -14,6 +14,7 @@ from rlbuffers.episode import EncodedRows, Episode, Transitions, check_rows
 from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.errors import BufferExistsError, SpecError, UsageError
 from rlbuffers.fingerprint import fingerprint_of
+from rlbuffers.listing import listed, nearest
 from rlbuffers.metadata import render_metadata, written_by
 from rlbuffers.paths import located
 from rlbuffers.remarks import NOTICED
@@ -231,7 +232,8 @@ class BufferWriter:
         self._require_open()
         column = self.spec.extras.get(name)
         if column is None:
-            raise SpecError(f"there is no extra {name!r}; the spec lists {sorted(self.spec.extras)}")
+            hint, known = nearest(name, self.spec.extras), listed(sorted(self.spec.extras))
+            raise SpecError(f"there is no extra {name!r}; {hint}the spec lists {known or 'none'}")
         self._arrays[f"{EXTRAS_GROUP}/{name}"].append(check_rows(name, rows, column.dtype, column.shape))
 
     def _append_rows(self, rows: Mapping[str, Array], count: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from rlbuffers.errors import BufferNotFoundError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.paths import Url, generated_buffer_path, located
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.schema import STACK_INDEX
@@ -20,6 +21,7 @@ from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import COMPUTE_NAMES, ComputeSettings, pick_device, threads_for
 from rlbuffers_train.evaluation.evaluation_task import choose_evaluation_task, problem_of_task
+from rlbuffers_train.finite_data import require_finite
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer, reward_scale_of
 from rlbuffers_train.running.reporting import Reporter, SilentReporter
@@ -99,6 +101,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         if settings.eval_episodes:
             task = choose_evaluation_task(asked, buffer, problem, reporter)
             refuse_other_task(request, task, None if resumed is None else resumed.task)
+        require_finite(buffer, load_algorithm(request.algorithm, problem.actions.kind).columns)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
         stack.enter_context(threads_for(problem, algorithm.products, settings.threads))
         algorithm.compute_as(settings)
@@ -137,7 +140,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         reporter.note(f"{request.algorithm} on {len(buffer):,} transitions of {buffer.path}")
         from_file = [name for name, planned in buffer.plan.items() if planned.place == "file" and name != STACK_INDEX]
         if from_file:
-            reporter.note(f"read from the file each time, for want of --cache: {', '.join(from_file)}")
+            reporter.note(f"read from the file each time, for want of --cache: {listed(from_file)}")
         reporter.note(f"evaluation: {task or 'none'}; device: {device}; files: {run.logdir}")
         trainer = Trainer(run, stepper, num_epochs=settings.epoch, steps_per_epoch=settings.update_per_epoch)
         return trainer.train()

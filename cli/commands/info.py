@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rlbuffers.listing import listed
 from rlbuffers.schema import STACK_INDEX
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _plan(buffer: Buffer) -> dict[str, str]:
             chosen.pop(STACK_INDEX, None)  # known without reading it
         if chosen:
             size = sum(planned.resident_bytes for planned in chosen.values())
-            shown[described] = ", ".join(chosen) + (f": {size_text(size)}" if size else "")
+            shown[described] = listed(chosen) + (f": {size_text(size)}" if size else "")
     return shown
 
 

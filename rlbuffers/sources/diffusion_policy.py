@@ -25,6 +25,7 @@ import zarr.storage
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, RlbuffersError, UsageError
+from rlbuffers.listing import listed, nearest
 from rlbuffers.local_inputs import check_folder, read_document
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
@@ -176,14 +177,15 @@ class DiffusionPolicySource(FileSource[Episode]):
         """Return the column of each array."""
         for name in observations:
             if name not in self._arrays:
-                raise UsageError(f"{self.path}: there is no array 'data/{name}'; found {', '.join(self._arrays)}")
+                hint = nearest(name, self._arrays)
+                raise UsageError(f"{self.path}: there is no array 'data/{name}'; {hint}found {listed(self._arrays)}")
         others = [name for name in self._arrays if name not in _NAMES]
         observed = list(observations) or [name for name in others if name not in _NO_OBSERVATIONS]
         names = {name: _NAMES[name] for name in self._arrays if name in _NAMES}
         if ACTIONS not in names.values() or not observed:
             raise FormatError(
                 f"{self.path}: expected 'data/action' and an array of observations; found "
-                f"{', '.join(self._arrays) or 'none'}"
+                f"{listed(self._arrays) or 'none'}"
             )
         single = len(observed) == 1
         return {

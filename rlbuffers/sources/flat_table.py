@@ -260,13 +260,13 @@ class FlatTable(ABC):
         if unfit:
             shapes = listed(f"{name!r} {self._arrays[name].shape}" for name in unfit)
             raise FormatError(
-                f"{self.path}: expected {', '.join(missing)} with a row a step, one number in rewards, and 0 or "
+                f"{self.path}: expected {listed(missing)} with a row a step, one number in rewards, and 0 or "
                 f"1 in flags; found {shapes}"
             )
         if missing:
             hint = self._no_rewards_hint if missing == [REWARDS] else ""
             raise FormatError(
-                f"{self.path}: expected arrays {', '.join(missing)}; found {listed(sorted(self._arrays)) or 'none'}. "
+                f"{self.path}: expected arrays {listed(missing)}; found {listed(sorted(self._arrays)) or 'none'}. "
                 f"If they have other names, say so with {MAP_EXAMPLE}{hint}"
             )
         if self.num_rows == 0:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rlbuffers.errors import UsageError
+from rlbuffers.listing import listed
 from rlbuffers.paths import located
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS
@@ -25,6 +26,7 @@ from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
 from rlbuffers_train.devices import pick_device, threads_for
 from rlbuffers_train.evaluation.checkpoint_evaluation import step_name_of
+from rlbuffers_train.finite_data import require_finite
 from rlbuffers_train.off_policy.fitted_q import FittedQ, FittedQSettings
 from rlbuffers_train.off_policy.recorded_values import ValueScale, recorded_episodes
 from rlbuffers_train.off_policy.result import MeanOfStates, OffPolicyEvaluation
@@ -221,7 +223,8 @@ def _require_fitting(path: Path, problem: ProblemSpec, data: Buffer) -> None:
     columns = data.spec.columns
     missing = [name for name in COLUMNS if name not in data.spec.batch_names]
     if missing:
-        raise UsageError(f"{data.path}: evaluation needs a column {missing[0]!r}; there are {', '.join(columns)}")
+        raise UsageError(f"{data.path}: evaluation needs a column {missing[0]!r}; there are {listed(columns)}")
+    require_finite(data, COLUMNS)
     observations, actions = columns[OBSERVATIONS], columns[ACTIONS]
     if isinstance(problem.actions, BoxActions):  # whose bounds the data need not know
         acts_alike = actions.dtype.kind == "f" and actions.shape == (problem.actions.size,)

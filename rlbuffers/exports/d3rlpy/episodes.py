@@ -22,6 +22,7 @@ import numpy as np
 from rlbuffers.errors import UnsupportedError
 from rlbuffers.exports.base import block_rows, episode_blocks
 from rlbuffers.exports.newest_frames import newest_frames, next_frames
+from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     ACTIONS,
@@ -184,7 +185,7 @@ class D3rlpyEpisodes:
             ("what the buffer has once", [*spec.extras, *self._buffer.metadata.get("scalars", {})]),
         ):
             if names:
-                yield f"{what}: {', '.join(names)}"
+                yield f"{what}: {listed(names)}"
         first = (spec.columns[ACTIONS].space or {}).get("start", 0)
         if first:
             yield f"that actions begin at {first}: d3rlpy counts them from 0"
@@ -228,7 +229,7 @@ class D3rlpyEpisodes:
             )
         names = spec.observation_names
         if names != [OBSERVATIONS]:
-            yield f"the names of the observations, which are a tuple in the order {', '.join(names)}"
+            yield f"the names of the observations, which are a tuple in the order {listed(names)}"
         if any(not spec.columns[name].shape for name in names):
             yield "that observations are single numbers: they are vectors of one"
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.listing import listed
 from rlbuffers.local_inputs import refuse_special
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
 from rlbuffers.sources.base import RowSource, blamed_on
@@ -34,7 +35,6 @@ FEATURES = "features"
 TASKS = "tasks"
 _BATCH_ROWS = 4096
 _BATCH_ROWS_WITH_IMAGES = 64
-_MAX_LISTED = 8
 # What of the info is about the files, or is said in other ways.
 _SAID_ELSEWHERE = {
     "robot_type",
@@ -241,9 +241,7 @@ class LeRobotSource(RowSource[Episode]):
         if frames is not None and frames != self._transitions and stated == self._read:
             yield f"The info states {frames:,} rows; there are {self._transitions:,}."
         if self._misstated:
-            more = len(self._misstated) - _MAX_LISTED
-            listed = ", ".join(self._misstated[:_MAX_LISTED]) + (f" and {more:,} more" if more > 0 else "")
-            yield f"Episodes whose stated length is another: {listed}."
+            yield f"Episodes whose stated length is another: {listed(self._misstated)}."
         yield from self._ends.warnings()
 
     @property

@@ -177,7 +177,7 @@ class ColumnSurvey:
         if not missing and not observed:
             missing = [OBSERVATIONS]
         if missing:
-            raise FormatError(f"{where}: expected {', '.join(missing)}; found {listed(arrays) or 'nothing'}")
+            raise FormatError(f"{where}: expected {listed(missing)}; found {listed(arrays) or 'nothing'}")
         usable = [name for name in observed if arrays[name].kind != "other"]
         bad = next((name for name in NEEDED if arrays[name].kind != "numbers"), "" if usable else OBSERVATIONS)
         if bad:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import FormatError, UnsupportedError
+from rlbuffers.listing import listed
 from rlbuffers.local_inputs import require_inside
 from rlbuffers.schema import ACTIONS, OBSERVATIONS
 from rlbuffers.sources.files import finite_object, json_object_in
@@ -101,7 +102,7 @@ class DatasetFacts:
         several = [name for name in leaves if name.startswith(f"{ACTIONS}/")]
         if several:
             raise UnsupportedError(
-                f"{self.where}: the actions are several ({', '.join(several)}); a buffer holds one array of actions. "
+                f"{self.where}: the actions are several ({listed(several)}); a buffer holds one array of actions. "
                 "Flatten them in the environment before recording"
             )
         return leaves

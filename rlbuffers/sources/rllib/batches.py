@@ -19,6 +19,7 @@ import numpy as np
 
 from rlbuffers.decoding.packed_array import is_packed, unpack_array
 from rlbuffers.errors import CorruptDataError, FormatError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.local_inputs import refuse_special
 
 __all__ = ["EXTRA", "PURPOSE", "Batch", "batch_of_columns", "batch_of_rows", "json_batches", "object_batch"]
@@ -138,7 +139,7 @@ def object_batch(found: Mapping[str, Any], policy: str | None, where: str) -> It
         raise FormatError(f"{where}: expected an object 'policy_batches' with the columns of each policy")
     if policy is None and len(policies) > 1:
         raise UsageError(
-            f"{where}: a batch of {len(policies)} policies ({', '.join(sorted(policies))}); choose one with --policy"
+            f"{where}: a batch of {len(policies)} policies ({listed(sorted(policies))}); choose one with --policy"
         )
     chosen = policies.get(policy) if policy is not None else next(iter(policies.values()), None)
     if chosen:

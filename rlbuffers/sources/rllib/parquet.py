@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.listing import listed
 from rlbuffers.local_inputs import refuse_special
 from rlbuffers.optional import require
 from rlbuffers.sources.rllib.batches import EXTRA, PURPOSE, Batch, batch_of_columns, object_batch
@@ -65,7 +66,7 @@ def parquet_batches(path: Path, policy: str | None, on_read: Callable[[int], Non
 def _check_names(path: Path, schema: Any) -> None:
     names = schema.names
     if len(set(names)) != len(names):
-        raise FormatError(f"{path}: expected columns of different names, found {', '.join(names)}")
+        raise FormatError(f"{path}: expected columns of different names, found {listed(names)}")
     if names == ["item"]:
         raise FormatError(
             f"{path}: episodes packed by MessagePack (output_write_episodes=True), which are not read; "

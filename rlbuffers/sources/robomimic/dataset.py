@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.listing import listed, nearest
 from rlbuffers.schema import ACTIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts, finite_object, natural_key
@@ -50,7 +51,6 @@ TOTAL = "total"
 DONES = "dones"
 SUCCESS = "success"
 _NUMBERED = re.compile(r"demo_(\d+)")
-_MAX_LISTED = 8
 _MAX_NUMBER = np.iinfo(np.int64).max
 
 
@@ -88,7 +88,7 @@ class RobomimicSource(FileSource[Episode]):
         with opened_hdf5(self.path) as file:
             if not isinstance(file.get(DATA), h5py.Group):
                 raise FormatError(
-                    f"{path}: expected a group 'data' of demonstrations; found {', '.join(sorted(file)) or 'nothing'}"
+                    f"{path}: expected a group 'data' of demonstrations; found {listed(sorted(file)) or 'nothing'}"
                 )
             self._attributes = dict(file.attrs) | dict(file[DATA].attrs)
             names = self._demos_in(file[DATA])
@@ -102,7 +102,7 @@ class RobomimicSource(FileSource[Episode]):
         groups = [name for name in data if isinstance(data.get(name), h5py.Group)]
         others = sorted(set(data) - set(groups))
         if others:
-            self._left_out.append(f"in 'data', what is not a group: {_listed(others)}")
+            self._left_out.append(f"in 'data', what is not a group: {listed(others)}")
         if not groups:
             raise FormatError(f"{self.path}: expected demonstrations such as 'data/demo_0', found none")
         return sorted(groups, key=natural_key)
@@ -133,7 +133,8 @@ class RobomimicSource(FileSource[Episode]):
             return names
         if self._split not in self._masks:
             raise UsageError(
-                f"{self.path}: has no split {self._split!r}; its masks are {', '.join(self._masks) or 'none'}"
+                f"{self.path}: has no split {self._split!r}; {nearest(self._split, self._masks)}its masks are "
+                f"{listed(self._masks) or 'none'}"
             )
         chosen = [name for name in names if name in set(self._masks[self._split])]
         if not chosen:
@@ -160,10 +161,10 @@ class RobomimicSource(FileSource[Episode]):
         if not self._demos:
             raise FormatError(f"{self.path}: expected transitions, found none")
         if empty:
-            self._left_out.append(f"demos without a step: {_listed(empty)}")
+            self._left_out.append(f"demos without a step: {listed(empty)}")
         if misstated:
             self._warnings.append(
-                f"Demos state another number of rows than they have ({_listed(misstated)}). All rows are here; "
+                f"Demos state another number of rows than they have ({listed(misstated)}). All rows are here; "
                 "robomimic reads as many as are stated."
             )
         self._found = survey.found()
@@ -171,10 +172,10 @@ class RobomimicSource(FileSource[Episode]):
 
     def _num_steps(self, demo: h5py.Group) -> int:
         if ACTIONS not in demo:
-            raise FormatError(f"{self.path}: {demo.name}: expected 'actions'; found {', '.join(demo) or 'nothing'}")
+            raise FormatError(f"{self.path}: {demo.name}: expected 'actions'; found {listed(demo) or 'nothing'}")
         actions = demo[ACTIONS]
         if not isinstance(actions, h5py.Dataset):
-            parts = ", ".join(f"{ACTIONS}/{name}" for name in actions)
+            parts = listed(f"{ACTIONS}/{name}" for name in actions)
             raise FormatError(f"{self.path}: {demo.name}: expected one array 'actions', found several ({parts})")
         check_size(actions, self.path)
         return int(actions.shape[0]) if actions.shape else 0
@@ -232,8 +233,8 @@ class RobomimicSource(FileSource[Episode]):
 
     def _numbered_masks(self) -> dict[str, Array]:
         found: dict[str, Array] = {}
-        for name, listed in self._masks.items():
-            numbers = [_number(demo) for demo in listed]
+        for name, demos in self._masks.items():
+            numbers = [_number(demo) for demo in demos]
             if numbers and None not in numbers:
                 found[f"{MASKS}/{name}"] = np.array(numbers, np.int64)
             else:
@@ -401,11 +402,6 @@ def _number(name: str) -> int | None:
 
 def _same(first: Array, other: Array) -> bool:
     return np.array_equal(first, other, equal_nan=first.dtype.kind == "f" and other.dtype.kind == "f")
-
-
-def _listed(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - _MAX_LISTED:,} more" if len(texts) > _MAX_LISTED else ""
-    return f"{', '.join(texts[:_MAX_LISTED])}{more}"
 
 
 def _text(item: Any) -> str:

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.listing import listed
 from rlbuffers.schema import (
     ACTIONS,
     EPISODE_FINAL_KNOWN,
@@ -179,7 +180,7 @@ class DemoSurvey:
         self._left_out.update(unread)
         if not any(is_observed(name) for name in arrays):
             raise FormatError(
-                f"{self._path}: {demo.name}: expected observations in 'obs'; found {', '.join(sorted(arrays))}. A file "
+                f"{self._path}: {demo.name}: expected observations in 'obs'; found {listed(sorted(arrays))}. A file "
                 "of states and actions gets observations from robomimic's dataset_states_to_obs.py"
             )
         for name, array in arrays.items():

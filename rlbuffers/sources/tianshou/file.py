@@ -205,7 +205,7 @@ class TianshouFile:
         missing = [name for name in (ACTIONS, REWARDS, TERMINALS) if name not in self._places]
         if missing or not observed:
             words = {ACTIONS: "act", REWARDS: "rew", TERMINALS: "terminated or done"}
-            wanted = ", ".join([*([] if observed else ["obs"]), *(words[name] for name in missing)])
+            wanted = listed([*([] if observed else ["obs"]), *(words[name] for name in missing)])
             found = listed(name.removeprefix(f"{ROWS}/") for name in all_names if name.startswith(f"{ROWS}/"))
             raise FormatError(f"{self.path}: expected arrays {wanted} in '{ROWS}'; found {found or 'none'}")
         columns = {name: self._column(name, rows[self._places[name]]) for name in self._needed()}
