@@ -71,8 +71,9 @@ def actions_of_buffer(
     except (UsageError, MissingDependencyError) as error:
         if task is not None:
             raise
+        reason = str(error).rstrip(".")
         raise UsageError(
-            f"{path} {_missing(column)}, and its environment {named} cannot be asked ({error}); {_remedies(column)}"
+            f"{path} {_missing(column)}, and its environment {named} cannot be asked ({reason}); {_remedies(column)}"
         ) from error
     return _of_task(buffer, named, found, on_note)
 
