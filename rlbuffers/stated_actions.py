@@ -16,6 +16,8 @@ from rlbuffers.spaces import count_outside, restricts
 __all__ = ["StatedActions", "is_numbered", "range_of", "refuse_outside"]
 
 Array = np.ndarray[Any, Any]
+_MOST_ACTIONS = 1_000_000  # each is counted in a buffer's metadata, and has outputs of a network
+_LARGEST_FIRST = 2**31
 
 
 def is_numbered(column: ColumnSpec) -> bool:
@@ -48,8 +50,10 @@ class StatedActions:
     action_high: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.num_actions is not None and self.num_actions < 1:
-            raise UsageError(f"--num-actions: expected at least 1, got {self.num_actions}")
+        if self.num_actions is not None and not 1 <= self.num_actions <= _MOST_ACTIONS:
+            raise UsageError(f"--num-actions: expected 1 to {_MOST_ACTIONS:,}, got {self.num_actions}")
+        if self.first_action is not None and abs(self.first_action) > _LARGEST_FIRST:
+            raise UsageError(f"--first-action: expected at most {_LARGEST_FIRST:,}, got {self.first_action}")
         if self.first_action is not None and self.num_actions is None:
             raise UsageError("--first-action requires --num-actions")
         if (self.action_low is None) != (self.action_high is None):

@@ -259,6 +259,8 @@ def test_conversion_takes_what_is_stated(archives, tmp_path):
     ("options", "words"),
     [
         (["--num-actions", 0], "--num-actions"),
+        (["--num-actions", 10**9], "--num-actions"),
+        (["--num-actions", 2, "--first-action", 10**30], "--first-action: expected at most"),
         (["--first-action", 1], "--first-action requires --num-actions"),
         (["--action-low", 1], "require each other"),
         (["--action-low", 1, "--action-high", 1], "each low below its high"),
