@@ -21,6 +21,7 @@ from rlbuffers.local_inputs import kind_of_file, refuse_special
 __all__ = [
     "SUPERBLOCK_BYTES",
     "is_other_file",
+    "leads_inside",
     "names_below",
     "refuse_what_is_outside",
     "require_closed",
@@ -56,6 +57,14 @@ def require_closed(first: bytes, where: object) -> None:
             f"{where}: open for writing, or its writer was killed (HDF5's consistency flag is set). Close the program "
             "that writes it; if it was killed, `h5clear -s FILE` clears the flag (try that on a copy)"
         )
+
+
+def leads_inside(group: h5py.Group, name: str) -> bool:
+    """Whether a name is there and leads, through hard links alone, to something in the file."""
+    parts = name.split("/")
+    places = ["/".join(parts[: count + 1]).encode() for count in range(len(parts))]
+    links = group.id.links
+    return all(links.exists(place) and links.get_info(place).type == h5py.h5l.TYPE_HARD for place in places)
 
 
 def names_below(group: h5py.Group) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | None]]:

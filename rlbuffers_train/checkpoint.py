@@ -112,7 +112,8 @@ def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
     FormatError
         If it is something else or of another version.
     """
-    if not path.is_file():
+    refuse_special(path)
+    if not path.exists():
         raise BufferNotFoundError(f"{path}: there is no such checkpoint")
     _check_archive(path)
     try:

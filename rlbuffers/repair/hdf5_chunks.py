@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.hdf5_links import leads_inside
 from rlbuffers.local_inputs import refuse_special
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, missing_array
 from rlbuffers.repair.stated_array import StatedArray
@@ -89,6 +90,8 @@ def _find(
 ) -> SalvagedArray:
     name, dtype = stated.spec.name, stated.spec.dtype
     try:
+        if not leads_inside(file, name):
+            raise KeyError(f"{name!r} is missing, or a link to another place")
         dataset = file[name]
         rows, shuffled = int(dataset.chunks[0]), bool(dataset.shuffle)
         fits = dataset.dtype == dtype and dataset.shape == stated.shape and dataset.chunks[1:] == stated.shape[1:]

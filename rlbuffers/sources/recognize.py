@@ -9,6 +9,7 @@ from pathlib import Path
 
 import h5py
 
+from rlbuffers.hdf5_links import leads_inside
 from rlbuffers.local_inputs import refuse_special
 from rlbuffers.sources.ogbench_names import find_ogbench
 
@@ -113,7 +114,8 @@ def _of_hdf5(path: Path) -> str | None:
         names = set(file)
         if BUFFER in file.attrs:
             return BUFFER
-        if isinstance(file.get("data"), h5py.Group) and any(name.startswith("demo_") for name in file["data"]):
+        has_data = leads_inside(file, "data") and isinstance(file["data"], h5py.Group)
+        if has_data and any(name.startswith("demo_") for name in file["data"]):
             return "robomimic"
     if "_meta" in names:
         return "tianshou"

@@ -326,8 +326,8 @@ def from_one_task(signal_task: str) -> Iterator[str]:
 def test_from_one_on(from_one_task, tmp_path):
     """Generated at random, imitated where it is right, evaluated, exported and judged by the data."""
     data, right, folder = tmp_path / "data.hdf5", tmp_path / "right.hdf5", tmp_path / "run"
-    generate = ["generate", "--task", FROM_ONE, "--policy", "qrdqn", "--level", "random", "--buffer-size", 400]
-    run(*generate, "--output", data, "--device", "cpu")
+    generate = ["generate", "--task", FROM_ONE, "--policy", "qrdqn", "--level", "random", "--eps", 1]
+    run(*generate, "--buffer-size", 400, "--output", data, "--device", "cpu")
     assert space_of(data) == {"type": "discrete", "n": 2, "start": 1}
     with rlbuffers.open(data) as buffer:
         assert buffer.metadata["environment"]["action_space"]["start"] == 1
