@@ -21,7 +21,7 @@ def test_long_names_lose_their_middle():
 
 def test_the_nearest_names():
     names = [f"column_{number}" for number in range(5_000)]
-    assert nearest("colum_17", names).startswith("did you mean 'column_17' or ")
+    assert nearest("colum_17", names).startswith("; did you mean 'column_17' or ")
     assert nearest("zebra", names) == nearest("column_3", names) == nearest("x", []) == ""
 
 
