@@ -75,6 +75,22 @@ class Source(ABC, Generic[Piece]):
     def observe(self, rows: Rows) -> None:
         """Look at decoded rows, in order, to measure what only the data can tell."""
 
+    def finished(self, rows: Rows) -> Rows:
+        """Return decoded rows, in order, as they are to be written; called after `observe`."""
+        return rows
+
+    @property
+    def recording(self) -> str | None:
+        """What names the recording whose episodes ``episode_ids`` count, if other sources may hold more of it.
+
+        Equal ids of sources with the same recording are the same episode; of any others they are not.
+        """
+        return None
+
+    def episode_ids(self, group: str = "") -> np.ndarray[Any, Any] | None:
+        """Return all ``episode_ids`` of a group (``""`` or ``"episodes/"``), if they are known before reading."""
+        return None
+
     @abstractmethod
     def tally(self) -> Tally:
         """Count what the source gave; called after the last row.
