@@ -18,6 +18,7 @@ import numpy as np
 from rlbuffers.episode import Episode, Transitions
 from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.kept_facts import KeptFacts
 from rlbuffers.schema import BufferSpec
 from rlbuffers.tally import Tally
 
@@ -52,6 +53,9 @@ class IdentityDecoder:
 
 class Source(ABC, Generic[Piece]):
     """Data to be converted, with the facts that go into the buffer's metadata."""
+
+    kept: KeptFacts | None = None
+    """What our own export wrote beside the rows, in sources that know of it."""
 
     @property
     @abstractmethod
@@ -100,13 +104,21 @@ class Source(ABC, Generic[Piece]):
         is left out on purpose is not counted, and listed in the metadata's ``left_out``.
         """
 
+    def with_kept(self, spec: BufferSpec) -> BufferSpec:
+        """Return a spec with what the file's own library has no word for."""
+        return spec if self.kept is None else self.kept.spec(spec)
+
+    def with_kept_facts(self, own: dict[str, Any]) -> dict[str, Any]:
+        """Return metadata with what the file's own library has no word for."""
+        return own if self.kept is None else self.kept.metadata(own)
+
     def extras(self) -> Mapping[str, np.ndarray[Any, Any]]:
         """Return the arrays listed in ``spec.extras``; called after the last row."""
         return {}
 
     def early_metadata(self) -> dict[str, Any]:
         """Return what is known before the first row, for salvaging a conversion that is interrupted."""
-        return {}
+        return {} if self.kept is None else self.kept.early()
 
     @abstractmethod
     def metadata(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rlbuffers.episode import Transitions
 from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.errors import OutOfRangeError, UsageError
 from rlbuffers.fingerprint import BLOCK_ROWS
+from rlbuffers.metadata import METADATA_KEYS, is_derived
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
@@ -47,10 +48,7 @@ Indices = np.ndarray[Any, np.dtype[np.int64]]
 _BLOCK_BYTES = 16 << 20
 # What may lie between the first and the last chosen row of a block: all of it may have to be decoded.
 _SPAN_BYTES = 64 << 20
-DERIVED_METADATA = (
-    *("spec", "arrays", "fingerprint", "counts", "statistics", "storage"),
-    *("format", "format_version", "checksum"),
-)
+DERIVED_METADATA = tuple(filter(is_derived, METADATA_KEYS))
 
 
 class BufferSelection(RowSource[Rows]):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import FormatError, UnsupportedError
+from rlbuffers.kept_facts import NAME
 from rlbuffers.schema import ACTIONS, OBSERVATIONS
 from rlbuffers.sources.files import finite_object, json_object_in
 from rlbuffers.sources.minari.places import METADATA_FILE
@@ -32,6 +33,7 @@ _SAID_ELSEWHERE = (
     "total_steps",
     "dataset_size",
     "jpeg_encoding",
+    NAME,
 )
 
 
