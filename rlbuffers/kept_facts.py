@@ -110,7 +110,7 @@ class KeptFacts:
         try:
             document = json.loads(text, parse_constant=_refuse)
         except (TypeError, ValueError, RecursionError) as error:
-            raise CorruptDataError(f"{where}: {NAME}: damaged: no JSON ({error:.80}); remove it") from error
+            raise CorruptDataError(f"{where}: {NAME}: damaged: no JSON ({error!s:.80}); remove it") from error
         if not isinstance(document, dict):
             raise FormatError(f"{where}: {NAME}: expected a JSON object")
         return cls(document, where)
@@ -172,7 +172,7 @@ class KeptFacts:
                 found[key] = [*value, *(text for text in mine if text not in value)]
             elif isinstance(value, dict) and isinstance(mine, dict) and key != _NORMALIZATION:
                 found[key] = {**mine, **value}
-            elif not mine:
+            else:
                 found[key] = value
         if self._warnings:
             found["warnings"] = [*found.get("warnings", []), *self._warnings]
