@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from rlbuffers.exports.npz_members import write_array
 from rlbuffers.kept_facts import COMMENT, NAME
-from rlbuffers.stores.hdf5_store import plain_disk_errors
 
 __all__ = ["keep_in_archive", "keep_in_folder", "keep_in_hdf5"]
 
@@ -23,6 +21,10 @@ _MAX_COMMENT_BYTES = 0xFFFF
 
 def keep_in_hdf5(path: Path, place: str, document: Mapping[str, Any]) -> None:
     """Write a document as an attribute of a group or a dataset."""
+    import h5py  # not where the table of exports is only looked at
+
+    from rlbuffers.stores.hdf5_store import plain_disk_errors
+
     with plain_disk_errors(path), h5py.File(path, "r+") as file:
         file[place].attrs[NAME] = _text_of(document)
 
