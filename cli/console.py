@@ -11,16 +11,19 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
+from rlbuffers.listing import shortened
+
 __all__ = ["console", "facts_table", "print_json", "progress_bar", "rows_table", "size_text", "warn"]
 
 console = Console(highlight=False, markup=False, emoji=False)
 _error_console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+_LONGEST_NAME = 60
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
 def warn(message: str) -> None:
     """Print a warning to standard error."""
-    _error_console.print(f"Warning: {message}", style="bold yellow", soft_wrap=True)
+    _error_console.print(f"Warning: {shortened(message)}", style="bold yellow", soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -34,7 +37,7 @@ def facts_table(title: str, facts: Mapping[str, Any]) -> Table:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(Text(str(name)), Text(str(value)))
+        table.add_row(Text(shortened(str(name), _LONGEST_NAME)), Text(shortened(str(value))))
     return table
 
 

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rlbuffers.listing import listed
+from rlbuffers.local_inputs import followed_links
 from rlbuffers.paths import DEFAULT_BUFFER_DIR
+from rlbuffers_cli.option_types import Numbers
 
 if TYPE_CHECKING:
     from rlbuffers.conversion.convert import ConversionReport
     from rlbuffers.sources.base import Source
+    from rlbuffers.stated_actions import StatedActions
     from rlbuffers.tally import Tally
 
 __all__ = [
@@ -35,6 +39,7 @@ __all__ = [
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _MOST_LEFT_OUT = 20
+_STATED = ("num_actions", "first_action", "action_low", "action_high")
 CONTAINERS = click.Choice(["hdf5", "zarr", "zip"])
 _OUTPUT_OPTIONS = (
     click.option("-o", "--output", type=click.Path(path_type=Path), help="The buffer, .hdf5, .zarr or .zarr.zip."),
@@ -48,12 +53,26 @@ _OUTPUT_OPTIONS = (
     click.option("--format", "format_name", type=CONTAINERS, help="Container.  [default: hdf5]"),
     click.option("--overwrite", is_flag=True, help="Replace an existing buffer."),
     click.option(
+        "--follow-links",
+        is_flag=True,
+        help="Read other files, too, that the source's files and folders lead to (links, virtual datasets). Without "
+        "it such a source is refused.",
+    ),
+    click.option(
         "--workers",
         type=click.IntRange(min=0),
         default=max((os.cpu_count() or 1) - 1, 0),
         show_default="CPU cores - 1",
         help="Processes that help this one.",
     ),
+    click.option(
+        "--num-actions",
+        type=click.IntRange(min=1),
+        help="How many numbered actions there are, for files that do not say so.",
+    ),
+    click.option("--first-action", type=int, help="Number of the first one.  [default: 0]"),
+    click.option("--action-low", type=Numbers(), help="Lower bounds of actions that are vectors: one, or one each."),
+    click.option("--action-high", type=Numbers(), help="Upper bounds."),
 )
 
 
@@ -73,6 +92,8 @@ class OutputOptions:
         Whether an existing buffer is replaced.
     workers : int
         Processes that help.
+    stated : StatedActions
+        The space of actions, where the user states one.
     """
 
     output: Path | None
@@ -80,6 +101,7 @@ class OutputOptions:
     format_name: str | None
     overwrite: bool
     workers: int
+    stated: StatedActions
 
     def path(self, default: Path) -> Path:
         """Tell where the buffer goes, and refuse early if it is there already.
@@ -119,10 +141,15 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
         buffer_dir: Path,
         format_name: str | None,
         overwrite: bool,
+        follow_links: bool,
         workers: int,
         **others: Any,
     ) -> None:
-        command(output=OutputOptions(output, buffer_dir, format_name, overwrite, workers), **others)
+        from rlbuffers.stated_actions import StatedActions
+
+        stated = StatedActions(**{name: others.pop(name) for name in _STATED})
+        with followed_links(follow_links):
+            command(output=OutputOptions(output, buffer_dir, format_name, overwrite, workers, stated), **others)
 
     decorated: Callable[..., None] = with_output
     for option in reversed(_OUTPUT_OPTIONS):
@@ -171,9 +198,12 @@ def run_conversion(sources: Sequence[Source[Any]], path: Path, options: OutputOp
     """Convert one source, or several into one buffer, and print what was made."""
     from rlbuffers.conversion.convert import convert
     from rlbuffers.sources.concatenated import ConcatenatedSource
+    from rlbuffers.sources.stated_actions import StatedActionsSource
     from rlbuffers_cli.console import progress_bar
 
     source = sources[0] if len(sources) == 1 else ConcatenatedSource(sources)
+    if options.stated:
+        source = StatedActionsSource(source, options.stated)
     with progress_bar() as progress, told_of_interruptions(path):
         bar = progress.add_task(f"Converting {title}", total=source.total)
         report = convert(
@@ -223,10 +253,13 @@ def _print_report(report: ConversionReport) -> None:
         "fingerprint": report.fingerprint,
         **{name.replace("_", " "): _shown(value) for name, value in report.measurements.items()},
         **left_out_facts(report.left_out),
+        **{f"note {number}": text for number, text in enumerate(report.notes, 1)},
     }
     console.print(facts_table("Converted", facts))
-    for warning in report.warnings:
+    for warning in report.warnings[:_MOST_LEFT_OUT]:
         warn(warning)
+    if len(report.warnings) > _MOST_LEFT_OUT:
+        warn(f"... and {len(report.warnings) - _MOST_LEFT_OUT:,} more, which `rlbuffers info` shows")
 
 
 def left_out_facts(left_out: Sequence[str]) -> dict[str, str]:
@@ -244,9 +277,9 @@ def counted(tally: Tally) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {_shown(count)}" for name, count in value.items())
+        return listed(f"{name}: {_shown(count)}" for name, count in value.items())
     if isinstance(value, list):
-        return ", ".join(_shown(item) for item in value)
+        return listed(_shown(item) for item in value)
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

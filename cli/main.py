@@ -7,6 +7,7 @@ import click
 from rlbuffers import __version__
 from rlbuffers.atomic import discard_unpublished
 from rlbuffers.errors import RlbuffersError, UsageError
+from rlbuffers.listing import shortened
 from rlbuffers_cli.commands.bench import bench
 from rlbuffers_cli.commands.card import card
 from rlbuffers_cli.commands.compare import compare
@@ -51,7 +52,7 @@ class _CommandGroup(click.Group):
             return super().invoke(ctx)
         except RlbuffersError as error:
             kind = _UsageFailure if isinstance(error, UsageError) else click.ClickException
-            raise kind(" ".join(str(error).split())) from error
+            raise kind(shortened(" ".join(str(error).split()))) from error
         except BrokenPipeError:  # `rlbuffers info x | head`: click ends quietly
             raise
         except OSError as error:  # no space, no permission, no such folder

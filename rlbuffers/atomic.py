@@ -53,7 +53,7 @@ def final_of(partial: Path) -> Path:
 def is_being_written(final: Path) -> bool:
     """Whether a living process is writing a path."""
     try:
-        descriptor = os.open(_lock_of(final), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(_lock_of(final), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return False
     try:

@@ -120,8 +120,8 @@ def environment_facts(task: str) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "id": task,
         "package_versions": {"gymnasium": importlib.metadata.version("gymnasium")},
-        "observation_space": _describe_space(envs.single_observation_space),
-        "action_space": _describe_space(envs.single_action_space),
+        "observation_space": _describe_space(envs.single_observation_space, task),
+        "action_space": _describe_space(envs.single_action_space, task),
         "preprocessing": {},
         "rom_md5": None,
         "max_episode_steps": None,
@@ -279,11 +279,12 @@ def _rom_md5(game: str) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def _describe_space(space: Any) -> dict[str, Any]:
-    if hasattr(space, "n"):
-        return {"type": "discrete", "n": int(space.n)}
+def _describe_space(space: Any, task: str) -> dict[str, Any]:
+    if hasattr(space, "n") and hasattr(space, "start"):  # MultiBinary has n, MultiDiscrete has start
+        first = int(space.start)
+        return {"type": "discrete", "n": int(space.n), **({"start": first} if first else {})}
     if not hasattr(space, "low"):
-        raise UsageError(f"space {space} is neither a box nor a set of numbered choices")
+        raise UsageError(f"{task}: the space {space} is neither a box nor one set of numbered choices")
     return {
         "type": "box",
         "dtype": str(space.dtype),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import SpecError
+from rlbuffers.listing import unlike
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODES_GROUP,
@@ -84,7 +85,7 @@ class Episode:
             ("facts", set(self.facts), set(spec.episode_columns)),
         ):
             if got != wanted:
-                raise SpecError(f"an episode has {what} {sorted(got)}, expected {sorted(wanted)}")
+                raise SpecError(f"an episode has {what} {unlike(got, wanted)}")
         rows = _checked_columns(self.columns, spec)
         num_steps = len(rows[REWARDS])
         if num_steps == 0:
@@ -179,7 +180,7 @@ class Transitions:
             If a column is missing, unknown, of another dtype or shape, or of another length.
         """
         if set(columns) != set(spec.columns):
-            raise SpecError(f"transitions have columns {sorted(columns)}, expected {sorted(spec.columns)}")
+            raise SpecError(f"transitions have columns {unlike(columns, spec.columns)}")
         rows = _checked_columns(columns, spec)
         if not spec.stack:
             return cls(rows)
@@ -205,7 +206,7 @@ class Transitions:
         """
         expected = set(spec.columns) - ({OBSERVATIONS, NEXT_OBSERVATIONS} if spec.stack else set())
         if set(self.columns) != expected:
-            raise SpecError(f"transitions have columns {sorted(self.columns)}, expected {sorted(expected)}")
+            raise SpecError(f"transitions have columns {unlike(self.columns, expected)}")
         _checked_columns(self.columns, spec)
         if spec.stack:
             self._check_windows(spec)

@@ -10,6 +10,7 @@ import numpy as np
 
 from rlbuffers.episode import check_rows
 from rlbuffers.errors import SpecError
+from rlbuffers.listing import unlike
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
@@ -77,7 +78,7 @@ class EpisodeBlock:
             ("facts", set(self.facts), set(spec.episode_columns)),
         ):
             if got != wanted:
-                raise SpecError(f"a block of episodes has {what} {sorted(got)}, expected {sorted(wanted)}")
+                raise SpecError(f"a block of episodes has {what} {unlike(got, wanted)}")
         episodes, steps = self.num_episodes, len(self)
         rows: dict[str, Array] = {}
 

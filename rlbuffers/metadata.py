@@ -43,6 +43,7 @@ _DERIVED = {
     "counts": dict,
     "statistics": dict,
     "storage": dict,
+    "noticed": dict,
 }
 _TOLD = {
     "environment": dict,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from rlbuffers.errors import OutOfRangeError, SpecError, UnsupportedError, UsageError
-from rlbuffers.listing import listed
+from rlbuffers.listing import listed, nearest
 from rlbuffers.metadata import parse_metadata
 from rlbuffers.optional import require
 from rlbuffers.paths import located
@@ -22,6 +22,7 @@ from rlbuffers.reading.batch_columns import BatchColumns
 from rlbuffers.reading.cache_plan import ArrayPlan, plan_cache
 from rlbuffers.reading.checked_spec import checked_spec
 from rlbuffers.reading.stored_rows import StoredRows
+from rlbuffers.remarks import content_notes
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_STARTS,
@@ -95,8 +96,13 @@ class Buffer:
 
     @property
     def warnings(self) -> list[str]:
-        """What a user must know: faults of the version that converted the source, and what its reader said."""
+        """What a user must know: faults of the version that converted the source, what its reader said, odd values."""
         return warnings_of(self.metadata)
+
+    @property
+    def notes(self) -> list[str]:
+        """What else its metadata say of its content, a sentence each."""
+        return [*map(str, self.metadata.get("notes") or ()), *content_notes(self.metadata)]
 
     @property
     def num_episodes(self) -> int:
@@ -231,7 +237,8 @@ class Buffer:
             If there is none of that name.
         """
         if name not in self.spec.extras:
-            raise SpecError(f"there is no extra {name!r}; the buffer has {listed(self.spec.extras) or 'none'}")
+            hint = nearest(name, self.spec.extras)
+            raise SpecError(f"there is no extra {name!r}; {hint}the buffer has {listed(self.spec.extras) or 'none'}")
         return self._rows[f"{EXTRAS_GROUP}/{name}"].all()
 
     def episode_of(self, rows: Sequence[int] | Array) -> Indices:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.kept_facts import EXPORTED_FROM
+from rlbuffers.remarks import content_warnings
 from rlbuffers.sources.d4rl.datasets import dataset_of_file
 from rlbuffers.sources.ogbench_names import find_ogbench
 
@@ -147,14 +148,14 @@ def faults_of(metadata: Facts) -> list[str]:
 
 
 def warnings_of(metadata: Facts) -> list[str]:
-    """Return what a user must know of a buffer: faults of the version that converted it, and what its source said.
+    """Return what a user must know of a buffer: faults of the converting version, what its source said, odd values.
 
     Parameters
     ----------
     metadata : mapping
         Of the buffer.
     """
-    return [*faults_of(metadata), *map(str, metadata.get("warnings") or ())]
+    return [*faults_of(metadata), *map(str, metadata.get("warnings") or ()), *content_warnings(metadata)]
 
 
 def _origins(facts: Facts, source: Facts) -> Iterator[tuple[Facts, Facts]]:

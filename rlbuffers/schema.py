@@ -33,7 +33,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rlbuffers.errors import FormatError, SpecError
-from rlbuffers.listing import listed
+from rlbuffers.listing import listed, nearest
 from rlbuffers.spaces import checked_space
 
 __all__ = [
@@ -213,9 +213,9 @@ class BufferSpec:
             raise SpecError("the episodes layout keeps steps in time order; use layout='transitions'")
         for needed in (ACTIONS, REWARDS):
             if needed not in self.columns:
-                raise SpecError(f"a buffer needs a column {needed!r}; got {sorted(self.columns)}")
+                raise SpecError(f"a buffer needs a column {needed!r}; got {listed(sorted(self.columns))}")
         if not self.observation_names:
-            raise SpecError(f"a buffer needs a column 'observations'; got {sorted(self.columns)}")
+            raise SpecError(f"a buffer needs a column 'observations'; got {listed(sorted(self.columns))}")
         if self.layout == "transitions" and self.episode_columns:
             raise SpecError("independent transitions have no episode columns; use layout='episodes'")
         self._check_numbers()
@@ -283,7 +283,8 @@ class BufferSpec:
             if next_name(observation) == name:
                 column = self.columns[observation]
                 return ColumnSpec(name, column.dtype, column.shape, column.space)
-        raise SpecError(f"there is no column {name!r}; the buffer has {listed(self.batch_names)}")
+        hint = nearest(name, self.batch_names)
+        raise SpecError(f"there is no column {name!r}; {hint}the buffer has {listed(self.batch_names)}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the description that is stored in a buffer's metadata."""

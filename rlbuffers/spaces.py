@@ -15,7 +15,7 @@ import numpy as np
 
 from rlbuffers.errors import SpecError
 
-__all__ = ["checked_space", "count_outside", "described_space", "holds", "without_disputes"]
+__all__ = ["checked_space", "count_outside", "described_space", "holds", "restricts", "without_disputes"]
 
 Array = np.ndarray[Any, Any]
 # Bounds of rows larger than this are told by their least and their greatest.
@@ -71,6 +71,19 @@ def count_outside(rows: Array, space: Mapping[str, Any]) -> int:
     else:
         outside = (rows < _bound(space["low"], -np.inf)) | (rows > _bound(space["high"], np.inf))
     return int(outside.reshape(len(rows), -1).any(axis=1).sum())
+
+
+def restricts(space: Mapping[str, Any] | None, dtype: np.dtype[Any]) -> bool:
+    """Whether a checked space says more than the dtype: a box of all that it can hold does not."""
+    if space is None or space["type"] == "discrete" or len(space) > 3:  # more keys say what kind of box it is
+        return space is not None
+    if dtype.kind == "b":
+        lowest, highest = 0.0, 1.0
+    else:
+        limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+        lowest, highest = float(limits.min), float(limits.max)
+    low, high = _bound(space["low"], -np.inf), _bound(space["high"], np.inf)
+    return not bool((low <= lowest).all() and (high >= highest).all())
 
 
 def _bound(bound: Any, absent: float) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ColumnStatistics", "quantiles", "total_reward"]
+__all__ = ["ColumnStatistics", "quantiles", "summable", "total_reward"]
 
 Array = np.ndarray[Any, Any]
 _QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
@@ -82,6 +82,14 @@ def total_reward(rewards: Array) -> float:
     """Sum rewards in double precision; the sum of rewards that are not finite is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         return float(np.asarray(rewards, np.float64).sum())
+
+
+def summable(rewards: Array) -> Array:
+    """Return rewards in a dtype that holds their sums and fractions: float32 at least, and float64 where they are.
+
+    Half precision ends at 65,504, and whole numbers have no halves.
+    """
+    return rewards if rewards.dtype.kind == "f" and rewards.itemsize >= 4 else rewards.astype(np.float32)
 
 
 def quantiles(values: Array) -> dict[str, float | None]:

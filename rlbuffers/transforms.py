@@ -17,6 +17,7 @@ import numpy as np
 from rlbuffers.errors import UsageError
 from rlbuffers.schema import OBSERVATIONS, REWARDS, next_name
 from rlbuffers.standardization import NORM_EPSILON, Standardization
+from rlbuffers.stats import summable
 
 if TYPE_CHECKING:
     from rlbuffers.reader import Buffer
@@ -45,12 +46,12 @@ class ScaleRewards:
         """Return the columns changed."""
         if REWARDS not in batch:
             return batch
-        return {**batch, REWARDS: _floating(batch[REWARDS]) * self.scale + self.shift}
+        return {**batch, REWARDS: summable(batch[REWARDS]) * self.scale + self.shift}
 
 
 @dataclass(frozen=True)
 class ClipRewards:
-    """Rewards below `low` or above `high` become these, in their dtype."""
+    """Rewards below `low` or above `high` become these, float32 (float64 stays)."""
 
     low: float = -1.0
     high: float = 1.0
@@ -63,8 +64,7 @@ class ClipRewards:
         """Return the columns changed."""
         if REWARDS not in batch:
             return batch
-        rewards = batch[REWARDS]
-        return {**batch, REWARDS: np.clip(rewards, self.low, self.high).astype(rewards.dtype)}
+        return {**batch, REWARDS: np.clip(summable(batch[REWARDS]), self.low, self.high)}
 
 
 class NormalizeObservations:
@@ -148,11 +148,6 @@ class ConvertDtypes:
     def _wanted(self, name: str, values: Array) -> np.dtype[Any]:
         wanted: np.dtype[Any] = np.dtype(self.dtypes.get(name, self.dtypes.get(values.dtype.name, values.dtype)))
         return wanted
-
-
-def _floating(values: Array) -> Array:
-    """Return numbers of single precision, or double where they are already."""
-    return values if values.dtype.kind == "f" and values.itemsize >= 4 else values.astype(np.float32)
 
 
 def _is_finite(statistics: Mapping[str, Any]) -> bool:

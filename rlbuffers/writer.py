@@ -14,8 +14,10 @@ from rlbuffers.episode import EncodedRows, Episode, Transitions, check_rows
 from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.errors import BufferExistsError, SpecError, UsageError
 from rlbuffers.fingerprint import fingerprint_of
+from rlbuffers.listing import listed, nearest
 from rlbuffers.metadata import render_metadata, written_by
 from rlbuffers.paths import located
+from rlbuffers.remarks import NOTICED
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
@@ -37,6 +39,7 @@ from rlbuffers.writing.checkpoints import Checkpoints
 from rlbuffers.writing.chunk_encoder import ChunkEncoder
 from rlbuffers.writing.episode_facts import EpisodeFacts
 from rlbuffers.writing.journal import JournalWriter, interrupted_of, keep_interrupted, remove_interrupted
+from rlbuffers.writing.noticed import Noticed
 from rlbuffers.writing.storage_options import StorageOptions
 from rlbuffers.writing.summary import ColumnSummary
 from rlbuffers.writing.views import views_of
@@ -94,12 +97,11 @@ class BufferWriter:
         if self._target is None and not overwrite:
             _refuse_taken_memory(self.path)
         self._summary = ColumnSummary(spec)
+        self._noticed = Noticed(spec)
         try:
             self._store: StoreWriter = store_class(self._target.partial if self._target else self.path)
             self._arrays = {
-                name: ArrayWriter(
-                    array, spec, storage or StorageOptions(), self._store, self._summary.observer_of(name)
-                )
+                name: ArrayWriter(array, spec, storage or StorageOptions(), self._store, self._observer_of(name))
                 for name, array in stored_arrays(spec).items()
             }
             self._checkpoints = self._begin_checkpoints()
@@ -109,6 +111,18 @@ class BufferWriter:
         self._episodes = EpisodeFacts()
         self._override_rows: list[int] = []
         self.num_transitions = 0
+
+    def _observer_of(self, name: str) -> Callable[[Array], None] | None:
+        """Return what looks at the rows of an array before they are encoded, or None if nothing does."""
+        summarize, notice = self._summary.observer_of(name), self._noticed.observer_of(name)
+        if summarize is None or notice is None:
+            return summarize or notice
+
+        def observe(rows: Array) -> None:
+            summarize(rows)
+            notice(rows)
+
+        return observe
 
     def _begin_checkpoints(self) -> Checkpoints | None:
         # The members of a ZIP file are only there when they are whole: nothing to put together again.
@@ -140,6 +154,7 @@ class BufferWriter:
             rows[STACK_INDEX] = first_frame + np.add.outer(np.arange(length), np.arange(self.spec.stack + 1))
         final_known = bool(rows.pop(EPISODE_FINAL_KNOWN)[0])
         self._episodes.add([start], [length], [total_reward(rows[REWARDS])], [bool(episode.whole)], [final_known])
+        self._noticed.add_episodes(rows, np.array([length]))
         self._append_rows(rows, length)
 
     def append_episodes(self, block: EpisodeBlock) -> None:
@@ -170,6 +185,7 @@ class BufferWriter:
         whole, final_known = rows.pop(EPISODE_WHOLE), rows.pop(EPISODE_FINAL_KNOWN)
         first_rows = starts + self.num_transitions
         self._episodes.add(first_rows.tolist(), lengths.tolist(), returns, whole.tolist(), final_known.tolist())
+        self._noticed.add_episodes(rows, lengths)
         self._append_rows(rows, len(block))
 
     def append_transitions(self, transitions: Transitions | Mapping[str, Array]) -> None:
@@ -216,7 +232,8 @@ class BufferWriter:
         self._require_open()
         column = self.spec.extras.get(name)
         if column is None:
-            raise SpecError(f"there is no extra {name!r}; the spec lists {sorted(self.spec.extras)}")
+            hint, known = nearest(name, self.spec.extras), listed(sorted(self.spec.extras))
+            raise SpecError(f"there is no extra {name!r}; {hint}the spec lists {known or 'none'}")
         self._arrays[f"{EXTRAS_GROUP}/{name}"].append(check_rows(name, rows, column.dtype, column.shape))
 
     def _append_rows(self, rows: Mapping[str, Array], count: int) -> None:
@@ -350,6 +367,7 @@ class BufferWriter:
             "fingerprint": fingerprint,
             "counts": self._counts(),
             "statistics": {**self._summary.statistics(), **self._episodes.statistics()},
+            NOTICED: self._noticed.to_json(self._episodes.lengths, self._episodes.whole),
         }
 
     def _counts(self) -> dict[str, int]:

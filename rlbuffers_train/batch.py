@@ -51,7 +51,9 @@ class TransitionBatch(NamedTuple):
         return TransitionBatch(**tensors)
 
 
-def make_batch(columns: Mapping[str, Array], gamma: float, device: torch.device) -> TransitionBatch:
+def make_batch(
+    columns: Mapping[str, Array], gamma: float, device: torch.device, first_action: int = 0
+) -> TransitionBatch:
     """Turn the columns of one draw into tensors.
 
     Parameters
@@ -65,9 +67,11 @@ def make_batch(columns: Mapping[str, Array], gamma: float, device: torch.device)
         Discount of one step.
     device : torch.device
         Where the tensors go.
+    first_action : int
+        Number that the data give to the first of numbered actions; networks count from 0.
     """
     observations = observation_tensor(columns["observations"], device)
-    actions = to_tensor(_plain(columns["actions"]), device)
+    actions = to_tensor(_plain(columns["actions"], first_action), device)
     if "rewards" not in columns:
         none = torch.empty(0, device=device)
         return TransitionBatch(observations, actions, none, observations[:0], none)
@@ -80,22 +84,29 @@ def make_batch(columns: Mapping[str, Array], gamma: float, device: torch.device)
         rewards=to_tensor(columns["rewards"].astype(np.float32, copy=False), device),
         next_observations=observation_tensor(columns["next_observations"], device),
         discounts=to_tensor(discounts.astype(np.float32, copy=False), device),
-        **_followed(columns, device),
+        **_followed(columns, device, first_action),
     )
 
 
-def _followed(columns: Mapping[str, Array], device: torch.device) -> dict[str, torch.Tensor]:
+def _followed(columns: Mapping[str, Array], device: torch.device, first_action: int) -> dict[str, torch.Tensor]:
     if NEXT_ACTION_KNOWN not in columns:
         return {}
+    known = columns[NEXT_ACTION_KNOWN]
+    following = _plain(columns[NEXT_ACTIONS], first_action)
+    if first_action:  # the zeros of those that are not known are no action
+        following = np.where(known, following, 0)
     return {
-        "next_actions": to_tensor(_plain(columns[NEXT_ACTIONS]), device),
-        "next_action_known": to_tensor(columns[NEXT_ACTION_KNOWN].astype(np.float32), device),
+        "next_actions": to_tensor(following, device),
+        "next_action_known": to_tensor(known.astype(np.float32), device),
     }
 
 
-def _plain(actions: Array) -> Array:
-    """Return actions as int64 where they are numbered choices, else as float32."""
-    return actions.astype(np.int64 if actions.ndim == 1 else np.float32, copy=False)
+def _plain(actions: Array, first_action: int) -> Array:
+    """Return numbered choices, of shape () or (1,) each, as int64 from 0 on, and vectors as float32."""
+    if actions.ndim == 1 or actions.dtype.kind in "biu":
+        numbers = actions.reshape(len(actions)).astype(np.int64, copy=False)
+        return numbers - first_action if first_action else numbers
+    return actions.astype(np.float32, copy=False)
 
 
 def observation_tensor(observations: Array, device: torch.device) -> torch.Tensor:
@@ -119,15 +130,18 @@ class TransitionBatches:
         Discount of one step.
     device : torch.device
         Where the tensors go; for a GPU they wait in pinned memory and are copied while it computes.
+    first_action : int
+        See :func:`make_batch`.
     """
 
-    def __init__(self, gamma: float, device: torch.device) -> None:
+    def __init__(self, gamma: float, device: torch.device, first_action: int = 0) -> None:
         self._gamma = gamma
         self._device = device
+        self._first_action = first_action
 
     def prepare(self, batch: Mapping[str, Array]) -> TransitionBatch:
         """Return tensors in memory."""
-        made = make_batch(batch, self._gamma, torch.device("cpu"))
+        made = make_batch(batch, self._gamma, torch.device("cpu"), self._first_action)
         return made if self._device.type != "cuda" else made.map(torch.Tensor.pin_memory)
 
     def hand_over(self, prepared: TransitionBatch) -> TransitionBatch:

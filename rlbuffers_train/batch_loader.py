@@ -27,13 +27,13 @@ def make_loader(
     sampler : BatchSampler
         Draws and reads.
     problem : ProblemSpec
-        Vectors are read otherwise than images.
+        Vectors are read otherwise than images; numbered actions become numbers from 0 on.
     gamma : float
         Discount of one step.
     device : torch.device
         Where the tensors go.
     """
-    batches = TransitionBatches(gamma, device)
+    batches = TransitionBatches(gamma, device, problem.first_action)
     if device.type == "cpu" and not problem.is_pixels:
         # Vectors lie in memory: they are there sooner than another thread could be asked.
         return Loader(sampler, batches, prefetch=_BATCHES_AT_ONCE, workers=0)

@@ -21,6 +21,7 @@ import torch
 
 from rlbuffers.atomic import write_bytes_atomically
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, UsageError
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers_train.algorithms import load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.problem import ProblemSpec
@@ -111,7 +112,8 @@ def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
     FormatError
         If it is something else or of another version.
     """
-    if not path.is_file():
+    refuse_special(path)
+    if not path.exists():
         raise BufferNotFoundError(f"{path}: there is no such checkpoint")
     _check_archive(path)
     try:
@@ -173,5 +175,5 @@ def build_algorithm(checkpoint: Checkpoint, generator: np.random.Generator, devi
 
 def file_sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

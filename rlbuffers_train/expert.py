@@ -161,7 +161,7 @@ def _make_stepper(
         make_vector_env(task, settings.num_envs, env_seed, training=True),
         replay,
         sampler,
-        partial(make_batch, gamma=gamma, device=algorithm.device),
+        partial(make_batch, gamma=gamma, device=algorithm.device, first_action=problem.first_action),
         update_per_step=settings.update_per_step,
         min_history=settings.min_history,
         eps_of_step=settings.eps_of_step,

@@ -10,15 +10,18 @@ from typing import Any
 import torch
 
 from rlbuffers.errors import BufferNotFoundError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.paths import Url, generated_buffer_path, located
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.schema import STACK_INDEX
+from rlbuffers.stated_actions import StatedActions
 from rlbuffers.transforms import ClipRewards, ScaleRewards, Transform
 from rlbuffers_train.algorithms import entries_of, find_entry, load_algorithm
 from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import COMPUTE_NAMES, ComputeSettings, pick_device, threads_for
 from rlbuffers_train.evaluation.evaluation_task import choose_evaluation_task, problem_of_task
+from rlbuffers_train.finite_data import require_finite
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer, reward_scale_of
 from rlbuffers_train.running.reporting import Reporter, SilentReporter
@@ -44,6 +47,7 @@ __all__ = ["OfflineSettings", "train_offline"]
 
 # What `rlbuffers generate` writes where it is told nothing: policy, share of random actions and task.
 _DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, "Pendulum-v1")}
+_STATED = ("num_actions", "first_action", "action_low", "action_high")
 _MAY_CHANGE = ("epoch", "eval_episodes", "buffer", *COMPUTE_NAMES)
 
 
@@ -58,6 +62,10 @@ class OfflineSettings(ComputeSettings):
     eval_episodes: int = setting(10, "Episodes of an evaluation; 0 trains without any.", at_least=0)
     clip_rewards: bool = setting(False, "Whether rewards are clipped to [-1, 1] (0 or 1).")
     norm_rewards: bool = setting(False, "Whether rewards are scaled so that the data's returns span 1,000 (0 or 1).")
+    num_actions: int | None = setting(None, "Number of actions, if the buffer does not record it.", at_least=1)
+    first_action: int | None = setting(None, "Number of the first of these; 0 if it is not given.")
+    action_low: tuple[float, ...] | None = setting(None, "Lower bounds of actions that are vectors: one, or one each.")
+    action_high: tuple[float, ...] | None = setting(None, "Upper bounds of these.")
 
 
 def train_offline(request: TrainingRequest, reporter: Reporter | None = None) -> RunSummary:
@@ -87,12 +95,13 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         _refuse_other_data(request, buffer)
         asked = request.task or (None if resumed is None else resumed.task)
         environment = buffer.metadata.get("environment") or {}
-        problem = problem_of_buffer(buffer, asked or environment.get("id")) if resumed is None else resumed.problem
+        problem = _problem_of(request, buffer, asked, reporter) if resumed is None else resumed.problem
         settings = _settle(request, buffer, problem, resumed)
         task = None
         if settings.eval_episodes:
             task = choose_evaluation_task(asked, buffer, problem, reporter)
             refuse_other_task(request, task, None if resumed is None else resumed.task)
+        require_finite(buffer, load_algorithm(request.algorithm, problem.actions.kind).columns)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
         stack.enter_context(threads_for(problem, algorithm.products, settings.threads))
         algorithm.compute_as(settings)
@@ -131,7 +140,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         reporter.note(f"{request.algorithm} on {len(buffer):,} transitions of {buffer.path}")
         from_file = [name for name, planned in buffer.plan.items() if planned.place == "file" and name != STACK_INDEX]
         if from_file:
-            reporter.note(f"read from the file each time, for want of --cache: {', '.join(from_file)}")
+            reporter.note(f"read from the file each time, for want of --cache: {listed(from_file)}")
         reporter.note(f"evaluation: {task or 'none'}; device: {device}; files: {run.logdir}")
         trainer = Trainer(run, stepper, num_epochs=settings.epoch, steps_per_epoch=settings.update_per_epoch)
         return trainer.train()
@@ -153,6 +162,15 @@ def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path |
         command += f" --task {task}" if task != default_task else ""
         raise BufferNotFoundError(f"there is no buffer at {path}. Make it with: {command}; or name one with --buffer")
     return path
+
+
+def _problem_of(request: TrainingRequest, buffer: Buffer, task: str | None, reporter: Reporter) -> ProblemSpec:
+    stated = {name: _tupled(request.settings.get(name)) for name in _STATED}
+    return problem_of_buffer(buffer, task, StatedActions(**stated), reporter.note)
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _refuse_other_data(request: TrainingRequest, buffer: Buffer) -> None:

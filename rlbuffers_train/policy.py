@@ -98,7 +98,7 @@ class ExploringPolicy:
         if explores.all():
             return explored
         samples = self.is_within_training_step or self.samples_inference
-        chosen = self._choose(observations, self.generator, samples=samples)
+        chosen: Array = self._actions.numbered(self._choose(observations, self.generator, samples=samples))
         chosen[explores] = explored[explores]
         return chosen
 

@@ -140,7 +140,8 @@ class _PolicyModule(nn.Module):
             parameter.data = parameter.data.contiguous()
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        return _choose(self._algorithm, observations)
+        actions: torch.Tensor = self._algorithm.problem.actions.numbered(_choose(self._algorithm, observations))
+        return actions
 
 
 class _NoRandomness:

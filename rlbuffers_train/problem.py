@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rlbuffers.errors import UsageError
+from rlbuffers.schema import ColumnSpec
+from rlbuffers.spaces import restricts
 
 __all__ = [
     "ActionKind",
@@ -19,6 +21,7 @@ __all__ = [
     "ObservationStatistics",
     "ProblemSpec",
     "actions_of_space",
+    "unlearnable_actions",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -33,17 +36,25 @@ class DiscreteActions:
     ----------
     num_actions : int
         From the spec of the action space, never from the actions that occur in data.
+    start : int
+        Number of the first choice: what networks call action k is start + k in data and environments.
     """
 
     num_actions: int
+    start: int = 0
     kind: ClassVar[ActionKind] = "discrete"
 
     def draw(self, count: int, generator: np.random.Generator) -> Array:
         """Return uniformly random actions, int64 (count,)."""
-        return generator.integers(self.num_actions, size=count)
+        return generator.integers(self.num_actions, size=count) + self.start
+
+    def numbered(self, chosen: Any) -> Any:
+        """Return what networks chose, an array or a tensor, as environments number it."""
+        return chosen + self.start if self.start else chosen
 
     def __str__(self) -> str:
-        return f"{self.num_actions} actions"
+        last = self.start + self.num_actions - 1
+        return f"{self.num_actions} actions" + (f" ({self.start} to {last})" if self.start else "")
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,10 @@ class BoxActions:
     def draw(self, count: int, generator: np.random.Generator) -> Array:
         """Return uniformly random actions, float32 (count, D)."""
         return generator.uniform(self.low, self.high, (count, self.size)).astype(np.float32)
+
+    def numbered(self, chosen: Any) -> Any:
+        """Return what networks chose: vectors have no numbers."""
+        return chosen
 
     @property
     def center(self) -> Array:
@@ -150,6 +165,11 @@ class ProblemSpec:
         return self.actions.num_actions
 
     @property
+    def first_action(self) -> int:
+        """Number of the first discrete action; 0 for vectors."""
+        return self.actions.start if isinstance(self.actions, DiscreteActions) else 0
+
+    @property
     def box(self) -> BoxActions:
         """Bounds of actions that are vectors.
 
@@ -174,7 +194,10 @@ class ProblemSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the values as JSON types."""
-        return {**asdict(self), "actions": {"type": self.actions.kind, **asdict(self.actions)}}
+        actions = {"type": self.actions.kind, **asdict(self.actions)}
+        if not self.first_action:
+            actions.pop("start", None)  # as releases that know no other start write and read it
+        return {**asdict(self), "actions": actions}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ProblemSpec:
@@ -207,10 +230,10 @@ def actions_of_space(space: Mapping[str, Any], shape: tuple[int, ...]) -> Discre
     space : mapping
         See `rlbuffers.spaces`.
     shape : tuple of int
-        Of one action: () for discrete ones.
+        Of one action: () or (1,) for discrete ones.
     """
-    if space.get("type") == "discrete" and shape == () and not space.get("start"):
-        return DiscreteActions(int(space["n"]))
+    if space.get("type") == "discrete" and shape in ((), (1,)):
+        return DiscreteActions(int(space["n"]), int(space.get("start", 0)))
     if space.get("type") != "box" or len(shape) != 1:
         return None
     bounds = []
@@ -220,3 +243,25 @@ def actions_of_space(space: Mapping[str, Any], shape: tuple[int, ...]) -> Discre
     if not all(math.isfinite(value) for bound in bounds for value in bound):
         return None
     return BoxActions(*bounds)
+
+
+def unlearnable_actions(column: ColumnSpec) -> str | None:
+    """Say what kind of actions a column holds if no algorithm learns such; None if some do."""
+    space, shape, dtype = column.space or {}, column.shape, column.dtype
+    told = f"{dtype.name} of shape {shape}"
+    # Minari's spaces that are kept as boxes, see `rlbuffers.sources.minari.spaces`.
+    kind = (space.get("minari") or {}).get("type")
+    if kind in ("MultiDiscrete", "MultiBinary"):
+        what = f"actions are {kind}, several whole numbers at once ({told})"
+    elif dtype.kind in "biu" and space.get("type") == "box" and restricts(space, dtype):
+        what = f"actions are a box of whole numbers ({told})"
+    elif dtype.kind in "biu" and shape not in ((), (1,)):
+        what = f"actions are several whole numbers at once ({told})"
+    elif not shape and dtype.kind == "f":
+        what = f"actions are single numbers of type {dtype.name}"
+        return f"{what}; numbered actions must be stored as whole numbers, others as vectors of shape (1,)"
+    elif len(shape) > 1:
+        what = f"actions are arrays with {len(shape)} axes ({told})"
+    else:
+        return None
+    return f"{what}; no algorithm here learns such: they learn one numbered action, or a vector of float numbers"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,13 @@ import numpy as np
 from rlbuffers.errors import UsageError
 from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
-from rlbuffers.schema import ACTIONS, OBSERVATIONS, TERMINALS
-from rlbuffers_train.evaluation.evaluation_task import problem_of_task
+from rlbuffers.schema import OBSERVATIONS, TERMINALS
+from rlbuffers.stated_actions import StatedActions
+from rlbuffers_train.actions_of_buffer import actions_of_buffer
 from rlbuffers_train.problem import (
-    BoxActions,
-    DiscreteActions,
     ObservationNormalization,
     ObservationStatistics,
     ProblemSpec,
-    actions_of_space,
 )
 
 __all__ = ["normalization_of", "observation_statistics_of", "problem_of_buffer", "reward_scale_of"]
@@ -28,15 +26,21 @@ __all__ = ["normalization_of", "observation_statistics_of", "problem_of_buffer",
 _RETURN_SPAN = 1000.0
 
 
-def problem_of_buffer(buffer: Buffer, task: str | None = None) -> ProblemSpec:
+def problem_of_buffer(
+    buffer: Buffer,
+    task: str | None = None,
+    stated: StatedActions | None = None,
+    on_note: Callable[[str], None] = lambda note: None,
+) -> ProblemSpec:
     """Return the observations and actions of a buffer with one observation column.
 
     Parameters
     ----------
     buffer : Buffer
         The data.
-    task : str, optional
-        Environment whose action bounds hold where the buffer records none, as D4RL's files do not.
+    task, stated, on_note
+        What says how many actions there are, or their bounds, where the buffer records none, as D4RL's files do not;
+        see `rlbuffers_train.actions_of_buffer`.
 
     Raises
     ------
@@ -55,26 +59,9 @@ def problem_of_buffer(buffer: Buffer, task: str | None = None) -> ProblemSpec:
     return ProblemSpec(
         observations.shape,
         observations.dtype.name,
-        _actions_of(buffer, task),
+        actions_of_buffer(buffer, task, stated, on_note),
         observation_statistics_of(buffer),
         normalization_of(buffer),
-    )
-
-
-def _actions_of(buffer: Buffer, task: str | None) -> DiscreteActions | BoxActions:
-    column = buffer.spec.columns[ACTIONS]
-    actions = actions_of_space(column.space or {}, column.shape)
-    if actions is not None:
-        return actions
-    if column.dtype.kind == "f" and len(column.shape) == 1:
-        if task is None:
-            raise UsageError(f"{buffer.path} records no bounds of actions; pass --task, the environment that has them")
-        bounds = problem_of_task(task).actions
-        if isinstance(bounds, BoxActions) and (bounds.size,) == column.shape:
-            return bounds
-    raise UsageError(
-        f"{buffer.path}: numbered actions or vectors with bounds are needed; the spec says {column.to_json()}"
-        + (f" and {task} has other actions" if task else "")
     )
 
 

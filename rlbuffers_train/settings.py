@@ -9,6 +9,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.listing import listed
 
 __all__ = ["Settings", "SettingsT", "nearest_of", "option_name", "setting", "with_changes"]
 
@@ -72,7 +73,7 @@ class Settings:
         known = {field.name for field in fields(cls)}
         needed = {field.name for field in fields(cls) if field.default is MISSING}
         if not needed <= set(values) <= known:
-            raise FormatError(f"expected the settings of {cls.__name__}, got {sorted(values)}")
+            raise FormatError(f"expected the settings of {cls.__name__}, got {listed(sorted(values))}")
         # JSON has lists where settings have tuples.
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 

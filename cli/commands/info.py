@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rlbuffers.listing import listed
 from rlbuffers.schema import STACK_INDEX
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def info(buffer: str, cache: str, as_json: bool) -> None:
                     "path": str(opened.path),
                     **opened.metadata,
                     "warnings": opened.warnings,
+                    "notes": opened.notes,
                     "sizes": sizes.to_json(),
                     "plan": plan,
                 }
@@ -104,8 +106,8 @@ def _print_page(buffer: Buffer, cache: str) -> None:
             console.print(line, soft_wrap=True)
     console.print()
     rest = {name: metadata[name] for name in ("license", "citation") if metadata.get(name)}
-    for name in ("notes", "left_out"):
-        rest.update({f"{name.replace('_', ' ')} {n}": text for n, text in enumerate(metadata.get(name, []), 1)})
+    for name, texts in (("notes", buffer.notes), ("left out", metadata.get("left_out", []))):
+        rest.update({f"{name} {n}": text for n, text in enumerate(texts, 1)})
     console.print(facts_table("Terms and notes", rest))
     for text in buffer.warnings:
         warn(text)
@@ -129,7 +131,7 @@ def _plan(buffer: Buffer) -> dict[str, str]:
             chosen.pop(STACK_INDEX, None)  # known without reading it
         if chosen:
             size = sum(planned.resident_bytes for planned in chosen.values())
-            shown[described] = ", ".join(chosen) + (f": {size_text(size)}" if size else "")
+            shown[described] = listed(chosen) + (f": {size_text(size)}" if size else "")
     return shown
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rlbuffers.listing import listed
+
 if TYPE_CHECKING:
     from rlbuffers.reader import Buffer
     from rlbuffers_cli.excerpt import Excerpt
@@ -126,7 +128,7 @@ def _print_table(excerpt: Excerpt) -> None:
         else:
             print_unfolded(table)
     if left_out:
-        console.print(f"not shown: {', '.join(left_out)} (--columns shows them)", soft_wrap=True)
+        console.print(f"not shown: {listed(left_out)} (--columns shows them)", soft_wrap=True)
     _print_count(excerpt)
 
 
@@ -140,7 +142,7 @@ def _print_strip(buffer: Buffer, excerpt: Excerpt, *, stack: bool) -> None:
             console.print(line, no_wrap=True, overflow="crop")
     others = [name for name in excerpt.table_columns if name not in excerpt.captioned]
     if others:
-        console.print(f"not shown: {', '.join(others)} (--no-frames shows a table)", soft_wrap=True)
+        console.print(f"not shown: {listed(others)} (--no-frames shows a table)", soft_wrap=True)
     _print_count(excerpt)
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import click
+
+from rlbuffers.listing import shortened
 
 __all__ = ["validate"]
 
+_MOST_OF_A_RULE = 10
 _STYLES = {"ok": "green", "note": "dim", "warning": "bold yellow", "error": "bold red"}
 
 
@@ -28,9 +33,15 @@ def validate(ctx: click.Context, buffer: str, as_json: bool, strict: bool) -> No
     else:
         with console.status("Checking …") as status:
             report = run_validation(buffer, on_rule=lambda rule: status.update(f"Checking {rule} …"))
+        shown: Counter[str] = Counter()
         for finding in report.findings:
-            console.print(f"{finding.status:>7}", style=_STYLES[finding.status], end="  ")
-            console.print(f"{finding.rule}: {finding.message}", soft_wrap=True)
+            shown[finding.rule] += 1
+            if shown[finding.rule] <= _MOST_OF_A_RULE:
+                console.print(f"{finding.status:>7}", style=_STYLES[finding.status], end="  ")
+                console.print(f"{finding.rule}: {shortened(finding.message)}", soft_wrap=True)
+        for rule, count in shown.items():
+            if count > _MOST_OF_A_RULE:
+                console.print(f"{rule}: {count - _MOST_OF_A_RULE:,} more findings, which --json shows")
         counts = f"{len(report.errors)} errors, {len(report.warnings)} warnings"
         console.print(f"{report.path}: {'valid' if report.ok else 'NOT VALID'} ({counts})", soft_wrap=True)
     if not report.ok or (strict and report.warnings):

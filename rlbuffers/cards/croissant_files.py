@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rlbuffers.errors import UnsupportedError
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.paths import Url
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _file_object(path: Path, name: str, url: str | None, encoding: str) -> Json:
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()

@@ -16,6 +16,7 @@ from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.errors import CorruptDataError, FormatError, SpecError
 from rlbuffers.metadata import written_by
 from rlbuffers.reader import Buffer
+from rlbuffers.remarks import content_notes
 from rlbuffers.schema import FRAMES, REWARDS
 from rlbuffers.sources.base import Rows, Source
 from rlbuffers.tally import Tally, require_equal, tally_of
@@ -52,6 +53,8 @@ class ConversionReport:
         What the source measured about itself.
     warnings, left_out : sequence of str
         What a user must know, and what is not in the buffer.
+    notes : sequence of str
+        What is special about the content; the source's own notes are in the metadata.
     """
 
     path: Path
@@ -66,6 +69,7 @@ class ConversionReport:
     measurements: dict[str, Any]
     warnings: Sequence[str]
     left_out: Sequence[str]
+    notes: Sequence[str]
 
     @property
     def transitions(self) -> int:
@@ -156,8 +160,9 @@ def convert(
             seconds=seconds,
             statistics=dict(buffer.metadata["statistics"]),
             measurements=dict(buffer.metadata.get("measurements", {})),
-            warnings=[*buffer.metadata.get("warnings", []), *_told_of_interrupted(writer)],
+            warnings=[*buffer.warnings, *_told_of_interrupted(writer)],
             left_out=list(buffer.metadata.get("left_out", [])),
+            notes=content_notes(buffer.metadata),
         )
 
 

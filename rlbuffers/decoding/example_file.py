@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rlbuffers.decoding.example_values import FeatureValues, parse_example
 from rlbuffers.decoding.tfrecord import read_records
+from rlbuffers.local_inputs import refuse_special
 
 __all__ = ["read_examples"]
 
@@ -37,7 +38,7 @@ def read_examples(
 
 
 def _pieces(path: Path, on_read: Callable[[bytes], None] | None) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         while piece := file.read(_READ_BYTES):
             if on_read is not None:
                 on_read(piece)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
+from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.local_inputs import require_regular
 
 __all__ = ["gunzip"]
 
@@ -38,9 +39,7 @@ def gunzip(path: Path, on_read: Callable[[bytes], None] | None = None) -> Iterat
     """
     from isal import isal_zlib
 
-    if not path.is_file():
-        raise BufferNotFoundError(f"{path}: there is no such file")
-    with path.open("rb") as file:
+    with require_regular(path).open("rb") as file:
         damaged: Any = isal_zlib.error  # its stub does not know that this is an exception
         pending = b""
         members = 0

@@ -21,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
+from rlbuffers.local_inputs import refuse_special
 
 __all__ = ["NpzArchive", "NpzMember", "read_npz"]
 
@@ -96,7 +97,7 @@ class NpzArchive:
         self.arrays: dict[str, NpzMember] = {}
         self.pickled: list[str] = []
         self.left_out: list[str] = []
-        with path.open("rb") as file:
+        with refuse_special(path).open("rb") as file:
             if file.read(len(_ZIP)) != _ZIP:
                 raise FormatError(
                     f"{path}: expected a NumPy archive (.npz); its first bytes are not those of a ZIP file"

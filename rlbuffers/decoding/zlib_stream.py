@@ -6,7 +6,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
+from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.local_inputs import require_regular
 
 __all__ = ["inflate"]
 
@@ -35,10 +36,8 @@ def inflate(path: Path, on_read: Callable[[bytes], None] | None = None) -> Itera
     CorruptDataError
         If it is cut short, followed by other bytes, or fails its Adler-32.
     """
-    if not path.is_file():
-        raise BufferNotFoundError(f"{path}: there is no such file")
     inflater = zlib.decompressobj()
-    with path.open("rb") as file:
+    with require_regular(path).open("rb") as file:
         while data := file.read(_READ_BYTES):
             if file.tell() == len(data) and not _is_header(data):
                 raise FormatError(f"{path}: not a ZLIB file (its first bytes are {data[:2].hex()})")

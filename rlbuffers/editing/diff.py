@@ -11,6 +11,7 @@ import numpy as np
 
 from rlbuffers.editing.derivation import BufferOrPath, opened
 from rlbuffers.reader import Buffer
+from rlbuffers.remarks import NOTICED
 from rlbuffers.schema import BufferSpec, ColumnSpec
 
 __all__ = ["ArrayDifference", "DiffReport", "Difference", "diff"]
@@ -18,7 +19,17 @@ __all__ = ["ArrayDifference", "DiffReport", "Difference", "diff"]
 Array = np.ndarray[Any, Any]
 _BLOCK_BYTES = 16 << 20
 # What says nothing of the content, or is compared on its own.
-_NOT_COMPARED = ("arrays", "spec", "counts", "statistics", "storage", "fingerprint", "format", "format_version")
+_NOT_COMPARED = (
+    "arrays",
+    "spec",
+    "counts",
+    "statistics",
+    NOTICED,
+    "storage",
+    "fingerprint",
+    "format",
+    "format_version",
+)
 _MISSING = "absent"
 
 

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from rlbuffers.errors import UsageError
+from rlbuffers.listing import listed
 
 __all__ = ["REDUCTIONS", "Expression"]
 
@@ -186,7 +187,7 @@ class Expression:
             known = sorted({*self._per_unit, *self._per_step})
             close = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            self._fail(node, f"there is no {name!r}; {hint}Known are {', '.join(known)}")
+            self._fail(node, f"there is no {name!r}; {hint}Known are {listed(known)}")
         return _Value(self._values[name], name in self._per_step)
 
     def _compute_boolop(self, node: ast.BoolOp) -> _Value:

@@ -15,6 +15,7 @@ import numpy as np
 from rlbuffers.atomic import AtomicPath
 from rlbuffers.editing.derivation import BufferOrPath, EditReport, OnProgress, derive, opened, require_output
 from rlbuffers.errors import UnsupportedError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.paths import Url
 from rlbuffers.reader import Buffer
 from rlbuffers.sources.buffer_selection import BufferSelection
@@ -181,7 +182,7 @@ def _paths(
 ) -> list[Path]:
     names = names or [f"{number:05}-of-{count:05}" for number in range(1, count + 1)]
     if len(names) != count or len(set(names)) != count or any("/" in name or not name for name in names):
-        raise UsageError(f"names {', '.join(names)}: expected {count} different names, without slashes")
+        raise UsageError(f"names {listed(names)}: expected {count} different names, without slashes")
     suffix = FORMATS[format_name].suffix if format_name else _suffix(buffer.path)
     place = buffer.path.with_name("_").parent if folder is None else Path(folder)
     stem = buffer.path.name.removesuffix(_suffix(buffer.path))

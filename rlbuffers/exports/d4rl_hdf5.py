@@ -12,6 +12,7 @@ from rlbuffers.errors import UnsupportedError
 from rlbuffers.exports.base import Export
 from rlbuffers.exports.flat_arrays import flat_names, lost_in_flat_arrays
 from rlbuffers.exports.hdf5_arrays import write_column, write_scalar, write_whole
+from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import REWARDS, TERMINALS
 from rlbuffers.stats import total_reward
@@ -75,14 +76,14 @@ class D4RLExport(Export):
         """Name what flat arrays do not tell."""
         found = lost_in_flat_arrays(self.buffer)
         if self._taken:
-            found.append(f"what has the name of a column: {', '.join(self._taken)}")
+            found.append(f"what has the name of a column: {listed(self._taken)}")
         mistaken = [
             name
             for name in self._whole()
             if not name.startswith(_WHOLE) and len(self.buffer.extra(name)) == len(self.buffer)
         ]
         if mistaken:
-            found.append(f"that {', '.join(mistaken)} are no columns, although they have as many rows")
+            found.append(f"that {listed(mistaken)} are no columns, although they have as many rows")
         return found
 
 

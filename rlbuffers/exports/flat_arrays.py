@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import EPISODE_WHOLE, TERMINALS, TIMEOUTS, next_name
 
@@ -32,7 +33,7 @@ def lost_in_flat_arrays(buffer: Buffer) -> list[str]:
         ]
     found = []
     if buffer.spec.episode_columns:
-        found.append(f"what each episode has once: {', '.join(buffer.spec.episode_columns)}")
+        found.append(f"what each episode has once: {listed(buffer.spec.episode_columns)}")
     unknown = len(buffer.rows_without_next)
     if not _knows_some_final(buffer):
         found.append("next_observations: the last one of each episode is not known, the others are the following rows")

@@ -145,7 +145,7 @@ class OGBenchExport(Export):
             found.append(f"what each episode has once: {listed(buffer.spec.episode_columns)}")
         taken = sorted(_TAKEN & set(buffer.spec.columns))
         if taken:
-            found.append(f"columns whose names mean something else there: {', '.join(taken)}")
+            found.append(f"columns whose names mean something else there: {listed(taken)}")
         if self._has_rewards:
             found.append("rewards and masks, for OGBench's own loader, which does not read them")
         return found

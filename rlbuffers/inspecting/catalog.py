@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.local_inputs import read_document, refuse_special
 from rlbuffers.reader import Buffer
 from rlbuffers.stores import named_format
 from rlbuffers.writing.journal import INTERRUPTED_SUFFIX, num_journaled
@@ -148,7 +149,7 @@ def _is_foreign(path: Path) -> bool:
     import h5py
 
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(refuse_special(path), "r") as file:
             return "rlbuffers" not in file.attrs
     except (OSError, RuntimeError):
         return False
@@ -156,8 +157,8 @@ def _is_foreign(path: Path) -> bool:
 
 def _root_document(path: Path) -> bytes:
     if path.is_dir():
-        return (path / _ROOT_DOCUMENT).read_bytes()
-    with zipfile.ZipFile(path) as archive:
+        return read_document(path / _ROOT_DOCUMENT)
+    with zipfile.ZipFile(refuse_special(path)) as archive:
         return archive.read(_ROOT_DOCUMENT)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from rlbuffers.episode import check_rows
 from rlbuffers.errors import OutOfRangeError, SpecError, UsageError
+from rlbuffers.listing import unlike
 from rlbuffers.schema import (
     FRAMES,
     NEXT_OBSERVATIONS,
@@ -114,7 +115,7 @@ class RingBuffer:
             the one before nor is padded with zeros.
         """
         if set(rows) != set(self.spec.columns):
-            raise SpecError(f"a step has columns {sorted(rows)}, expected {sorted(self.spec.columns)}")
+            raise SpecError(f"a step has columns {unlike(rows, self.spec.columns)}")
         slot = self._num_added % self._num_rows
         checked = {
             name: check_rows(name, rows[name], spec.dtype, spec.shape) for name, spec in self.spec.columns.items()

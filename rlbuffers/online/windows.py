@@ -14,6 +14,7 @@ from rlbuffers.samplers.prioritized import Priorities, PrioritizedDraws
 from rlbuffers.samplers.sampler import Sampler
 from rlbuffers.samplers.uniform import UniformDraws
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS
+from rlbuffers.stats import summable
 from rlbuffers.transforms import Transform
 from rlbuffers.windows.base import Array, Batch, Indices
 from rlbuffers.windows.items import ItemKind, Items
@@ -135,8 +136,7 @@ class RingSteps:
         return rewards, discounts, slots
 
     def _rewards(self, slots: Indices, envs: Indices) -> Array:
-        rewards = self._transformed({REWARDS: self._ring.stored(REWARDS, slots, envs)})[REWARDS]
-        return rewards if rewards.dtype.kind == "f" else rewards.astype(np.float32)
+        return summable(self._transformed({REWARDS: self._ring.stored(REWARDS, slots, envs)})[REWARDS])
 
     def _transformed(self, batch: Batch) -> Batch:
         for transform in self._transforms:

@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.hdf5_links import leads_inside
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, missing_array
 from rlbuffers.repair.stated_array import StatedArray
 from rlbuffers.schema import BufferSpec
@@ -43,7 +45,7 @@ def read_hdf5_metadata(path: Path) -> str:
         If the file is of another program.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with h5py.File(refuse_special(path), "r", locking=False) as file:
             found = file.attrs.get(_ATTRIBUTE)
     except _LIBRARY_ERRORS as error:
         raise CorruptDataError(
@@ -57,7 +59,7 @@ def read_hdf5_metadata(path: Path) -> str:
 
 def find_hdf5_arrays(path: Path, stated: Mapping[str, StatedArray], spec: BufferSpec) -> dict[str, SalvagedArray]:
     """Ask the library for the place of every chunk; an array of which it cannot tell has no places."""
-    with path.open("rb") as opened:
+    with refuse_special(path).open("rb") as opened:
         content = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
     opened_file = OpenFile(path)
     with h5py.File(path, "r", locking=False) as file:
@@ -88,6 +90,8 @@ def _find(
 ) -> SalvagedArray:
     name, dtype = stated.spec.name, stated.spec.dtype
     try:
+        if not leads_inside(file, name):
+            raise KeyError(f"{name!r} is missing, or a link to another place")
         dataset = file[name]
         rows, shuffled = int(dataset.chunks[0]), bool(dataset.shuffle)
         fits = dataset.dtype == dtype and dataset.shape == stated.shape and dataset.chunks[1:] == stated.shape[1:]

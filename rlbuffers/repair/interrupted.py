@@ -10,6 +10,7 @@ import numpy as np
 
 from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written, partial_of
 from rlbuffers.errors import BufferBusyError, CorruptDataError, FormatError
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.repair.damaged import DamagedBuffer
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, Tail
 from rlbuffers.repair.stated_array import StatedArray
@@ -165,7 +166,7 @@ def _shards(root: Path, count: int) -> list[Path]:
 
 def _mapped(path: Path) -> memoryview:
     try:
-        with path.open("rb") as file:
+        with refuse_special(path).open("rb") as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError):  # gone, or empty
         return memoryview(b"")

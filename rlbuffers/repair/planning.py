@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from rlbuffers.errors import CorruptDataError, SpecError
+from rlbuffers.listing import listed
 from rlbuffers.repair.columns import optional_columns
 from rlbuffers.repair.damaged import DamagedBuffer
 from rlbuffers.repair.episode_plan import plan_episodes
@@ -47,7 +48,7 @@ def make_plan(damaged: DamagedBuffer, without: Collection[str] = ()) -> SalvageP
     optional = optional_columns(damaged.spec)
     wrong = sorted(set(without) - set(optional))
     if wrong:
-        raise SpecError(f"{wrong[0]!r} cannot be left out; the choice is {', '.join(optional) or 'empty'}")
+        raise SpecError(f"{wrong[0]!r} cannot be left out; the choice is {listed(optional) or 'empty'}")
     # Extras are written last: of an interrupted buffer nobody can say whether they are all there.
     hopeless = [
         name

@@ -13,6 +13,7 @@ import zstandard
 from google_crc32c import value as crc32c
 
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.local_inputs import read_document, refuse_special
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, missing_array
 from rlbuffers.repair.stated_array import StatedArray
 from rlbuffers.schema import BufferSpec
@@ -44,7 +45,7 @@ def read_zarr_metadata(path: Path) -> str:
     """
     document = path / "zarr.json"
     try:
-        root = json.loads(document.read_bytes())
+        root = json.loads(read_document(document))
     except (OSError, ValueError, RecursionError) as error:
         raise CorruptDataError(
             f"{document}: cannot be read as JSON ({error}), and nothing else tells what the bytes mean; mend the text "
@@ -79,7 +80,7 @@ def _shard(root: Path, stated: StatedArray, number: int) -> Path:
 def _described_sizes(document: Path) -> Iterator[tuple[int, int]]:
     """Yield (rows a chunk, chunks a shard) if the document of an array says so."""
     try:
-        described = json.loads(document.read_bytes())
+        described = json.loads(read_document(document))
         (shard_rows, *_) = described["chunk_grid"]["configuration"]["chunk_shape"]
         (rows, *_) = described["codecs"][0]["configuration"]["chunk_shape"]
         if type(rows) is int and type(shard_rows) is int and rows > 0 and shard_rows >= rows:
@@ -134,7 +135,7 @@ def find_shards(root: Path, stated: StatedArray, rows: int, per_shard: int) -> S
 
 
 def _mapped(path: Path) -> memoryview:
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 

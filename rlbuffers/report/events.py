@@ -9,6 +9,7 @@ from pathlib import Path
 from rlbuffers.decoding.protobuf_wire import MalformedError, fields, int64, message, messages, text
 from rlbuffers.decoding.tfrecord import read_records
 from rlbuffers.errors import CorruptDataError
+from rlbuffers.local_inputs import refuse_special
 
 __all__ = ["EVENT_FILES", "read_scalars"]
 
@@ -54,7 +55,7 @@ def _events(path: Path) -> Iterator[memoryview]:
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         while data := file.read(_READ_BYTES):
             yield data
 

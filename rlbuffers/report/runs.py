@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, FormatError
+from rlbuffers.local_inputs import read_document
 from rlbuffers.report.events import EVENT_FILES, read_scalars
 
 __all__ = ["describe_run"]
@@ -65,7 +66,7 @@ def _read_json(path: Path) -> Json:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(read_document(path))
     except ValueError as error:
         raise FormatError(f"{path}: expected JSON ({error}); the run's folder is damaged") from error
     if not isinstance(found, dict):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import numpy as np
 
 from rlbuffers.errors import SpecError, UsageError
+from rlbuffers.listing import listed, nearest
 from rlbuffers.samplers.blocks import BlockDraws
 from rlbuffers.samplers.draws import Draws
 from rlbuffers.samplers.epochs import EpochDraws
@@ -217,5 +218,5 @@ def _column(buffer: Buffer, name: str, items: Items) -> Array:
     stored = buffer.arrays.get(f"{EPISODES_GROUP}/{name}")
     if stored is None:
         known = sorted(key.partition("/")[2] for key in buffer.arrays if key.startswith(f"{EPISODES_GROUP}/"))
-        raise SpecError(f"episodes have no column {name!r}; they have {', '.join(known)}")
+        raise SpecError(f"episodes have no column {name!r}; {nearest(name, known)}they have {listed(known)}")
     return stored.all()

@@ -25,6 +25,8 @@ import zarr.storage
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, RlbuffersError, UsageError
+from rlbuffers.listing import listed, nearest
+from rlbuffers.local_inputs import check_folder, read_document
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import FileSource, blamed_on
@@ -101,7 +103,7 @@ class DiffusionPolicySource(FileSource[Episode]):
 
     def _store(self) -> Any:
         if self.path.is_dir():
-            return zarr.storage.LocalStore(self.path, read_only=True)
+            return zarr.storage.LocalStore(check_folder(self.path), read_only=True)
         return zarr.storage.ZipStore(self.path, mode="r", read_only=True)
 
     @contextmanager
@@ -155,7 +157,7 @@ class DiffusionPolicySource(FileSource[Episode]):
     def _stored_dtypes(self) -> dict[str, str]:
         """Return the dtype of each array in `data`, as its metadata have it: zarr refuses a group for one odd array."""
         if self.path.is_dir():
-            texts = {file.parent.name: file.read_bytes() for file in self.path.glob("data/*/.zarray")}
+            texts = {file.parent.name: read_document(file) for file in self.path.glob("data/*/.zarray")}
         else:
             with zipfile.ZipFile(self.path) as archive:
                 places = [name for name in archive.namelist() if _ARRAY.fullmatch(name)]
@@ -175,14 +177,15 @@ class DiffusionPolicySource(FileSource[Episode]):
         """Return the column of each array."""
         for name in observations:
             if name not in self._arrays:
-                raise UsageError(f"{self.path}: there is no array 'data/{name}'; found {', '.join(self._arrays)}")
+                hint = nearest(name, self._arrays)
+                raise UsageError(f"{self.path}: there is no array 'data/{name}'; {hint}found {listed(self._arrays)}")
         others = [name for name in self._arrays if name not in _NAMES]
         observed = list(observations) or [name for name in others if name not in _NO_OBSERVATIONS]
         names = {name: _NAMES[name] for name in self._arrays if name in _NAMES}
         if ACTIONS not in names.values() or not observed:
             raise FormatError(
                 f"{self.path}: expected 'data/action' and an array of observations; found "
-                f"{', '.join(self._arrays) or 'none'}"
+                f"{listed(self._arrays) or 'none'}"
             )
         single = len(observed) == 1
         return {

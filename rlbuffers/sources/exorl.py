@@ -68,7 +68,7 @@ class ExORLSource(RowSource[Episode]):
         if missing or not observed:
             wanted = [*([] if observed else ["observation or image"]), *missing]
             raise FormatError(
-                f"{self._current}: expected arrays {', '.join(wanted)}, one row a step; found "
+                f"{self._current}: expected arrays {listed(wanted)}, one row a step; found "
                 f"{listed(sorted(first.arrays)) or 'none'}"
             )
         self._names = {OBSERVATIONS: observed[0], **_LED, **({_PHYSICS: _PHYSICS} if _PHYSICS in first.arrays else {})}

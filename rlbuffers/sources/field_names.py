@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from rlbuffers.errors import FormatError, UsageError
-from rlbuffers.listing import listed
+from rlbuffers.listing import listed, nearest
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS
 
 __all__ = [
@@ -176,8 +176,10 @@ def chosen_names(heads: Sequence[str], chosen: Mapping[str, str], where: str, de
     for left, right in chosen.items():
         is_turned = left not in heads and right in heads and known_name(left) is not None
         if left not in heads and not is_turned:
+            hint = nearest(left, heads) or nearest(right, heads)
             raise UsageError(
-                f"{where}: --map {left}={right}: there is no such column; it has {described or listed(sorted(heads))}"
+                f"{where}: --map {left}={right}: there is no such column; {hint}it has "
+                f"{described or listed(sorted(heads))}"
             )
         column, name = (right, left) if is_turned else (left, right)
         role = known_name(name) or name

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
+from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, RlbuffersError
+from rlbuffers.local_inputs import read_document, refuse_special, require_regular
 
 __all__ = [
     "file_facts",
@@ -26,16 +27,16 @@ _DIGITS = re.compile(r"(\d+)")
 
 
 def require_file(path: Path) -> Path:
-    """Return `path` if it is a file.
+    """Return `path` if it is a file; see `rlbuffers.local_inputs.require_regular`.
 
     Raises
     ------
     BufferNotFoundError
-        If it is not.
+        If nothing is there.
+    FormatError
+        If it is something else, such as a directory, a named pipe or a device.
     """
-    if not path.is_file():
-        raise BufferNotFoundError(f"{path}: there is no such file")
-    return path
+    return require_regular(path)
 
 
 def json_object_in(path: Path) -> dict[str, Any]:
@@ -44,12 +45,14 @@ def json_object_in(path: Path) -> dict[str, Any]:
     Raises
     ------
     CorruptDataError
-        If it is no JSON.
+        If it is not JSON, or far too long.
     FormatError
-        If it is no JSON object.
+        If it is not a JSON object, or not a file.
     """
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(read_document(path))
+    except RlbuffersError:
+        raise
     except (ValueError, RecursionError) as error:
         raise CorruptDataError(f"{path}: damaged or cut short: no JSON: {error}") from error
     if not isinstance(found, dict):
@@ -74,7 +77,7 @@ def _finite(value: Any) -> Any:
 
 def file_facts(path: Path) -> dict[str, Any]:
     """Return name, size in bytes and SHA-256 (hexadecimal) of a file, as in ``source.files``."""
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
 

@@ -198,6 +198,7 @@ class FlatSource(FileSource[Episode]):
             "source": source_facts(self.format, files=[file_facts(self.path)], **columns),
             "measurements": {**goals, **({"unmarked_resets": self._resets} if self._resets else {})},
             "warnings": [
+                *self._table.warnings,
                 *flags.warnings,
                 *([goal_warning(self._goals)] if self._goals else []),
                 *reset_warnings(self._resets, self._table.num_rows),

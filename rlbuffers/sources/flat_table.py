@@ -91,6 +91,8 @@ class FlatTable(ABC):
         What cannot be stored, a sentence each.
     kept : KeptFacts or None
         What our own export adds.
+    warnings : list of str
+        What the container shows of rows that are not data, a sentence each.
 
     Raises
     ------
@@ -115,6 +117,7 @@ class FlatTable(ABC):
     ) -> None:
         self.path = path
         self.left_out: list[str] = []
+        self.warnings: list[str] = []
         self._arrays = arrays
         said = chosen_names(heads_of(arrays), names or {}, str(path))
         found = candidates(
@@ -261,13 +264,13 @@ class FlatTable(ABC):
         if unfit:
             shapes = listed(f"{name!r} {self._arrays[name].shape}" for name in unfit)
             raise FormatError(
-                f"{self.path}: expected {', '.join(missing)} with a row a step, one number in rewards, and 0 or "
+                f"{self.path}: expected {listed(missing)} with a row a step, one number in rewards, and 0 or "
                 f"1 in flags; found {shapes}"
             )
         if missing:
             hint = self._no_rewards_hint if missing == [REWARDS] else ""
             raise FormatError(
-                f"{self.path}: expected arrays {', '.join(missing)}; found {listed(sorted(self._arrays)) or 'none'}. "
+                f"{self.path}: expected arrays {listed(missing)}; found {listed(sorted(self._arrays)) or 'none'}. "
                 f"If they have other names, say so with {MAP_EXAMPLE}{hint}"
             )
         if self.num_rows == 0:

@@ -19,15 +19,17 @@ import numpy as np
 from rlbuffers.errors import FormatError
 from rlbuffers.kept_facts import NAME, KeptFacts
 from rlbuffers.listing import listed
+from rlbuffers.schema import ACTIONS, REWARDS, TERMINALS, TIMEOUTS, is_observation
 from rlbuffers.sources.flat_columns import is_storable
 from rlbuffers.sources.flat_table import FlatTable
-from rlbuffers.sources.hdf5_files import check_size, datasets_of, opened_hdf5
+from rlbuffers.sources.hdf5_files import WrittenChunks, check_size, datasets_of, opened_hdf5
 
 __all__ = ["HDF5Columns"]
 
 Array = np.ndarray[Any, Any]
 _BUFFER_ATTRIBUTE = "rlbuffers"
 _BAND_BYTES = 1 << 20
+_NEEDED = (ACTIONS, REWARDS, TERMINALS, TIMEOUTS)
 _MAX_LISTED = 8
 
 
@@ -64,7 +66,19 @@ class HDF5Columns(FlatTable):
             super().__init__(path, self._datasets, names, of_recordings=of_recordings)
             self.kept = KeptFacts.of_attribute(file, str(path))
             self.left_out = [*left_out, *self.left_out, *_unread_attributes(file)]
+            self.warnings = self._unwritten()
         del self._arrays, self._datasets
+
+    def _unwritten(self) -> list[str]:
+        """Return warnings about what was never written; what has no name in the buffer are flags that are used."""
+        written = WrittenChunks(self.path)
+        roles = {source: name for name, source in self.called.items()}
+        for source, dataset in self._datasets.items():
+            role = roles.get(source)
+            is_needed = role is None or role in _NEEDED or is_observation(role)
+            written.look(dataset, source, is_needed=is_needed)
+        written.require()
+        return written.warnings
 
     def _read(self, name: str) -> Array:
         with opened_hdf5(self.path) as file:

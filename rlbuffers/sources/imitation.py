@@ -69,7 +69,7 @@ class ImitationSource(FileSource[Episode]):
         missing = [name for name in _NEEDED if name not in arrays]
         if missing:
             raise FormatError(
-                f"{self.path}: expected arrays {', '.join(missing)}, as the imitation library saves trajectories; "
+                f"{self.path}: expected arrays {listed(missing)}, as the imitation library saves trajectories; "
                 f"found {listed(sorted(arrays)) or 'none'}"
             )
         for name in (*_NEEDED, *([_REWS] if _REWS in arrays else [])):

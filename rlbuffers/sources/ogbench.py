@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.episode import Episode
+from rlbuffers.listing import listed
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
 from rlbuffers.sources.base import blamed_on
 from rlbuffers.sources.flat_columns import episode_bounds
@@ -131,7 +132,7 @@ class OGBenchSource(FlatSource):
         if not self._table.has_rewards:
             others.remove(REWARDS)
         yield (
-            f"{', '.join(others)} of the last row of each of {len(self._bounds):,} trajectories, which holds the last "
+            f"{listed(others)} of the last row of each of {len(self._bounds):,} trajectories, which holds the last "
             "observation and no transition"
         )
         single = sum(stop - start == 1 for start, stop in self._bounds)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import h5py
 
+from rlbuffers.hdf5_links import leads_inside
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.sources.ogbench_names import find_ogbench
 
 __all__ = ["BUFFER", "recognized"]
@@ -66,7 +68,7 @@ def _rows_files(path: Path) -> Iterator[Path]:
 
 
 def _of_file(path: Path) -> str | None:
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         first = file.read(len(_HDF5))
     if first == _HDF5:
         return _of_hdf5(path)
@@ -81,7 +83,7 @@ def _of_file(path: Path) -> str | None:
 
 def _of_zip(path: Path) -> str:
     """Tell archives of several libraries apart, by the names of their arrays and the file's own."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(refuse_special(path)) as archive:
         names = {name.removesuffix(".npy") for name in archive.namelist()}
     if names >= _IMITATION:
         return "imitation"
@@ -95,24 +97,25 @@ def _of_zip(path: Path) -> str:
 
 def _end_of(path: Path) -> bytes:
     """Return the last part of a Parquet file, which names its columns."""
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         file.seek(max(path.stat().st_size - _LOOKED_AT, 0))
         return file.read()
 
 
 def _has_steps(path: Path) -> bool:
     """Whether the first line of JSON begins as a batch of steps or as a step does."""
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         line = file.readline(_LOOKED_AT)
     return b'"SampleBatch"' in line or b'"MultiAgentBatch"' in line or (b'"obs"' in line and b'"rewards"' in line)
 
 
 def _of_hdf5(path: Path) -> str | None:
-    with h5py.File(path, "r", locking=False) as file:
+    with h5py.File(refuse_special(path), "r", locking=False) as file:
         names = set(file)
         if BUFFER in file.attrs:
             return BUFFER
-        if isinstance(file.get("data"), h5py.Group) and any(name.startswith("demo_") for name in file["data"]):
+        has_data = leads_inside(file, "data") and isinstance(file["data"], h5py.Group)
+        if has_data and any(name.startswith("demo_") for name in file["data"]):
             return "robomimic"
     if "_meta" in names:
         return "tianshou"

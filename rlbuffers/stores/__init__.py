@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlbuffers.errors import BufferNotFoundError, FormatError, UsageError
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.paths import Url
 from rlbuffers.stores.base import StoreReader, StoreWriter
 
@@ -95,7 +96,7 @@ def _local_format(path: Path) -> str:
         if not (path / "zarr.json").exists():
             raise FormatError(f"{path}: expected a Zarr v3 buffer, found a directory without zarr.json")
         return "zarr"
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         return "zip" if file.read(len(_ZIP_SIGNATURE)) == _ZIP_SIGNATURE else "hdf5"
 
 

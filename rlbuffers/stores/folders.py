@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 from abc import ABC, abstractmethod
@@ -12,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.local_inputs import read_document, require_inside
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, Int64
 from rlbuffers.stores.local_files import LocalFiles
 
@@ -84,29 +86,36 @@ class LocalFolder(Folder):
 
     def documents(self, known: Collection[str]) -> list[str]:
         """See base class; what is there is listed, also what should not be."""
-        return sorted(path.relative_to(self._path).as_posix() for path in self._below(self._path))
+        above = frozenset([os.path.realpath(self._path)])
+        return sorted(path.relative_to(self._path).as_posix() for path in self._below(self._path, above))
 
-    def _below(self, folder: Path) -> Iterator[Path]:
-        """Yield documents without a look into the folders of the arrays' shards."""
+    def _below(self, folder: Path, seen: frozenset[str]) -> Iterator[Path]:
+        """Yield documents without a look into the folders of the arrays' shards, or of those in `seen` once more."""
         for child in folder.iterdir():
             if child.is_dir():
+                real = os.path.realpath(require_inside(self._path, child, is_source=False))
+                if real in seen:
+                    raise CorruptDataError(f"{child}: a link to a folder that it is in")
                 document = child / DOCUMENT
                 has_document = document.exists()
                 if has_document:
                     yield document
                 if not (has_document and (child / "c").is_dir()):
-                    yield from self._below(child)
+                    yield from self._below(child, seen | {real})
 
     def read(self, name: str) -> bytes:
         """See base class."""
         try:
-            return (self._path / name).read_bytes()
+            return read_document(self._inside(name))
         except OSError as error:
             raise CorruptDataError(f"{self.name_of(name)}: cannot be read ({error.strerror})") from error
 
     def files(self, names: Sequence[str]) -> LocalFiles:
         """See base class."""
-        return LocalFiles([self._path / name for name in names], "shard")
+        return LocalFiles([self._inside(name) for name in names], "shard")
+
+    def _inside(self, name: str) -> Path:
+        return require_inside(self._path, self._path / name, is_source=False)
 
     def stored_bytes(self, names: Sequence[str]) -> int:
         """See base class."""

@@ -16,6 +16,7 @@ import numpy as np
 import xxhash
 
 from rlbuffers.errors import CorruptDataError
+from rlbuffers.hdf5_links import leads_inside
 from rlbuffers.stores.folders import ByteFile
 
 __all__ = ["CHUNKS_PER_PIECE", "GROUP", "StoredTable", "find_tables", "is_stale", "library_table", "write_tables"]
@@ -102,7 +103,7 @@ def find_tables(hdf5: h5py.File) -> dict[str, StoredTable]:
             if offset is not None and item.shape[0] > pieces:
                 found[name] = StoredTable(offset, item.shape[0] - pieces)
 
-    if GROUP in hdf5 and isinstance(hdf5[GROUP], h5py.Group):
+    if leads_inside(hdf5, GROUP) and isinstance(hdf5[GROUP], h5py.Group):
         hdf5[GROUP].visititems(note)
     return found
 

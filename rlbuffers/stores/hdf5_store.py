@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, SpecError
+from rlbuffers.hdf5_links import SUPERBLOCK_BYTES, refuse_what_is_outside, require_closed
 from rlbuffers.paths import Url
 from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, ChunkTable
@@ -149,11 +150,13 @@ class HDF5Reader(StoreReader):
             self._file, self._files = OpenFile(path), LocalFiles([path])
         if self._file.size < len(_SIGNATURE) or self._file.read(0, len(_SIGNATURE)) != _SIGNATURE:
             raise FormatError(f"{path}: not an HDF5 file (its first bytes are not HDF5's signature)")
+        require_closed(self._file.read(0, min(self._file.size, SUPERBLOCK_BYTES)), path)
         with self._opened() as hdf5:
             if _ATTRIBUTE not in hdf5.attrs:
                 raise FormatError(f"{path}: an HDF5 file, but not an rlbuffers buffer; `rlbuffers convert` makes one")
             self.metadata = _text(hdf5.attrs[_ATTRIBUTE])
             check_views(hdf5, self._file)
+            refuse_what_is_outside(hdf5, path, is_source=False)
             self.arrays = _stored_arrays(hdf5, path)
             self._tables = find_tables(hdf5)
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rlbuffers.errors import CorruptDataError
+from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, Int64
 
 __all__ = ["LocalFiles", "MemoryBlocks", "OpenFile"]
@@ -30,7 +31,7 @@ class OpenFile:
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.descriptor = os.open(refuse_special(path), os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self.descriptor)
         self.size = os.fstat(self.descriptor).st_size
 
@@ -93,6 +94,8 @@ class LocalFiles(ChunkFiles):
         path = self._paths[number]
         try:
             opened = OpenFile(path)
+        except FormatError as error:
+            raise CorruptDataError(f"{error}; it should be a {self._what} of the buffer") from error
         except OSError as error:
             raise CorruptDataError(f"{path}: this {self._what} is missing or unreadable ({error.strerror})") from error
         if len(self._open) < self._max_open:

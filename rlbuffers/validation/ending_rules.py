@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from typing import Literal
 
 from rlbuffers.reader import Buffer
+from rlbuffers.remarks import equal_ends, equal_ends_text, long_episodes_text, partial_episodes_text, time_limit_of
 from rlbuffers.schema import EPISODE_LENGTHS, EPISODE_WHOLE, TERMINALS, TIMEOUTS
 from rlbuffers.task_ends import can_terminate, impossible_terminals
 from rlbuffers.validation.buffer_parts import Array, episode_ends
 from rlbuffers.validation.finding import Finding
 
-__all__ = ["terminals_at_limits", "terminals_plausible", "timeouts_plausible"]
-
-# Fewer episodes of one length may be chance.
-_EPISODES_OF_ONE_LENGTH = 5
+__all__ = ["episodes_within_limit", "terminals_at_limits", "terminals_plausible", "timeouts_plausible"]
 
 
 def terminals_plausible(buffer: Buffer) -> Iterator[Finding]:
@@ -56,27 +54,29 @@ def terminals_at_limits(buffer: Buffer) -> Iterator[Finding]:
     if buffer.spec.layout != "episodes" or TERMINALS not in buffer.spec.columns:
         return
     terminals, last = buffer.arrays[TERMINALS].all(), episode_ends(buffer)
-    lengths, ended = buffer.arrays[EPISODE_LENGTHS].all(), terminals[last]
-    by_timeout = TIMEOUTS in buffer.spec.columns and bool((buffer.arrays[TIMEOUTS].all() & ~terminals).any())
-    otherwise = buffer.arrays[EPISODE_WHOLE].all() & ~ended
-    if by_timeout or otherwise.any() or _inside_episodes(buffer, terminals):
-        return
-    if len(lengths) > 1 and lengths[-1] < lengths[0]:  # the recording may have stopped before the last limit
-        ended[-1] = False
-    lengths = lengths[ended]
-    if len(lengths) < _EPISODES_OF_ONE_LENGTH or lengths.min() != lengths.max() or lengths[0] == 1:
-        return
-    environment = buffer.metadata.get("environment") or {}
-    is_limit = int(lengths[0]) in (environment.get("max_episode_steps"), environment.get("horizon"))
-    yield Finding(
-        "terminals-at-limits",
-        "warning",
-        f"{len(lengths):,} episodes have {lengths[0]:,} steps each{', the time limit,' * is_limit} and end by a "
-        "terminal, and none ends by a timeout. If a time limit or the end of the recording ends them, these terminals "
-        "are timeouts, and a value function stops at each of them instead of bootstrapping. How the data were recorded "
-        "settles it: convert them again with this flag as the timeouts (`--map terminals=timeouts` for d4rl and npz), "
-        "or leave it if the task itself ends after so many steps",
+    found = equal_ends(
+        buffer.arrays[EPISODE_LENGTHS].all(),
+        terminals[last],
+        buffer.arrays[EPISODE_WHOLE].all(),
+        inside=_inside_episodes(buffer, terminals) > 0,
+        by_timeout=TIMEOUTS in buffer.spec.columns and bool((buffer.arrays[TIMEOUTS].all() & ~terminals).any()),
     )
+    if found:
+        text = equal_ends_text(**found, limit=time_limit_of(buffer.metadata))
+        yield Finding("terminals-at-limits", "warning", text)
+
+
+def episodes_within_limit(buffer: Buffer) -> Iterator[Finding]:
+    """Episodes are no longer than the stated limit, and were recorded from beginning to end."""
+    if buffer.spec.layout != "episodes":
+        return
+    lengths, limit = buffer.arrays[EPISODE_LENGTHS].all(), time_limit_of(buffer.metadata)
+    if limit is not None and lengths.max() > limit:
+        text = long_episodes_text(int(lengths.max()), limit, int((lengths > limit).sum()))
+        yield Finding("episode-lengths", "note", text)
+    partial = int((~buffer.arrays[EPISODE_WHOLE].all()).sum())
+    if partial:
+        yield Finding("episode-lengths", "note", partial_episodes_text(partial))
 
 
 def timeouts_plausible(buffer: Buffer) -> Iterator[Finding]:
@@ -95,9 +95,6 @@ def timeouts_plausible(buffer: Buffer) -> Iterator[Finding]:
     if inside:
         yield Finding("timeouts-plausible", "warning", f"{inside:,} timeouts stand before the end of an episode")
     whole = buffer.arrays[EPISODE_WHOLE].all()
-    cut = int((~whole).sum())
-    if cut:
-        yield Finding("timeouts-plausible", "note", f"{cut:,} episodes were not recorded from beginning to end")
     last = episode_ends(buffer)
     ended = (
         timeouts[last] | buffer.arrays[TERMINALS].all()[last] if TERMINALS in buffer.spec.columns else timeouts[last]

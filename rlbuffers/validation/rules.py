@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rlbuffers.reader import Buffer
-from rlbuffers.validation.ending_rules import terminals_at_limits, terminals_plausible, timeouts_plausible
+from rlbuffers.validation.ending_rules import (
+    episodes_within_limit,
+    terminals_at_limits,
+    terminals_plausible,
+    timeouts_plausible,
+)
 from rlbuffers.validation.finding import Finding
 from rlbuffers.validation.origin_rules import reader_is_sound
 from rlbuffers.validation.storage_rules import checksums, chunks_in_place, views_agree
@@ -52,6 +57,7 @@ RULES = {
     "values-in-space": Rule(values_in_space, "all values lie inside their declared spaces"),
     "terminals-plausible": Rule(terminals_plausible, "terminals occur and fit the episodes"),
     "terminals-at-limits": Rule(terminals_at_limits, "terminals do not only mark the ends of episodes of one length"),
+    "episode-lengths": Rule(episodes_within_limit, "no episode is longer than the stated limit, and all are whole"),
     "timeouts-plausible": Rule(timeouts_plausible, "timeouts fit the episodes and exclude terminals"),
     "returns-equal-stored": Rule(returns_equal_stored, "rewards sum to the stored returns"),
     "no-duplicates": Rule(no_duplicates, "nothing stands in the buffer twice"),

@@ -9,10 +9,12 @@ import numpy as np
 import xxhash
 
 from rlbuffers.reader import Buffer
+from rlbuffers.remarks import not_finite_text
 from rlbuffers.schema import ACTIONS, EPISODE_LENGTHS, EPISODE_STARTS, REWARDS
 from rlbuffers.spaces import count_outside
 from rlbuffers.validation.buffer_parts import MAX_BLOCK_BYTES, blocks_of, bytes_of_rows
 from rlbuffers.validation.finding import Finding
+from rlbuffers.writing.noticed import NotFinite
 
 __all__ = ["finite_values", "no_duplicates", "values_in_space"]
 
@@ -21,9 +23,11 @@ def finite_values(buffer: Buffer) -> Iterator[Finding]:
     """No number is NaN or infinite."""
     for name, array in buffer.arrays.items():
         if array.array.dtype.kind == "f":
-            bad = sum(int((~np.isfinite(block)).sum()) for block in blocks_of(buffer, name))
-            if bad:
-                yield Finding("finite-values", "error", f"{name!r} holds {bad:,} values that are NaN or infinite")
+            found = NotFinite()
+            for block in blocks_of(buffer, name):
+                found.update(block)
+            if (counts := found.counts()) is not None:
+                yield Finding("finite-values", "error", not_finite_text(name, **counts))
 
 
 def values_in_space(buffer: Buffer) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from rlbuffers.errors import UsageError
 from rlbuffers.schema import NEXT_OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS
+from rlbuffers.stats import summable
 from rlbuffers.windows.base import Array, Batch, Indices
 from rlbuffers.windows.episode_bounds import EpisodeBounds, unusable_rows
 from rlbuffers.windows.items import FixedItems, Items
@@ -44,10 +45,10 @@ def checked_gamma(gamma: float) -> float:
 class NSteps:
     """Transitions over up to n steps, which stop at the end of the task.
 
-    Next observations, terminals and timeouts are those of the last step, rewards are sums, every
-    other column is that of the first step. A stored column ``discounts`` is not read: the batch's is
-    the factor on the bootstrapped value. Rows whose n steps would end, not terminal, where the
-    source did not hold the next observation are no items.
+    Next observations, terminals and timeouts are those of the last step, rewards are sums (float32, or
+    float64 where the rewards are), every other column is that of the first step. A stored column
+    ``discounts`` is not read: the batch's is the factor on the bootstrapped value. Rows whose n steps
+    would end, not terminal, where the source did not hold the next observation are no items.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ class NSteps:
         sums = np.zeros(len(rewards))
         for step in reversed(range(rewards.shape[1])):
             sums = rewards[:, step] + self._gamma * sums
-        return sums.astype(read.dtype if read.dtype.kind == "f" else np.float32)
+        return sums.astype(summable(read[:0]).dtype)
 
 
 def _is_next(name: str) -> bool:

@@ -20,7 +20,7 @@ class EpisodeFacts:
         self.starts: list[int] = []
         self.lengths: list[int] = []
         self._returns: list[float] = []
-        self._whole: list[bool] = []
+        self.whole: list[bool] = []
         self._final_known: list[bool] = []
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class EpisodeFacts:
         self.starts.extend(starts)
         self.lengths.extend(lengths)
         self._returns.extend(returns)
-        self._whole.extend(whole)
+        self.whole.extend(whole)
         self._final_known.extend(final_known)
 
     def stored(self) -> dict[str, Sequence[Any]]:
@@ -61,17 +61,17 @@ class EpisodeFacts:
             EPISODE_STARTS: self.starts,
             EPISODE_LENGTHS: self.lengths,
             EPISODE_RETURNS: self._returns,
-            EPISODE_WHOLE: self._whole,
+            EPISODE_WHOLE: self.whole,
             EPISODE_FINAL_KNOWN: self._final_known,
         }
 
     def to_checkpoint(self) -> dict[str, Sequence[Any]]:
         """Return what cannot be worked out from the rows of an interrupted buffer; see `Checkpoints.take`."""
-        return {"lengths": self.lengths, "whole": self._whole, "final_known": self._final_known}
+        return {"lengths": self.lengths, "whole": self.whole, "final_known": self._final_known}
 
     def counts(self) -> dict[str, int]:
         """Return how many there are, and how many of them are whole or lack their last observation."""
-        counts = {"episodes": len(self), "whole_episodes": sum(self._whole)}
+        counts = {"episodes": len(self), "whole_episodes": sum(self.whole)}
         if not all(self._final_known):
             counts["final_observations_unknown"] = self._final_known.count(False)
         return counts
@@ -81,7 +81,7 @@ class EpisodeFacts:
         found: dict[str, Any] = {}
         if self.lengths:
             found["episode_lengths"] = quantiles(np.array(self.lengths))
-        whole_returns = np.array(self._returns)[np.array(self._whole, bool)]
+        whole_returns = np.array(self._returns)[np.array(self.whole, bool)]
         if len(whole_returns) and np.isfinite(whole_returns).all():
             found["episode_returns"] = quantiles(whole_returns)
         return found

@@ -32,6 +32,7 @@ import xxhash
 
 from rlbuffers.atomic import partial_of, remove_path
 from rlbuffers.errors import CorruptDataError
+from rlbuffers.local_inputs import refuse_special
 
 __all__ = [
     "INTERRUPTED_SUFFIX",
@@ -125,7 +126,7 @@ def read_records(path: Path) -> Iterator[Record]:
     CorruptDataError
         If a record passes its checksum and is none all the same.
     """
-    content = memoryview(path.read_bytes())
+    content = memoryview(refuse_special(path).read_bytes())
     place = 0
     while place + _LENGTH_BYTES + _DIGEST_BYTES <= len(content):
         start = place + _LENGTH_BYTES + _DIGEST_BYTES

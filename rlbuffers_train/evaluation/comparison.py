@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from rlbuffers.errors import BufferNotFoundError, FormatError
+from rlbuffers.local_inputs import read_document
 from rlbuffers_train.algorithms import load_algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
 from rlbuffers_train.evaluation.checkpoint_evaluation import step_name_of
@@ -167,7 +168,7 @@ def read_run(path: Path) -> ComparedRun:
     history = [EpochRecord.from_json(record) for record in checkpoint.history]
     summary = path / SUMMARY
     try:
-        best = json.loads(summary.read_text())["best"] if summary.exists() else None
+        best = json.loads(read_document(summary))["best"] if summary.exists() else None
         return ComparedRun(path, checkpoint, history, best and EvaluationResult.from_json(best))
     except (LookupError, TypeError, ValueError) as error:
         raise FormatError(f"{summary}: not the summary of a run ({error})") from error

@@ -6,16 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rlbuffers.environments import atari_task, environment_facts
 from rlbuffers.errors import MissingDependencyError, UsageError
 from rlbuffers.reader import Buffer
-from rlbuffers_train.problem import ProblemSpec, actions_of_space
+from rlbuffers_train.problem import BoxActions, DiscreteActions, ProblemSpec, actions_of_space
 from rlbuffers_train.running.reporting import Reporter
 
 if TYPE_CHECKING:
     from rlbuffers_train.checkpoint import Checkpoint
 
-__all__ = ["choose_evaluation_task", "environment_warnings", "known_task", "problem_of_task", "task_of_checkpoint"]
+__all__ = [
+    "actions_of_task",
+    "choose_evaluation_task",
+    "environment_warnings",
+    "known_task",
+    "problem_of_task",
+    "task_of_checkpoint",
+]
 
 
 def choose_evaluation_task(asked: str | None, buffer: Buffer, problem: ProblemSpec, reporter: Reporter) -> str | None:
@@ -86,11 +95,40 @@ def problem_of_task(task: str) -> ProblemSpec:
         If there is no such task, its observations are no arrays, or its actions have no bounds.
     """
     facts = environment_facts(task)
-    space, observations = facts["action_space"], facts["observation_space"]
+    observations = facts["observation_space"]
+    if observations["type"] != "box":
+        raise UsageError(f"{task} has observations {observations}; algorithms here need arrays")
+    return ProblemSpec(tuple(observations["shape"]), observations["dtype"], _actions_in(facts, task))
+
+
+def actions_of_task(name: str) -> DiscreteActions | BoxActions:
+    """Return the actions of a task, or of an Atari game by its bare name, whatever its observations are.
+
+    Raises
+    ------
+    UsageError
+        If there is no such task, or its actions have no bounds.
+    """
+    try:
+        facts = environment_facts(name)
+    except UsageError:
+        game = atari_task(name)
+        if game is None:
+            raise
+        facts = environment_facts(game)
+    return _actions_in(facts, name)
+
+
+def _actions_in(facts: Mapping[str, Any], task: str) -> DiscreteActions | BoxActions:
+    space = facts["action_space"]
+    is_box = space["type"] == "box"
     actions = actions_of_space(space, tuple(space.get("shape", ())))
-    if actions is None or observations["type"] != "box":
-        raise UsageError(f"{task} has actions {space} and observations {observations}; such tasks cannot be trained")
-    return ProblemSpec(tuple(observations["shape"]), observations["dtype"], actions)
+    if actions is None or (is_box and np.dtype(space["dtype"]).kind != "f"):
+        raise UsageError(
+            f"{task} has actions {space}; algorithms here need one numbered action, or a vector of float numbers with "
+            "finite bounds"
+        )
+    return actions
 
 
 def task_of_checkpoint(path: Path, checkpoint: Checkpoint, asked: str | None) -> str:

@@ -137,7 +137,7 @@ class FittedQ:
             If their weights are no numbers anymore.
         """
         if not all(bool(weights.isfinite().all()) for weights in self.target_network.parameters()):
-            raise TrainingDivergedError("the values are no numbers anymore; look for such rewards in the data")
+            raise TrainingDivergedError("the values became NaN or infinite; scale the rewards, or take a smaller gamma")
 
     def _errors(self, batch: TransitionBatch) -> torch.Tensor:
         targets = (self.targets(batch) - self._scale.center) / self._scale.spread

@@ -12,16 +12,21 @@ import numpy as np
 import torch
 
 from rlbuffers.errors import UsageError
+from rlbuffers.listing import listed
 from rlbuffers.paths import located
 from rlbuffers.reader import Buffer, open_buffer
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS
+from rlbuffers.spaces import count_outside, restricts
+from rlbuffers.stated_actions import is_numbered
 from rlbuffers.windows.n_step import checked_gamma
+from rlbuffers_train.actions_of_buffer import extreme_actions
 from rlbuffers_train.algorithms.base import DiscountedConfig
 from rlbuffers_train.batch import COLUMNS, make_batch, observation_tensor
 from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
 from rlbuffers_train.devices import pick_device, threads_for
 from rlbuffers_train.evaluation.checkpoint_evaluation import step_name_of
+from rlbuffers_train.finite_data import require_finite
 from rlbuffers_train.off_policy.fitted_q import FittedQ, FittedQSettings
 from rlbuffers_train.off_policy.recorded_values import ValueScale, recorded_episodes
 from rlbuffers_train.off_policy.result import MeanOfStates, OffPolicyEvaluation
@@ -191,8 +196,9 @@ class _Evaluation:
     def look_at_rows(self) -> tuple[float, float, Array]:
         """Return means of closeness and of absolute TD errors, and the value of each action, float32 (N,)."""
         closeness, errors, values = [], [], []
+        problem = self._policy.algorithm.problem
         for columns in self._blocks(self._rows, COLUMNS):
-            batch = make_batch(columns, self._gamma, self._device)
+            batch = make_batch(columns, self._gamma, self._device, problem.first_action)
             with torch.no_grad():
                 closeness.append(self._policy.closeness(batch.observations, batch.actions))
             errors.append(self._fitted.td_errors(batch).abs())
@@ -217,12 +223,19 @@ def _require_fitting(path: Path, problem: ProblemSpec, data: Buffer) -> None:
     columns = data.spec.columns
     missing = [name for name in COLUMNS if name not in data.spec.batch_names]
     if missing:
-        raise UsageError(f"{data.path}: evaluation needs a column {missing[0]!r}; there are {', '.join(columns)}")
+        raise UsageError(f"{data.path}: evaluation needs a column {missing[0]!r}; there are {listed(columns)}")
+    require_finite(data, COLUMNS)
     observations, actions = columns[OBSERVATIONS], columns[ACTIONS]
     if isinstance(problem.actions, BoxActions):  # whose bounds the data need not know
         acts_alike = actions.dtype.kind == "f" and actions.shape == (problem.actions.size,)
-    else:
+    elif restricts(actions.space, actions.dtype):
         acts_alike = actions_of_space(actions.space or {}, actions.shape) == problem.actions
+    else:
+        acts_alike = is_numbered(actions)
+        first, last = problem.first_action, problem.first_action + problem.num_actions - 1
+        space = {"type": "discrete", "n": problem.num_actions, "start": first}
+        if acts_alike and count_outside(extreme_actions(data), space):
+            raise UsageError(f"{path} is for actions from {first} to {last}; {data.path} has others")
     seen = replace(problem, observation_shape=observations.shape, observation_dtype=observations.dtype.name)
     if not acts_alike or seen.observation_shape != problem.observation_shape or seen.is_pixels != problem.is_pixels:
         raise UsageError(

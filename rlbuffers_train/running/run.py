@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from rlbuffers.atomic import write_bytes_atomically
 from rlbuffers.errors import UsageError
+from rlbuffers.local_inputs import read_document
 from rlbuffers.metadata import written_by
 from rlbuffers_train.algorithms import find_entry
 from rlbuffers_train.algorithms.base import Algorithm
@@ -224,7 +225,7 @@ class TrainingRun:
 def _config_beside(checkpoint: Path) -> dict[str, Any]:
     """Return what the run of a checkpoint wrote of itself before; nothing where that is not there any more."""
     try:
-        before = json.loads((checkpoint.parent / CONFIG_OF_PROGRAMS).read_text())
+        before = json.loads(read_document(checkpoint.parent / CONFIG_OF_PROGRAMS))
     except (OSError, ValueError):
         return {}
     return before if isinstance(before, dict) else {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, UsageError
+from rlbuffers.local_inputs import read_document
 from rlbuffers.metadata import written_by
 from rlbuffers.optional import require
 from rlbuffers.paths import Url, located
@@ -34,6 +35,9 @@ _TOP = (
     "written_by",
     "resumed_by",
 )
+
+
+_PLURALS = {int: "whole numbers", float: "numbers"}
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def read_config(path: Path) -> RunConfig:
         raise BufferNotFoundError(f"{path}: there is no such configuration; runs write config.yaml into their folder")
     yaml = require("yaml", extra="train", purpose="Reading a configuration")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.safe_load(read_document(path).decode("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(document, dict):
@@ -186,9 +190,12 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
             return None
         kind = next(one for one in typing.get_args(kind) if one is not type(None))
     if typing.get_origin(kind) is tuple:
+        item_kind = typing.get_args(kind)[0]
+        if item_kind is float and isinstance(value, list):
+            return tuple(_typed(item, float, where) for item in value)
         if isinstance(value, list) and all(type(item) is int for item in value):
             return tuple(value)
-        raise UsageError(f"{where} expected a list of whole numbers, got {value!r}")
+        raise UsageError(f"{where} expected a list of {_PLURALS[item_kind]}, got {value!r}")
     if kind is float:
         # YAML takes 3e-4, which has no point, for a text.
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rlbuffers.atomic import write_bytes_atomically
 from rlbuffers.errors import RlbuffersError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers_train.evaluation.confidence import MeanInterval, summarize_runs
 from rlbuffers_train.running.interrupts import TrainingInterrupted
 from rlbuffers_train.running.reporting import Reporter
@@ -97,7 +98,7 @@ def requests_of_seeds(request: TrainingRequest, seeds: Sequence[int], logdir: Pa
         If seeds repeat, or the request goes on with a single run, or the folder is a single run's.
     """
     if len(set(seeds)) != len(seeds):
-        raise UsageError(f"--seeds: each may be named once, got {', '.join(map(str, seeds))}")
+        raise UsageError(f"--seeds: each may be named once, got {listed(map(str, seeds))}")
     if request.resume_path is not None:
         raise UsageError("--resume-path is of one run; to go on with several seeds, give --seeds and their --logdir")
     if (logdir.expanduser() / LAST).exists():

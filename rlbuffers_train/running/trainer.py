@@ -172,7 +172,7 @@ class Trainer:
             if not math.isfinite(value):
                 raise TrainingDivergedError(
                     f"{name.replace('_', ' ')} is {value} after {self._stepper.step:,} {self._stepper.step_name}; "
-                    "try smaller learning rates"
+                    "the values outgrew floating point: try smaller learning rates, or scale the rewards"
                 )
         return means
 

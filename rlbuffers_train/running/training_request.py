@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from rlbuffers.errors import UsageError
+from rlbuffers.listing import listed
 from rlbuffers.paths import Url, located
 from rlbuffers.reader import DEFAULT_CACHE_BYTES
 from rlbuffers_train.algorithms import ACTION_KINDS, load_algorithm
@@ -141,7 +142,7 @@ def refuse_changes(asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
     """
     for name, value in given(asked).items():
         if name not in before:
-            raise UsageError(f"there is no setting {name!r}; there are {', '.join(before)}")
+            raise UsageError(f"there is no setting {name!r}; there are {listed(before)}")
         if value != before[name]:
             raise UsageError(
                 f"{option_name(name)} is {_worded(before[name])} in the run to be resumed, not {_worded(value)}; "

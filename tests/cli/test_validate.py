@@ -21,6 +21,7 @@ SOUND = [
     "     ok  values-in-space: all values lie inside their declared spaces",
     "     ok  terminals-plausible: terminals occur and fit the episodes",
     "     ok  terminals-at-limits: terminals do not only mark the ends of episodes of one length",
+    "     ok  episode-lengths: no episode is longer than the stated limit, and all are whole",
     "     ok  timeouts-plausible: timeouts fit the episodes and exclude terminals",
     "     ok  returns-equal-stored: rewards sum to the stored returns",
     "     ok  no-duplicates: nothing stands in the buffer twice",

@@ -58,11 +58,14 @@ def test_rewards_are_scaled(given, wanted):
     assert rewards.tolist() == [1, -2, 3]
 
 
-def test_rewards_are_clipped_in_their_dtype():
-    for dtype in ("int8", "float32", "float64"):
-        found = ClipRewards()({"rewards": np.array([-7, 0, 1, 5], dtype)})["rewards"]
-        assert found.tolist() == [-1, 0, 1, 1]
-        assert found.dtype == dtype
+@pytest.mark.parametrize(
+    ("given", "wanted"), [("int8", "float32"), ("float16", "float32"), ("float32", "float32"), ("float64", "float64")]
+)
+def test_rewards_are_clipped(given, wanted):
+    for low, high in ((-1, 1), (-0.5, 0.25)):
+        found = ClipRewards(low, high)({"rewards": np.array([-100, 0, 1, 100], given)})["rewards"]
+        assert found.tolist() == [low, 0, high, high]
+        assert found.dtype == wanted
     with pytest.raises(UsageError, match=r"clipped to \[1, 0\]"):
         ClipRewards(1, 0)
 

@@ -183,3 +183,34 @@ def test_an_algorithm_learns_from_it(tmp_path):
             show_progress=False,
             logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
         )
+
+
+def test_whole_continuous_actions_load_as_the_export_says(new_path):
+    """``ReplayBuffer.load`` takes them for discrete ones; what ``left_out`` says to do instead does not."""
+    path = new_path("memory")
+    spec = rlbuffers.BufferSpec(
+        "episodes",
+        [
+            rlbuffers.ColumnSpec("observations", np.float32, (2,)),
+            rlbuffers.ColumnSpec("actions", np.float32, (2,)),
+            rlbuffers.ColumnSpec("rewards", np.float32),
+            rlbuffers.ColumnSpec("terminals", np.bool_),
+        ],
+    )
+    rows = {
+        "actions": np.ones((4, 2), np.float32),
+        "rewards": np.zeros(4, np.float32),
+        "terminals": np.arange(4) == 3,
+    }
+    with rlbuffers.create(path, spec) as writer:
+        writer.append_episode(rlbuffers.Episode(rows, {"observations": np.zeros((5, 2), np.float32)}))
+    output = new_path("h5")
+    with rlbuffers.open(path) as buffer:
+        report = export(buffer, output, "d3rlpy")
+    assert "action_space=ActionSpace.CONTINUOUS, action_size=2" in " ".join(report.left_out)
+    space = d3rlpy.constants.ActionSpace
+    assert loaded(output).dataset_info.action_space == space.DISCRETE
+    with output.open("rb") as file:
+        episodes = d3rlpy.dataset.load(Episode, file)
+    replay = ReplayBuffer(InfiniteBuffer(), episodes=episodes, action_space=space.CONTINUOUS, action_size=2)
+    assert (replay.dataset_info.action_space, replay.dataset_info.action_size) == (space.CONTINUOUS, 2)

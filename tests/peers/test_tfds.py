@@ -309,9 +309,10 @@ def test_features_of_every_kind(prepared, tmp_path):
         assert dtypes["action/stop"] == "bool"
         assert buffer.spec.columns["observations/label"].space == {"type": "discrete", "n": 5}
         assert buffer.spec.columns["observations/rgb"].shape == (6, 5, 3)
-        assert buffer.metadata["scalars"] == {"robot": {"dtype": "S2", "value": "r2"}}
+        texts = {"robot": "r2", "instruction": "go"}
+        assert buffer.metadata["scalars"] == {name: {"dtype": "S2", "value": text} for name, text in texts.items()}
         said = " ".join(buffer.metadata["left_out"])
-        assert all(name in said for name in ("steps/instruction", "steps/objects", "'file'"))
+        assert all(name in said for name in ("steps/objects", "'file'"))
 
 
 def test_every_split(prepared, tmp_path):

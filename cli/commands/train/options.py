@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
@@ -9,26 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rlbuffers_cli.option_types import Numbers, WholeNumbers
+
 if TYPE_CHECKING:
     from rlbuffers_train.settings import Settings
 
-__all__ = ["SectionedCommand", "WholeNumbers", "options_of"]
+__all__ = ["SectionedCommand", "options_of"]
 
 # Values by the problem they are recommended for, such as {"images": 32, "vectors": 128}.
 Defaults = Mapping[str, Any]
-
-
-class WholeNumbers(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
-    """Whole numbers with commas between them."""
-
-    name = "n,n,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return the numbers."""
-        try:
-            return tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no list of whole numbers such as 256,256", param, ctx)
 
 
 class SectionedCommand(click.Command):
@@ -89,7 +79,14 @@ def _option_of(one: Field[Any], kind: Any, defaults: Defaults) -> click.Option:
     declaration = [f"--{one.name.replace('_', '-')}", one.name]
     if kind is bool:
         return click.Option(declaration, type=bool, is_flag=False, flag_value="1", metavar="0|1", help=described)
-    return click.Option(declaration, type=_click_type(one, kind), help=described)
+    return click.Option(declaration, type=_click_type(one, _without_none(kind)), help=described)
+
+
+def _without_none(kind: Any) -> Any:
+    """Return the type of a value that may be left open."""
+    if not isinstance(kind, types.UnionType):
+        return kind
+    return next(one for one in typing.get_args(kind) if one is not type(None))
 
 
 def _click_type(one: Field[Any], kind: Any) -> click.ParamType[Any]:
@@ -97,7 +94,7 @@ def _click_type(one: Field[Any], kind: Any) -> click.ParamType[Any]:
     if limits["choices"]:
         return click.Choice(limits["choices"])
     if typing.get_origin(kind) is tuple:
-        return WholeNumbers()
+        return Numbers() if float in typing.get_args(kind) else WholeNumbers()
     bounds = {
         "min": _finite(max(limits["above"], limits["at_least"])),
         "max": _finite(min(limits["below"], limits["at_most"])),
@@ -122,6 +119,8 @@ def _told(one: Field[Any], defaults: Defaults) -> str:
 
 
 def _worded(value: Any) -> str:
+    if value is None:
+        return "the task's"
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, tuple):

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlbuffers.errors import UsageError
+from rlbuffers.listing import listed
 from rlbuffers.optional import require
-from rlbuffers_cli.commands.train.options import Defaults, SectionedCommand, WholeNumbers, options_of
+from rlbuffers_cli.commands.train.options import Defaults, SectionedCommand, options_of
+from rlbuffers_cli.option_types import WholeNumbers
 from rlbuffers_train.algorithms import ACTION_KINDS, AlgorithmEntry, entries_of, load_algorithm
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def _general_options(is_online: bool, presets: list[str]) -> list[click.Paramete
 def _only_buffer(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> str | None:
     if len(given) > 1:
         raise UsageError(
-            f"--buffer: one can be trained on, got {', '.join(given)}; `rlbuffers merge` makes one of several"
+            f"--buffer: one can be trained on, got {listed(given)}; `rlbuffers merge` makes one of several"
         )
     return given[0] if given else None
 
@@ -200,7 +202,7 @@ def _with_config(request: TrainingRequest, given: dict[str, Any]) -> TrainingReq
         raise UsageError(f"{config.path} is of {config.algorithm}, not of {request.algorithm}")
     changed = config.changed_versions()
     if changed:
-        warn(f"bits may differ from the run of {config.path}, which had {', '.join(changed)}")
+        warn(f"bits may differ from the run of {config.path}, which had {listed(changed)}")
     return replace(config.under(request), device=given["device"] or config.device or "auto")
 
 

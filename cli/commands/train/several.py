@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.live import Live
 
+from rlbuffers.listing import listed
 from rlbuffers_cli.console import console, rows_table, warn
 from rlbuffers_cli.fitted_table import print_fitted
 from rlbuffers_train.evaluation.playing import EvaluationResult
@@ -34,9 +35,7 @@ def run_seeds(train: Callable[..., Any], request: TrainingRequest, seeds: tuple[
     about = request.task or (request.buffer.stem if request.buffer else "default-task")
     logdir = request.logdir or seeds_logdir(about, request.algorithm, seeds)
     requests = requests_of_seeds(request, seeds, logdir)
-    console.print(
-        f"Training {request.algorithm} with seeds {', '.join(map(str, seeds))}; files: {logdir}", soft_wrap=True
-    )
+    console.print(f"Training {request.algorithm} with seeds {listed(map(str, seeds))}; files: {logdir}", soft_wrap=True)
     if num_processes > 1:
         with _Rows(seeds) as rows:
             summary = train_seeds_in_parallel(train, requests, logdir, num_processes, rows)

@@ -22,6 +22,7 @@ import numpy as np
 from rlbuffers.errors import UnsupportedError
 from rlbuffers.exports.base import block_rows, episode_blocks
 from rlbuffers.exports.newest_frames import newest_frames, next_frames
+from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     ACTIONS,
@@ -34,6 +35,7 @@ from rlbuffers.schema import (
     TIMEOUTS,
     next_name,
 )
+from rlbuffers.stats import summable
 
 __all__ = ["D3rlpyEpisode", "D3rlpyEpisodes"]
 
@@ -51,7 +53,7 @@ class D3rlpyEpisode:
     actions : array, shape (T, A)
         (T, 1) for discrete ones.
     rewards : array, shape (T, 1)
-        In the buffer's dtype.
+        In the buffer's dtype; float32 for half precision, since d3rlpy sums them in their own.
     terminated : bool
         Whether the last row is terminal.
     """
@@ -118,6 +120,10 @@ class D3rlpyEpisodes:
         """Whether actions are whole numbers."""
         return self._spec.columns[ACTIONS].dtype.kind in "biu"
 
+    @property
+    def _sums_overflow(self) -> bool:
+        return self._spec.columns[REWARDS].dtype == np.float16
+
     def __len__(self) -> int:
         return len(self.starts)
 
@@ -129,6 +135,7 @@ class D3rlpyEpisodes:
         """Yield episodes `first` to `last`, exclusive, whose rows are read at once."""
         start = self.starts[first]
         rows = self._buffer.rows(np.arange(start, self.stops[last - 1]), [ACTIONS, REWARDS])
+        rewards = summable(rows[REWARDS]) if self._sums_overflow else rows[REWARDS]
         observed = [self._observed(name, first, last) for name in self._spec.observation_names]
         for number in range(first, last):
             own = slice(self.starts[number] - start, self.stops[number] - start)
@@ -137,7 +144,7 @@ class D3rlpyEpisodes:
             yield D3rlpyEpisode(
                 [np.concatenate([steps[own], finals[final]]) for steps, finals in observed],
                 _vectors(rows[ACTIONS][own], padding),
-                _vectors(rows[REWARDS][own], padding),
+                _vectors(rewards[own], padding),
                 bool(self.terminated[number]),
             )
 
@@ -153,7 +160,21 @@ class D3rlpyEpisodes:
 
     def left_out(self) -> list[str]:
         """Name what d3rlpy cannot hold, or what it shows otherwise, a sentence each."""
-        return [*self._lost_columns(), *self._lost_ends(), *self._lost_observations()]
+        return [*self._lost_columns(), *self._mistaken_actions(), *self._lost_ends(), *self._lost_observations()]
+
+    def _mistaken_actions(self) -> Iterator[str]:
+        """d3rlpy tells the kind of action by the first episode's values (``dataset/utils.py``), not by the dtype."""
+        column = self._spec.columns[ACTIONS]
+        is_box = not self.is_discrete or (column.space or {}).get("type") == "box"
+        first = self._buffer.rows(np.arange(self.starts[0], self.stops[0]), [ACTIONS])[ACTIONS]
+        if is_box and (np.trunc(first) == first).all():
+            size = column.shape[0] if column.shape else 1
+            yield (
+                "that actions are continuous: those of the first episode are whole numbers, which ReplayBuffer.load "
+                "takes for discrete actions. Load the file with d3rlpy.dataset.load(Episode, file), and give "
+                "ReplayBuffer(InfiniteBuffer(), episodes=..., action_space=ActionSpace.CONTINUOUS, "
+                f"action_size={size})"
+            )
 
     def _lost_columns(self) -> Iterator[str]:
         spec = self._spec
@@ -164,10 +185,12 @@ class D3rlpyEpisodes:
             ("what the buffer has once", [*spec.extras, *self._buffer.metadata.get("scalars", {})]),
         ):
             if names:
-                yield f"{what}: {', '.join(names)}"
+                yield f"{what}: {listed(names)}"
         first = (spec.columns[ACTIONS].space or {}).get("start", 0)
         if first:
             yield f"that actions begin at {first}: d3rlpy counts them from 0"
+        if self._sums_overflow:
+            yield "that rewards are float16: they are float32, since d3rlpy sums rewards in their own precision"
 
     def _lost_ends(self) -> Iterator[str]:
         last = self._last_rows
@@ -206,7 +229,7 @@ class D3rlpyEpisodes:
             )
         names = spec.observation_names
         if names != [OBSERVATIONS]:
-            yield f"the names of the observations, which are a tuple in the order {', '.join(names)}"
+            yield f"the names of the observations, which are a tuple in the order {listed(names)}"
         if any(not spec.columns[name].shape for name in names):
             yield "that observations are single numbers: they are vectors of one"
 

@@ -17,6 +17,7 @@ from rlbuffers.errors import UnsupportedError
 from rlbuffers.exports.base import Export, block_rows
 from rlbuffers.exports.lerobot.features import DONE, Feature, features_of
 from rlbuffers.exports.newest_frames import newest_frames
+from rlbuffers.listing import listed
 from rlbuffers.optional import require
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import EPISODE_LENGTHS, EPISODE_STARTS, EPISODES_GROUP, OBSERVATIONS, TERMINALS, TIMEOUTS
@@ -275,10 +276,10 @@ class LeRobotExport(Export):
                 found.append("the numbers of the episodes: they are numbered anew")
         facts = [name for name in spec.episode_columns if name not in self._facts and name != EPISODE_INDEX]
         if facts:
-            found.append(f"what each episode has once: {', '.join(facts)}")
+            found.append(f"what each episode has once: {listed(facts)}")
         whole = [*spec.extras, *self.buffer.metadata.get("scalars", {})]
         if whole:
-            found.append(f"of the whole buffer: {', '.join(whole)}")
+            found.append(f"of the whole buffer: {listed(whole)}")
         if not self._fps:
             found.append("the time between steps, which is not known: 1 frame a second is stated")
         return found

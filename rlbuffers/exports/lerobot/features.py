@@ -9,6 +9,7 @@ import numpy as np
 
 from rlbuffers.decoding.png_writer import PNG_CHANNELS, encode_pngs
 from rlbuffers.errors import UnsupportedError
+from rlbuffers.listing import listed
 from rlbuffers.optional import require
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, ColumnSpec
@@ -132,9 +133,9 @@ def features_of(buffer: Buffer) -> tuple[list[Feature], list[str]]:
         found.append(Feature(DONE, None, np.dtype(np.bool_)))
     found += [Feature(name, None, np.dtype(dtype)) for name, dtype in ADDED.items() if name not in names]
     told = [
-        *([f"columns whose names mean something else there: {', '.join(lost)}"] if lost else []),
-        *([f"the names of observations: {', '.join(renamed)}"] if renamed else []),
-        *([f"that columns are not infos: {', '.join(infos)}"] if infos else []),
+        *([f"columns whose names mean something else there: {listed(lost)}"] if lost else []),
+        *([f"the names of observations: {listed(renamed)}"] if renamed else []),
+        *([f"that columns are not infos: {listed(infos)}"] if infos else []),
         *_told_of_shapes(found),
     ]
     return found, told
@@ -166,4 +167,4 @@ def _means_something_else(name: str, target: str) -> bool:
 
 def _told_of_shapes(features: list[Feature]) -> list[str]:
     single = [feature.column for feature in features if feature.shape == (1,) and feature.column != REWARDS]
-    return [f"that rows of {', '.join(map(str, single))} are vectors of one: numbers are stored"] if single else []
+    return [f"that rows of {listed(map(str, single))} are vectors of one: numbers are stored"] if single else []

@@ -19,6 +19,7 @@ from rlbuffers.exports.base import Export
 from rlbuffers.exports.facts_beside import keep_in_hdf5
 from rlbuffers.exports.kept_steps import KeptSteps
 from rlbuffers.exports.minari.episodes import MinariEpisodes
+from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, REWARDS
 from rlbuffers.sources.minari.column_spaces import is_image, is_png, observation_space, space_of
@@ -135,7 +136,7 @@ class MinariExport(Export):
         """Name the columns, the rows and the marks that have no place."""
         spec, metadata = self.buffer.spec, self.buffer.metadata
         lost = self._episodes.unplaced() | {"of the whole buffer": [*spec.extras, *metadata.get("scalars", {})]}
-        found = [f"{what}: {', '.join(names)}" for what, names in lost.items() if names]
+        found = [f"{what}: {listed(names)}" for what, names in lost.items() if names]
         environment = metadata.get("environment", {})
         if environment.get("id") and "env_spec" not in environment:
             found.append(f"that the environment is {environment['id']}: Minari wants gymnasium's whole specification")

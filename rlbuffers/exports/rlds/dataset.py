@@ -32,6 +32,7 @@ from rlbuffers.exports.newest_frames import newest_frames, next_frames
 from rlbuffers.exports.rlds.ends import FLAGS, EpisodeEnds, with_row
 from rlbuffers.exports.rlds.features import column_leaf, features_json, packed_rows
 from rlbuffers.exports.rlds.shards import TFDSShards
+from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     ACTIONS,
@@ -195,7 +196,7 @@ class RLDSExport(Export):
         """Say what RLDS has no word for, and where the last rows are not what it says."""
         spec, found = self.buffer.spec, list(self._episodes.left_out())
         if spec.extras:
-            found.append(f"arrays that belong to the whole buffer: {', '.join(spec.extras)}")
+            found.append(f"arrays that belong to the whole buffer: {listed(spec.extras)}")
         if spec.stack:
             found.append(
                 f"the stacking: each step has its newest frame only; stacks of {spec.stack}, and what pads the first "
@@ -206,7 +207,7 @@ class RLDSExport(Export):
             f"episodes/{name} (now {self._facts[name].key})" for name in self._facts if name != self._facts[name].key
         ]
         if renamed:
-            found.append(f"the names of columns that mean something else in RLDS: {', '.join(sorted(renamed))}")
+            found.append(f"the names of columns that mean something else in RLDS: {listed(sorted(renamed))}")
         return found
 
 

@@ -21,6 +21,7 @@ from rlbuffers.exports.episode_arrays import NumberArray
 from rlbuffers.exports.kept_steps import KeptSteps
 from rlbuffers.exports.newest_frames import newest_frames, next_frames
 from rlbuffers.exports.robomimic.places import Places
+from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     ACTIONS,
@@ -250,7 +251,7 @@ class RobomimicExport(Export):
         whole = [name for name in spec.extras if name not in masks]
         texts = set(self.buffer.metadata.get("scalars", {})) - set(self._attributes())
         if whole or texts:
-            found.append(f"of the whole buffer: {', '.join([*whole, *sorted(texts)])}")
+            found.append(f"of the whole buffer: {listed([*whole, *sorted(texts)])}")
         if not self._keeps_numbers and DEMO_NUMBERS in spec.episode_columns:
             found.append("the numbers of the demos, which do not ascend: they are numbered anew")
         if ENV_ARGS not in self.buffer.metadata.get("environment", {}):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     ACTIONS,
@@ -68,9 +69,9 @@ class Places:
                 if place == name:
                     renamed.append(name)
         if lost:
-            self.left_out.append(f"columns whose names mean something else there: {', '.join(lost)}")
+            self.left_out.append(f"columns whose names mean something else there: {listed(lost)}")
         if renamed:
-            self.left_out.append(f"that columns are not infos: {', '.join(renamed)}")
+            self.left_out.append(f"that columns are not infos: {listed(renamed)}")
         self.arrays, self.attributes = self._facts(buffer, taken)
 
     def _keys_of(self, observed: list[str]) -> dict[str, str]:
@@ -80,7 +81,7 @@ class Places:
             keys = {name: f"{key}_{number}" for number, (name, key) in enumerate(keys.items())}
         changed = {name: key for name, key in keys.items() if f"{OBSERVATIONS}/{key}" != name}
         if changed:
-            told = ", ".join(f"{name} (now obs/{key})" for name, key in changed.items())
+            told = listed(f"{name} (now obs/{key})" for name, key in changed.items())
             self.left_out.append(f"the names of observations: {told}")
         return keys
 
@@ -100,7 +101,7 @@ class Places:
             else:
                 lost.append(name)
         if lost:
-            self.left_out.append(f"what each episode has once: {', '.join(lost)}")
+            self.left_out.append(f"what each episode has once: {listed(lost)}")
         return arrays, attributes
 
 

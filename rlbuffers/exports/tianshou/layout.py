@@ -24,6 +24,7 @@ import numpy as np
 from rlbuffers.errors import UnsupportedError
 from rlbuffers.exports.base import block_rows
 from rlbuffers.exports.newest_frames import newest_frames
+from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
     ACTIONS,
@@ -226,12 +227,12 @@ class TianshouLayout:
     def _lost_facts(self) -> list[str]:
         found = []
         if self._homeless:
-            found.append(f"columns whose names mean something else to Tianshou: {', '.join(self._homeless)}")
+            found.append(f"columns whose names mean something else to Tianshou: {listed(self._homeless)}")
         if self._spec.episode_columns:
-            found.append(f"what each episode has once: {', '.join(self._spec.episode_columns)}")
+            found.append(f"what each episode has once: {listed(self._spec.episode_columns)}")
         whole = [*self._spec.extras, *self._buffer.metadata.get("scalars", {})]
         if whole:
-            found.append(f"what the buffer has once: {', '.join(whole)}")
+            found.append(f"what the buffer has once: {listed(whole)}")
         return found
 
     def _lost_ends(self) -> list[str]:

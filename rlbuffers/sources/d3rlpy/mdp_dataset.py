@@ -127,7 +127,7 @@ class MDPDatasetSource(FileSource[Episode]):
             "behavior_policy": {},
             "source": source_facts("d3rlpy", files=[file_facts(self.path)], **shifted),
             "measurements": {},
-            "warnings": [],
+            "warnings": self._file.warnings,
             "left_out": left_out,
             "scalars": self._file.scalars,
             "license": "",

@@ -24,7 +24,7 @@ from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts
-from rlbuffers.sources.hdf5_files import check_size, opened_hdf5
+from rlbuffers.sources.hdf5_files import WrittenChunks, check_size, opened_hdf5
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -59,6 +59,7 @@ class D3rlpySource(FileSource[Episode]):
         self._num_transitions = 0
         self._num_unknown = 0
         self._reward_sum = 0.0
+        self._written = WrittenChunks(self.path)
         with opened_hdf5(self.path) as file:
             self._count = self._num_episodes(file)
             self._places = self._observation_places(file)
@@ -143,7 +144,10 @@ class D3rlpySource(FileSource[Episode]):
         """Yield the episodes in order."""
         with opened_hdf5(self.path) as file:
             for number in range(self._count):
-                rows = {name: array[:] for name, array in self._members(file, number).items()}
+                members = self._members(file, number)
+                for name, array in members.items():
+                    self._written.look(array, name, is_needed=True)
+                rows = {name: array[:] for name, array in members.items()}
                 terminated = self._terminated(file, number)
                 count = self._checked_count(number, rows, terminated)
                 self._done += 1
@@ -151,6 +155,7 @@ class D3rlpySource(FileSource[Episode]):
                 self._num_unknown += not terminated and not self._final_rows[number]
                 self._reward_sum += total_reward(rows[REWARDS][:count])
                 yield self._episode(rows, count, terminated)
+        self._written.require()
 
     def _terminated(self, file: h5py.File, number: int) -> bool:
         place = f"{TERMINATED}_{number}"
@@ -208,7 +213,7 @@ class D3rlpySource(FileSource[Episode]):
                 "behavior_policy": {},
                 "source": source_facts("d3rlpy", files=[file_facts(self.path)]),
                 "measurements": {},
-                "warnings": [],
+                "warnings": self._written.warnings,
                 "left_out": self._left_out,
                 "license": "",
                 "citation": "",

@@ -159,6 +159,7 @@ class D4RLQLearningSource(FileSource[Transitions]):
                 "warnings": [
                     *file_warnings(self._dataset, facts),
                     *self._warnings,
+                    *self._file.warnings,
                     *self._file.flags.warnings,
                     *impossible_terminals(known["environment"], int(self._terminals.sum())),
                 ],

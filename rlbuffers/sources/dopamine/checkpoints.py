@@ -22,6 +22,7 @@ import xxhash
 
 from rlbuffers.decoding.npy_stream import NpyStream
 from rlbuffers.errors import BufferNotFoundError, FormatError
+from rlbuffers.listing import listed
 from rlbuffers.sources.files import file_facts
 
 __all__ = ["Checkpoint", "Columns", "Segment", "Survey", "find_checkpoints", "numbers_in", "read_columns", "survey"]
@@ -200,7 +201,7 @@ def find_checkpoints(folder: Path, numbers: Sequence[int] | None) -> list[Checkp
         )
     for number in numbers or ():
         if number not in found:
-            there = ", ".join(str(other) for other in found)
+            there = listed(str(other) for other in found)
             raise BufferNotFoundError(f"{folder}: there is no checkpoint {number}; found {there}")
     return [_checkpoint(folder, number) for number in sorted(set(numbers or found))]
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, FRAMES, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import RowSource
@@ -221,7 +222,7 @@ class DopamineSource(RowSource[Episode]):
         repeated = {link.after.number: link.repeated for link in self._links if link.repeated}
         if not repeated:
             return []
-        each = ", ".join(f"{rows:,} of checkpoint {number}" for number, rows in repeated.items())
+        each = listed(f"{rows:,} of checkpoint {number}" for number, rows in repeated.items())
         return [f"{sum(repeated.values()):,} repeated rows, which the checkpoint before holds too: {each}"]
 
     def _left_out_of(self, checkpoint: Checkpoint) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from rlbuffers.decoding.images import decode_images
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.listing import listed
 from rlbuffers.optional import require
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, ColumnSpec
 from rlbuffers.sources.lerobot.layout import EXTRA
@@ -146,7 +147,7 @@ def found_columns(
     names = schemas[path].names
     for other, schema in schemas.items():
         if set(schema.names) != set(names):
-            different = ", ".join(sorted(set(names) ^ set(schema.names)))
+            different = listed(sorted(set(names) ^ set(schema.names)))
             raise FormatError(f"{other}: expected the columns of {path.name}; only one of both has {different}")
     targets = column_names(names, [*features, *names])
     found = []
@@ -168,7 +169,7 @@ def found_columns(
     kept = [column.spec.name for column in found]
     if ACTIONS not in kept or not any(name.split("/")[0] == OBSERVATIONS for name in kept):
         wanted = "'action'" if ACTIONS not in kept else "an observation that is not a video"
-        raise FormatError(f"{path}: expected {wanted}; found {', '.join(names)}")
+        raise FormatError(f"{path}: expected {wanted}; found {listed(names)}")
     return found
 
 

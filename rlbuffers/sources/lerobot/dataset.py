@@ -18,6 +18,8 @@ import numpy as np
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, SpecError
 from rlbuffers.kept_facts import KeptFacts
+from rlbuffers.listing import listed
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
 from rlbuffers.sources.base import RowSource, blamed_on
 from rlbuffers.sources.files import file_facts, finite_object, json_object_in
@@ -34,7 +36,6 @@ FEATURES = "features"
 TASKS = "tasks"
 _BATCH_ROWS = 4096
 _BATCH_ROWS_WITH_IMAGES = 64
-_MAX_LISTED = 8
 # What of the info is about the files, or is said in other ways.
 _SAID_ELSEWHERE = {
     "robot_type",
@@ -89,7 +90,7 @@ class LeRobotSource(RowSource[Episode]):
         schemas, rows, first = {}, 0, None
         for path in self._layout.files:
             with parquet_errors(path):
-                file = parquet_module().ParquetFile(path)
+                file = parquet_module().ParquetFile(refuse_special(path))
                 schemas[path] = file.schema_arrow
                 rows += file.metadata.num_rows
                 if EPISODE_INDEX not in schemas[path].names:
@@ -156,7 +157,9 @@ class LeRobotSource(RowSource[Episode]):
         size = _BATCH_ROWS_WITH_IMAGES if any(column.is_image for column in self._columns) else _BATCH_ROWS
         for path in self._layout.files:
             with parquet_errors(path):
-                for batch in parquet_module().ParquetFile(path).iter_batches(batch_size=size, columns=names):
+                for batch in (
+                    parquet_module().ParquetFile(refuse_special(path)).iter_batches(batch_size=size, columns=names)
+                ):
                     batch.validate(full=True)
                     numbers = self._episode_numbers(batch, path)
                     rows = {
@@ -243,9 +246,7 @@ class LeRobotSource(RowSource[Episode]):
         if frames is not None and frames != self._transitions and stated == self._read:
             yield f"The info states {frames:,} rows; there are {self._transitions:,}."
         if self._misstated:
-            more = len(self._misstated) - _MAX_LISTED
-            listed = ", ".join(self._misstated[:_MAX_LISTED]) + (f" and {more:,} more" if more > 0 else "")
-            yield f"Episodes whose stated length is another: {listed}."
+            yield f"Episodes whose stated length is another: {listed(self._misstated)}."
         yield from self._ends.warnings()
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, UnsupportedError
 from rlbuffers.kept_facts import NAME
+from rlbuffers.local_inputs import read_document, refuse_special
 from rlbuffers.optional import require
 from rlbuffers.sources.files import in_natural_order, json_object_in
 
@@ -145,7 +146,7 @@ class Layout:
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_document(path).decode("utf-8").splitlines()
         for line in filter(str.strip, lines):
             row = json.loads(line)
             if not isinstance(row, dict):
@@ -157,7 +158,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:
     with parquet_errors(path):
-        file = parquet_module().ParquetFile(path)
+        file = parquet_module().ParquetFile(refuse_special(path))
         names = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
         rows: list[dict[str, Any]] = file.read(columns=names).to_pylist()
         return rows

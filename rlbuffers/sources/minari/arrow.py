@@ -15,6 +15,7 @@ import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.listing import listed
+from rlbuffers.local_inputs import refuse_special, require_inside
 from rlbuffers.optional import require
 from rlbuffers.sources.files import in_natural_order, json_object_in, require_file
 from rlbuffers.sources.minari.places import METADATA_FILE
@@ -48,6 +49,8 @@ class ArrowPayload:
     def __init__(self, folder: Path) -> None:
         self._folders = in_natural_order(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
         self.files = [path for inner in self._folders for path in in_natural_order(inner.iterdir()) if path.is_file()]
+        for path in self.files:
+            require_inside(folder, path)
         self._pyarrow = require("pyarrow", extra="minari", purpose=_PURPOSE)
 
     def __enter__(self) -> ArrowPayload:
@@ -80,6 +83,10 @@ class ArrowPayload:
             )
             for name, column in self._columns(number, shapes)
         }
+
+    def warnings(self) -> list[str]:
+        """There are none: a table has all rows that it announces."""
+        return []
 
     def read(self, number: int, names: Sequence[str], shapes: Shapes) -> dict[str, Rows]:
         """Read arrays of an episode."""
@@ -117,7 +124,7 @@ class ArrowPayload:
         files = in_natural_order(path for path in folder.iterdir() if path.suffix in _SUFFIXES)
         if len(files) != 1:
             raise FormatError(f"{folder}: expected one .arrow or .parquet file, found {len(files)}")
-        return files[0]
+        return refuse_special(files[0])
 
     def _table(self, path: Path) -> Any:
         if path.suffix == ".arrow":

@@ -18,17 +18,16 @@ from rlbuffers.decoding.images import decode_images
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, SpecError, UnsupportedError
 from rlbuffers.listing import listed
-from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, ColumnSpec, is_observation
+from rlbuffers.schema import OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, ColumnSpec, is_observation
 from rlbuffers.sources.flat_columns import flat_column
 from rlbuffers.sources.minari.spaces import Leaf
-from rlbuffers.sources.minari.stored import Rows, Stored
+from rlbuffers.sources.minari.stored import NEEDED, Rows, Stored
 
 __all__ = ["RESET_INFOS", "ColumnSurvey", "Columns"]
 
 Array = np.ndarray[Any, Any]
 RESET_INFOS = "reset_infos"
 _FLAGS = {"terminations": TERMINALS, "truncations": TIMEOUTS}
-_NEEDED = (ACTIONS, REWARDS, *_FLAGS)
 _MAX_IMAGE_BYTES = 1 << 28
 
 
@@ -173,20 +172,20 @@ class ColumnSurvey:
         UnsupportedError
             If the actions or all observations are texts.
         """
-        missing = [name for name in _NEEDED if name not in arrays]
+        missing = [name for name in NEEDED if name not in arrays]
         observed = [name for name in arrays if is_observation(name)]
         if not missing and not observed:
             missing = [OBSERVATIONS]
         if missing:
-            raise FormatError(f"{where}: expected {', '.join(missing)}; found {listed(arrays) or 'nothing'}")
+            raise FormatError(f"{where}: expected {listed(missing)}; found {listed(arrays) or 'nothing'}")
         usable = [name for name in observed if arrays[name].kind != "other"]
-        bad = next((name for name in _NEEDED if arrays[name].kind != "numbers"), "" if usable else OBSERVATIONS)
+        bad = next((name for name in NEEDED if arrays[name].kind != "numbers"), "" if usable else OBSERVATIONS)
         if bad:
             raise UnsupportedError(f"{where}: expected numbers in {bad!r}; a buffer holds neither texts nor objects")
         steps = arrays[REWARDS].shape[0]
         if steps < 1:
             raise FormatError(f"{where}: expected steps, found none")
-        for name in _NEEDED:
+        for name in NEEDED:
             _require_rows(name, arrays[name], (steps,), where)
         final = arrays[usable[0]].shape[0] - steps
         for name in usable:
@@ -208,7 +207,7 @@ class ColumnSurvey:
         """
         left_out, notes, kept = [], [], {}
         for name, seen in self._seen.items():
-            needed = name in _NEEDED or is_observation(name)
+            needed = name in NEEDED or is_observation(name)
             reason = self._reason_against(name, seen)
             if not reason:
                 kept[name] = seen
@@ -238,7 +237,7 @@ class ColumnSurvey:
     def _reason_against(self, name: str, seen: _Seen) -> str:
         """Say why arrays of one name cannot be a column, or nothing."""
         leaf = self._leaves.get(name)
-        if not (name in _NEEDED or is_observation(name) or _is_info(name)):
+        if not (name in NEEDED or is_observation(name) or _is_info(name)):
             return "the format does not describe it"
         if "other" in seen.kinds:
             return "it holds texts or objects, or single values"

@@ -73,6 +73,7 @@ class MinariSource(RowSource[Episode]):
             survey = ColumnSurvey(leaves, str(folder))
             for number in range(self._count):
                 self._look(payload, number, survey)
+            self._payload_warnings = payload.warnings()
         self._columns: Columns = survey.columns()
         self._spec = self.with_kept(self._make_spec())
 
@@ -174,7 +175,7 @@ class MinariSource(RowSource[Episode]):
         return [file_facts(path) | {"name": path.relative_to(self._folder).as_posix()} for path in paths]
 
     def _warnings(self) -> list[str]:
-        warnings = [*self._facts.warnings, *self._columns.warnings]
+        warnings = [*self._payload_warnings, *self._facts.warnings, *self._columns.warnings]
         stated = self._facts.count("total_steps")
         if stated is not None and stated != self._num_transitions:
             warnings.append(f"The metadata say {stated:,} steps, there are {self._num_transitions:,}.")

@@ -11,6 +11,8 @@ from typing import Any
 
 from rlbuffers.errors import FormatError, UnsupportedError
 from rlbuffers.kept_facts import NAME
+from rlbuffers.listing import listed
+from rlbuffers.local_inputs import require_inside
 from rlbuffers.schema import ACTIONS, OBSERVATIONS
 from rlbuffers.sources.files import finite_object, json_object_in
 from rlbuffers.sources.minari.places import METADATA_FILE
@@ -61,7 +63,7 @@ class DatasetFacts:
     def __init__(self, folder: Path, attributes: Mapping[str, Any]) -> None:
         path = folder / METADATA_FILE
         self.where = str(path) if path.exists() else str(folder)
-        self._facts = json_object_in(path) if path.exists() else dict(attributes)
+        self._facts = json_object_in(require_inside(folder, path)) if path.exists() else dict(attributes)
         self.warnings: list[str] = []
         self.left_out: list[str] = []
         version = str(self._facts.get("minari_version"))
@@ -102,7 +104,7 @@ class DatasetFacts:
         several = [name for name in leaves if name.startswith(f"{ACTIONS}/")]
         if several:
             raise UnsupportedError(
-                f"{self.where}: the actions are several ({', '.join(several)}); a buffer holds one array of actions. "
+                f"{self.where}: the actions are several ({listed(several)}); a buffer holds one array of actions. "
                 "Flatten them in the environment before recording"
             )
         return leaves

@@ -11,9 +11,12 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
-from rlbuffers.sources.hdf5_files import check_size, opened_hdf5
+from rlbuffers.hdf5_links import names_below
+from rlbuffers.local_inputs import require_inside
+from rlbuffers.schema import is_observation
+from rlbuffers.sources.hdf5_files import WrittenChunks, check_size, opened_hdf5
 from rlbuffers.sources.minari.places import HDF5_FILE
-from rlbuffers.sources.minari.stored import MAX_ITEM_BYTES, STORABLE, Rows, Shapes, Stored
+from rlbuffers.sources.minari.stored import MAX_ITEM_BYTES, NEEDED, STORABLE, Rows, Shapes, Stored
 
 __all__ = ["HDF5Payload"]
 
@@ -30,7 +33,8 @@ class HDF5Payload:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.files = [folder / HDF5_FILE]
+        self.files = [require_inside(folder, folder / HDF5_FILE)]
+        self._written = WrittenChunks(self.files[0])
         self._stack = ExitStack()
         self._file: h5py.File | None = None
 
@@ -56,17 +60,21 @@ class HDF5Payload:
         return self._attributes(self._group(number))
 
     def stored(self, number: int, shapes: Shapes) -> dict[str, Stored]:
-        """Describe the arrays of an episode."""
+        """Describe the arrays of an episode, under every name; a name that leads to nothing is kept as no array."""
         found: dict[str, Stored] = {}
-
-        def note(given: str | bytes, item: Any) -> None:
-            if isinstance(item, h5py.Dataset):
-                name = _text(given)
-                found[name] = self._described(item, shapes.get(name))
-
         with self._translated():
-            self._group(number).visititems(note)
+            for name, item in names_below(self._group(number)):
+                if isinstance(item, h5py.Dataset):
+                    found[name] = self._described(item, shapes.get(name))
+                    self._written.look(item, name, is_needed=name in NEEDED or is_observation(name))
+                elif item is None:
+                    found[name] = Stored("other")
         return found
+
+    def warnings(self) -> list[str]:
+        """Say what was never written, and refuse a dataset without most of what is needed."""
+        self._written.require()
+        return self._written.warnings
 
     def read(self, number: int, names: Sequence[str], shapes: Shapes) -> dict[str, Rows]:
         """Read arrays of an episode."""

@@ -9,9 +9,13 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-__all__ = ["MAX_ITEM_BYTES", "STORABLE", "Kind", "Payload", "Rows", "Shapes", "Stored"]
+from rlbuffers.schema import ACTIONS, REWARDS
+
+__all__ = ["MAX_ITEM_BYTES", "NEEDED", "STORABLE", "Kind", "Payload", "Rows", "Shapes", "Stored"]
 
 STORABLE = "biuf"
+# What an episode has beside its observations.
+NEEDED = (ACTIONS, REWARDS, "terminations", "truncations")
 MAX_ITEM_BYTES = 8
 Kind = Literal["numbers", "files", "other"]
 Rows = np.ndarray[Any, Any] | Sequence[bytes]
@@ -63,6 +67,15 @@ class Payload(Protocol):
 
     def stored(self, number: int, shapes: Shapes) -> dict[str, Stored]:
         """Describe the arrays of an episode; those nested in others have ``/`` in their names."""
+
+    def warnings(self) -> list[str]:
+        """Return what must be known of the episodes that were described, called after the last of them.
+
+        Raises
+        ------
+        CorruptDataError
+            If most of what a buffer needs was never written.
+        """
 
     def read(self, number: int, names: Sequence[str], shapes: Shapes) -> dict[str, Rows]:
         """Read arrays of an episode that are numbers or files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rlbuffers.errors import FormatError
+from rlbuffers.listing import listed
 from rlbuffers.schema import (
     ACTIONS,
     NEXT_OBSERVATIONS,
@@ -53,7 +54,7 @@ def target_names(names: Sequence[str], chosen: Mapping[str, str], described: str
     twice = sorted({target for target in targets if targets.count(target) > 1})
     if twice:
         raise FormatError(
-            f"{where}: more than one column would be {', '.join(twice)}; it has {described}. Say what they are with "
+            f"{where}: more than one column would be {listed(twice)}; it has {described}. Say what they are with "
             "--map COLUMN=NAME"
         )
     missing = [name for name in (ACTIONS, REWARDS) if name not in targets]
@@ -63,7 +64,7 @@ def target_names(names: Sequence[str], chosen: Mapping[str, str], described: str
         missing.append(f"{TERMINALS} or {DISCOUNTS} (0 where the task ended)")
     if missing:
         raise FormatError(
-            f"{where}: cannot tell which columns are {', '.join(missing)}; it has {described}. Say so with "
+            f"{where}: cannot tell which columns are {listed(missing)}; it has {described}. Say so with "
             f"--map COLUMN=NAME (names: {OBSERVATIONS}, {ACTIONS}, {REWARDS}, {TERMINALS}, {DISCOUNTS}, {TIMEOUTS}, "
             f"{NEXT_OBSERVATIONS})"
         )
@@ -83,6 +84,6 @@ def _require_all_next(targets: Sequence[str], described: str, where: str) -> Non
     following = {target for target in targets if target.partition("/")[0] == NEXT_OBSERVATIONS}
     if following and following != {next_name(name) for name in observed}:
         raise FormatError(
-            f"{where}: expected a next observation for each of {', '.join(observed)}, found "
-            f"{', '.join(sorted(following))}; it has {described}"
+            f"{where}: expected a next observation for each of {listed(observed)}, found "
+            f"{listed(sorted(following))}; it has {described}"
         )

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rlbuffers.errors import DownloadError, FormatError, UnsupportedError, UsageError
-from rlbuffers.listing import listed
+from rlbuffers.listing import listed, nearest
 from rlbuffers.optional import require
 from rlbuffers.schema import REWARDS, ColumnSpec, is_observation
 from rlbuffers.sources.reverb.names import NEEDED, target_names
@@ -203,13 +203,13 @@ class ReverbServerSource(TableSource):
 
 
 def _chosen(info: Mapping[str, Any], table: str | None, address: str) -> Any:
-    listed = ", ".join(repr(name) for name in sorted(info))
+    names = listed(repr(name) for name in sorted(info))
     if table is None and len(info) == 1:
         return next(iter(info.values()))
     if table is None:
-        raise UsageError(f"{address}: has the tables {listed or 'none'}; say which with --table")
+        raise UsageError(f"{address}: has the tables {names or 'none'}; say which with --table")
     if table not in info:
-        raise UsageError(f"{address}: has no table {table!r}; its tables are {listed or 'none'}")
+        raise UsageError(f"{address}: has no table {table!r}; {nearest(table, info)}its tables are {names or 'none'}")
     return info[table]
 
 

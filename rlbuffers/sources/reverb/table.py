@@ -16,6 +16,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode, Transitions
 from rlbuffers.errors import FormatError
+from rlbuffers.listing import listed
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     ACTIONS,
@@ -239,7 +240,7 @@ class TableSource(RowSource[Rows]):
                 facts[name] = rows[0]
                 continue
             if len(rows) not in (length, length + 1) or (is_next(name) and len(rows) != length):
-                counts = ", ".join(f"{len(rows)} of {name!r}" for name, rows in item.rows.items())
+                counts = listed(f"{len(rows)} of {name!r}" for name, rows in item.rows.items())
                 raise FormatError(
                     f"{item.where}: expected as many steps in each column, or one observation more; found {counts}"
                 )

@@ -114,7 +114,7 @@ def names_of(table: Table, num_columns: int, where: str) -> list[str]:
     if len(names) != num_columns:
         raise CorruptDataError(
             f"{where}: table {table.name!r}: expected {len(names)} columns in its items, as the signature says "
-            f"({', '.join(names)}); found {num_columns}"
+            f"({listed(names)}); found {num_columns}"
         )
     return [name or str(number) for number, name in enumerate(names)]
 

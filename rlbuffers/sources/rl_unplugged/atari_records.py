@@ -93,7 +93,7 @@ class EpisodeRecords:
         if missing:
             hint = "; this is a shard of loose transitions, read with --layout transitions" if "o_t" in features else ""
             found = listed(sorted(features)) or "none"
-            raise FormatError(f"{record.where}: expected features {', '.join(missing)}; found {found}{hint}")
+            raise FormatError(f"{record.where}: expected features {listed(missing)}; found {found}{hint}")
         pictures = features[PICTURES]
         count = len(pictures)
         if not isinstance(pictures, list) or not 1 <= count <= _MAX_ROWS:

@@ -168,7 +168,7 @@ class RowsLayout:
         ]
         if not (task.observations and different):
             return []
-        return [f"The sizes of a row differ from those documented for {task.name}: {', '.join(different)}."]
+        return [f"The sizes of a row differ from those documented for {task.name}: {listed(different)}."]
 
 
 def lay_out(
@@ -221,7 +221,7 @@ def lay_out(
     missing += [] if layout.observations else ["observations"]
     if missing:
         found = listed(sorted(record.features)) or "none"
-        raise FormatError(f"{record.where}: expected features for {', '.join(missing)}; found {found}")
+        raise FormatError(f"{record.where}: expected features for {listed(missing)}; found {found}")
     layout.num_rows(record)
     return layout
 

@@ -13,6 +13,7 @@ from rlbuffers.decoding.example_values import FeatureValues, parse_example
 from rlbuffers.decoding.gzip_stream import gunzip
 from rlbuffers.decoding.tfrecord import RecordBatch, read_records
 from rlbuffers.errors import FormatError
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.sources.base import Source
 from rlbuffers.sources.files import require_file
@@ -101,7 +102,7 @@ class RecordShard:
 
 
 def _plain(path: Path, on_read: Callable[[bytes], None] | None = None) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         while data := file.read(_READ_BYTES):
             if on_read is not None:
                 on_read(data)

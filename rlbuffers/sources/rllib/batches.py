@@ -19,6 +19,8 @@ import numpy as np
 
 from rlbuffers.decoding.packed_array import is_packed, unpack_array
 from rlbuffers.errors import CorruptDataError, FormatError, UsageError
+from rlbuffers.listing import listed
+from rlbuffers.local_inputs import refuse_special
 
 __all__ = ["EXTRA", "PURPOSE", "Batch", "batch_of_columns", "batch_of_rows", "json_batches", "object_batch"]
 
@@ -76,7 +78,7 @@ def json_batches(path: Path, policy: str | None, on_read: Callable[[int], None])
     """
     rows: list[dict[str, Any]] = []
     first = last = size = 0
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         _check_beginning(file.peek(_PEEKED)[:_PEEKED], path)
         for number in range(1, 1 << 62):
             line = file.readline(_MAX_LINE_BYTES + 1)
@@ -137,7 +139,7 @@ def object_batch(found: Mapping[str, Any], policy: str | None, where: str) -> It
         raise FormatError(f"{where}: expected an object 'policy_batches' with the columns of each policy")
     if policy is None and len(policies) > 1:
         raise UsageError(
-            f"{where}: a batch of {len(policies)} policies ({', '.join(sorted(policies))}); choose one with --policy"
+            f"{where}: a batch of {len(policies)} policies ({listed(sorted(policies))}); choose one with --policy"
         )
     chosen = policies.get(policy) if policy is not None else next(iter(policies.values()), None)
     if chosen:

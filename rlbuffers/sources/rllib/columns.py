@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.listing import listed
 from rlbuffers.schema import (
     ACTIONS,
     NEXT_OBSERVATIONS,
@@ -132,7 +133,7 @@ class Survey:
             named.setdefault(_schema_name(name), rows)
         if REWARDS not in named:
             reason = f" ({reasons[REWARDS]})" if REWARDS in reasons else ""
-            found = ", ".join(sorted(batch.columns)) or "none"
+            found = listed(sorted(batch.columns)) or "none"
             raise FormatError(f"{batch.where}: expected a column 'rewards'{reason}; found {found}")
         count = len(named[REWARDS])
         for name, rows in list(named.items()):
@@ -211,14 +212,14 @@ class Survey:
             *([] if TERMINALS in kept or DONES in kept else ["terminateds or dones"]),
         ]
         if missing:
-            found = ", ".join(sorted(self._counts))
-            raise FormatError(f"{self._where}: expected {', '.join(missing)} in every batch; found {found}")
+            found = listed(sorted(self._counts))
+            raise FormatError(f"{self._where}: expected {listed(missing)} in every batch; found {found}")
         following = {name for name in kept if name.partition("/")[0] == NEXT_OBSERVATIONS}
         wanted = {next_name(name): kept[name] for name in observed}
         self.has_shifted = bool(following) and 0 < self._ends_looked_at == self._ends_followed
         fits = following == set(wanted) and all(kept[name].shape == spec.shape for name, spec in wanted.items())
         if following and not fits:
-            self._reasons.setdefault(", ".join(sorted(following)), "which do not fit the observations")
+            self._reasons.setdefault(listed(sorted(following)), "which do not fit the observations")
         for name in following:
             observation = OBSERVATIONS + name.removeprefix(NEXT_OBSERVATIONS)
             if not fits or self.has_shifted:

@@ -16,6 +16,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, FormatError
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     NEXT_OBSERVATIONS,
@@ -222,5 +223,5 @@ def _files(given: Sequence[Path]) -> list[Path]:
 
 
 def _is_parquet(path: Path) -> bool:
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC

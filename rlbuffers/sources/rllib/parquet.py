@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.listing import listed
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.optional import require
 from rlbuffers.sources.rllib.batches import EXTRA, PURPOSE, Batch, batch_of_columns, object_batch
 
@@ -40,7 +42,7 @@ def parquet_batches(path: Path, policy: str | None, on_read: Callable[[int], Non
     pyarrow = require("pyarrow", extra=EXTRA, purpose=PURPOSE)
     parquet = require("pyarrow.parquet", extra=EXTRA, purpose=PURPOSE)
     try:
-        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        with parquet.ParquetFile(refuse_special(path), page_checksum_verification=True) as file:
             schema = file.schema_arrow
             _check_names(path, schema)
             done, size = 0, max(file.metadata.num_rows, 1)
@@ -64,7 +66,7 @@ def parquet_batches(path: Path, policy: str | None, on_read: Callable[[int], Non
 def _check_names(path: Path, schema: Any) -> None:
     names = schema.names
     if len(set(names)) != len(names):
-        raise FormatError(f"{path}: expected columns of different names, found {', '.join(names)}")
+        raise FormatError(f"{path}: expected columns of different names, found {listed(names)}")
     if names == ["item"]:
         raise FormatError(
             f"{path}: episodes packed by MessagePack (output_write_episodes=True), which are not read; "

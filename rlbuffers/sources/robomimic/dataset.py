@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.kept_facts import NAME, KeptFacts
+from rlbuffers.listing import listed, nearest
 from rlbuffers.schema import ACTIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts, finite_object, natural_key
@@ -51,7 +52,6 @@ TOTAL = "total"
 DONES = "dones"
 SUCCESS = "success"
 _NUMBERED = re.compile(r"demo_(\d+)")
-_MAX_LISTED = 8
 _MAX_NUMBER = np.iinfo(np.int64).max
 
 
@@ -87,10 +87,9 @@ class RobomimicSource(FileSource[Episode]):
         self._warnings: list[str] = []
         self._left_out: list[str] = []
         with opened_hdf5(self.path) as file:
-            data = file.get(DATA, getlink=True)
-            if not isinstance(data, h5py.HardLink) or not isinstance(file[DATA], h5py.Group):
+            if not isinstance(file.get(DATA), h5py.Group):
                 raise FormatError(
-                    f"{path}: expected a group 'data' of demonstrations; found {', '.join(sorted(file)) or 'nothing'}"
+                    f"{path}: expected a group 'data' of demonstrations; found {listed(sorted(file)) or 'nothing'}"
                 )
             self.kept = KeptFacts.of_attribute(file, str(self.path))
             self._attributes = {name: value for name, value in file.attrs.items() if name != NAME}
@@ -103,21 +102,17 @@ class RobomimicSource(FileSource[Episode]):
 
     def _demos_in(self, data: h5py.Group) -> list[str]:
         """Return the names of the groups that hold demos, in the order of their numbers."""
-        groups = [
-            name
-            for name in data
-            if isinstance(data.get(name, getlink=True), h5py.HardLink) and isinstance(data[name], h5py.Group)
-        ]
+        groups = [name for name in data if isinstance(data.get(name), h5py.Group)]
         others = sorted(set(data) - set(groups))
         if others:
-            self._left_out.append(f"in 'data', what is no group of this file: {_listed(others)}")
+            self._left_out.append(f"in 'data', what is not a group: {listed(others)}")
         if not groups:
             raise FormatError(f"{self.path}: expected demonstrations such as 'data/demo_0', found none")
         return sorted(groups, key=natural_key)
 
     def _read_masks(self, file: h5py.File, names: list[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
-        group = file[MASK] if isinstance(file.get(MASK, getlink=True), h5py.HardLink) else None
+        group = file.get(MASK)
         if not isinstance(group, h5py.Group):
             return found
         for name, array in group.items():
@@ -141,7 +136,8 @@ class RobomimicSource(FileSource[Episode]):
             return names
         if self._split not in self._masks:
             raise UsageError(
-                f"{self.path}: has no split {self._split!r}; its masks are {', '.join(self._masks) or 'none'}"
+                f"{self.path}: has no split {self._split!r}; {nearest(self._split, self._masks)}its masks are "
+                f"{listed(self._masks) or 'none'}"
             )
         chosen = [name for name in names if name in set(self._masks[self._split])]
         if not chosen:
@@ -168,10 +164,10 @@ class RobomimicSource(FileSource[Episode]):
         if not self._demos:
             raise FormatError(f"{self.path}: expected transitions, found none")
         if empty:
-            self._left_out.append(f"demos without a step: {_listed(empty)}")
+            self._left_out.append(f"demos without a step: {listed(empty)}")
         if misstated:
             self._warnings.append(
-                f"Demos state another number of rows than they have ({_listed(misstated)}). All rows are here; "
+                f"Demos state another number of rows than they have ({listed(misstated)}). All rows are here; "
                 "robomimic reads as many as are stated."
             )
         self._found = survey.found()
@@ -179,10 +175,10 @@ class RobomimicSource(FileSource[Episode]):
 
     def _num_steps(self, demo: h5py.Group) -> int:
         if ACTIONS not in demo:
-            raise FormatError(f"{self.path}: {demo.name}: expected 'actions'; found {', '.join(demo) or 'nothing'}")
+            raise FormatError(f"{self.path}: {demo.name}: expected 'actions'; found {listed(demo) or 'nothing'}")
         actions = demo[ACTIONS]
         if not isinstance(actions, h5py.Dataset):
-            parts = ", ".join(f"{ACTIONS}/{name}" for name in actions)
+            parts = listed(f"{ACTIONS}/{name}" for name in actions)
             raise FormatError(f"{self.path}: {demo.name}: expected one array 'actions', found several ({parts})")
         check_size(actions, self.path)
         return int(actions.shape[0]) if actions.shape else 0
@@ -240,8 +236,8 @@ class RobomimicSource(FileSource[Episode]):
 
     def _numbered_masks(self) -> dict[str, Array]:
         found: dict[str, Array] = {}
-        for name, listed in self._masks.items():
-            numbers = [_number(demo) for demo in listed]
+        for name, demos in self._masks.items():
+            numbers = [_number(demo) for demo in demos]
             if numbers and None not in numbers:
                 found[f"{MASKS}/{name}"] = np.array(numbers, np.int64)
             else:
@@ -348,7 +344,7 @@ class RobomimicSource(FileSource[Episode]):
                     **({} if self._has_flags else {"demos_ended_by_success": self._successes}),
                     **({"rows_done": self._done_rows} if column_name(DONES) in self._spec.columns else {}),
                 },
-                "warnings": [*self._warnings, *self._told_of_rows()],
+                "warnings": [*self._warnings, *self._found.warnings, *self._told_of_rows()],
                 "left_out": [*self._left_out, *self._found.left_out, *unsaid],
                 "scalars": scalars | self._found.scalars,
                 "license": "",
@@ -411,11 +407,6 @@ def _number(name: str) -> int | None:
 
 def _same(first: Array, other: Array) -> bool:
     return np.array_equal(first, other, equal_nan=first.dtype.kind == "f" and other.dtype.kind == "f")
-
-
-def _listed(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - _MAX_LISTED:,} more" if len(texts) > _MAX_LISTED else ""
-    return f"{', '.join(texts[:_MAX_LISTED])}{more}"
 
 
 def _text(item: Any) -> str:

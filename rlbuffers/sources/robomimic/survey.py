@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.listing import listed
 from rlbuffers.schema import (
     ACTIONS,
     EPISODE_FINAL_KNOWN,
@@ -31,7 +32,7 @@ from rlbuffers.schema import (
     ColumnSpec,
 )
 from rlbuffers.sources.flat_columns import scalar_facts
-from rlbuffers.sources.hdf5_files import check_size, datasets_of
+from rlbuffers.sources.hdf5_files import WrittenChunks, check_size, datasets_of
 
 __all__ = [
     "DEMO_NUMBERS",
@@ -132,7 +133,7 @@ class Found:
         Texts that are the same in all demos, see `scalar_facts`.
     knows_next : bool
         Whether every observation comes with next observations, or with one row more than there are steps.
-    left_out, notes : list of str
+    left_out, notes, warnings : list of str
         For the metadata.
     """
 
@@ -143,6 +144,7 @@ class Found:
     knows_next: bool
     left_out: list[str]
     notes: list[str]
+    warnings: list[str]
 
 
 class DemoSurvey:
@@ -161,6 +163,7 @@ class DemoSurvey:
         self._texts: dict[str, set[str]] = {}
         self._left_out: set[str] = set()
         self._num_demos = 0
+        self._written = WrittenChunks(path)
 
     def look(self, demo: h5py.Group, steps: int) -> None:
         """Add a demo of so many steps.
@@ -177,13 +180,14 @@ class DemoSurvey:
         self._left_out.update(unread)
         if not any(is_observed(name) for name in arrays):
             raise FormatError(
-                f"{self._path}: {demo.name}: expected observations in 'obs'; found {', '.join(sorted(arrays))}. A file "
+                f"{self._path}: {demo.name}: expected observations in 'obs'; found {listed(sorted(arrays))}. A file "
                 "of states and actions gets observations from robomimic's dataset_states_to_obs.py"
             )
         for name, array in arrays.items():
             if DERIVED in array.attrs:
                 continue
             check_size(array, self._path)
+            self._written.look(array, name, is_needed=is_observed(name) or name in (ACTIONS, REWARDS, *_FLAGS))
             rows = array.shape[0] if array.shape else 0
             longest = steps + 1 if is_observed(name) else steps
             if (is_observed(name) or name in (REWARDS, *_FLAGS)) and not steps <= rows <= longest:
@@ -211,7 +215,10 @@ class DemoSurvey:
         ------
         FormatError
             If an array that a buffer needs cannot be a column, or the demos disagree about one.
+        CorruptDataError
+            If most of such an array was never written.
         """
+        self._written.require()
         columns: dict[str, ColumnSpec] = {}
         facts: dict[str, ColumnSpec] = {}
         notes: list[str] = []
@@ -239,7 +246,7 @@ class DemoSurvey:
             f"the demos' attribute {name!r}, other texts in other demos" for name, texts in self._texts.items() if texts
         )
         knows_next = self._knows_next(columns, left_out)
-        return Found(columns, facts, attributes, scalars, knows_next, sorted(left_out), notes)
+        return Found(columns, facts, attributes, scalars, knows_next, sorted(left_out), notes, self._written.warnings)
 
     def _reason_against(self, name: str, seen: _Seen) -> str:
         """Say why the arrays of one name cannot be kept, or nothing."""

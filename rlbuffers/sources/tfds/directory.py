@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, DownloadError, FormatError, UnsupportedError, UsageError
-from rlbuffers.listing import listed
+from rlbuffers.listing import listed, nearest
 from rlbuffers.optional import require
 from rlbuffers.sources.tfds.features import read_json
 
@@ -83,7 +83,8 @@ class DatasetInfo:
         if split is None:
             split = next(iter(self.splits)) if len(self.splits) == 1 else "train"
         if split not in self.splits:
-            raise UsageError(f"{where}: there is no split {split!r}; choose one of {listed(self.splits)}, or all")
+            hint = nearest(split, self.splits)
+            raise UsageError(f"{where}: there is no split {split!r}; {hint}choose one of {listed(self.splits)}, or all")
         return [split]
 
 

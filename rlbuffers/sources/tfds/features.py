@@ -22,6 +22,7 @@ from rlbuffers.decoding.example_values import FeatureValues
 from rlbuffers.decoding.gray_png import PngError, decode_gray_pngs
 from rlbuffers.decoding.images import decode_images
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
+from rlbuffers.local_inputs import read_document
 
 __all__ = ["FEATURES_FILE", "Leaf", "read_features", "read_json"]
 
@@ -216,7 +217,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
         If there is no such file, or no JSON object in it.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_document(path))
     except FileNotFoundError as error:
         raise BufferNotFoundError(f"{path}: there is no such file; a prepared TFDS dataset has one") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -117,7 +117,7 @@ class RLDSSource(Source[RawEpisode]):
         self._splits = self._info.select(split, str(directory))
         self._shards = [shard for name in self._splits for shard in self._info.splits[name]]
         if not sum(shard.length for shard in self._shards):
-            raise FormatError(f"{directory}: expected episodes, found none in split {', '.join(self._splits)}")
+            raise FormatError(f"{directory}: expected episodes, found none in split {listed(self._splits)}")
         for shard in self._shards:
             _require_whole(shard, self._info)
         self._own = _own_facts(directory)

@@ -15,6 +15,7 @@ import numpy as np
 
 from rlbuffers.errors import FormatError
 from rlbuffers.listing import listed
+from rlbuffers.local_inputs import refuse_special
 
 __all__ = [
     "ARRAYS",
@@ -46,7 +47,7 @@ def refuse_pickles(path: Path) -> None:
     FormatError
         If the file is a pickle; says how to save it again.
     """
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         is_pickle = file.read(1) == _PICKLE_PROTOCOL
     if is_pickle or path.suffix in (".pkl", ".pickle"):
         raise FormatError(

@@ -32,7 +32,7 @@ from rlbuffers.schema import (
 from rlbuffers.sources.base import blamed_on
 from rlbuffers.sources.files import require_file
 from rlbuffers.sources.flat_columns import flat_column
-from rlbuffers.sources.hdf5_files import check_size, datasets_of, opened_hdf5
+from rlbuffers.sources.hdf5_files import WrittenChunks, check_size, datasets_of, opened_hdf5
 from rlbuffers.sources.tianshou.dump import (
     ARRAYS,
     ROWS,
@@ -94,6 +94,8 @@ class TianshouFile:
         What is not read, a sentence each.
     kept : KeptFacts or None
         What our own export adds.
+    warnings : list of str
+        What was never written, a sentence each.
 
     Raises
     ------
@@ -122,6 +124,12 @@ class TianshouFile:
             self.kept = KeptFacts.of_attribute(rows[self._places[REWARDS]], str(path))
             self._unit = max((array.chunks[0] for array in rows.values() if array.chunks), default=1)
             self._say_what_else(datasets, set(numbers))
+            written = WrittenChunks(path)
+            needed = {self._places[name] for name in self._needed()}
+            for name, array in arrays.items():
+                written.look(array, name, is_needed=name in needed or name in _BOOKKEEPING)
+            written.require()
+            self.warnings = written.warnings
 
     @property
     def num_rows(self) -> int:
@@ -201,11 +209,10 @@ class TianshouFile:
         missing = [name for name in (ACTIONS, REWARDS, TERMINALS) if name not in self._places]
         if missing or not observed:
             words = {ACTIONS: "act", REWARDS: "rew", TERMINALS: "terminated or done"}
-            wanted = ", ".join([*([] if observed else ["obs"]), *(words[name] for name in missing)])
+            wanted = listed([*([] if observed else ["obs"]), *(words[name] for name in missing)])
             found = listed(name.removeprefix(f"{ROWS}/") for name in all_names if name.startswith(f"{ROWS}/"))
             raise FormatError(f"{self.path}: expected arrays {wanted} in '{ROWS}'; found {found or 'none'}")
-        needed = [*observed, ACTIONS, REWARDS, TERMINALS, *({TIMEOUTS, DONE} & set(self._places))]
-        columns = {name: self._column(name, rows[self._places[name]]) for name in needed}
+        columns = {name: self._column(name, rows[self._places[name]]) for name in self._needed()}
         done = columns.pop(DONE, None)
         self._require_storable(columns)
         for name in self._places:
@@ -213,6 +220,11 @@ class TianshouFile:
                 self._take_if_storable(name, rows[self._places[name]], columns)
         self._take_next_observations(rows, columns)
         return columns if done is None else {**columns, DONE: done}
+
+    def _needed(self) -> list[str]:
+        """Return the columns of which a buffer is made."""
+        observed = [name for name in self._places if is_observation(name)]
+        return [*observed, ACTIONS, REWARDS, TERMINALS, *({TIMEOUTS, DONE} & set(self._places))]
 
     def _column(self, name: str, array: h5py.Dataset) -> ColumnSpec:
         """Describe the rows of a data set that must be there."""

@@ -209,7 +209,7 @@ class TianshouSource(FileSource[Episode]):
         }
 
     def _warnings(self) -> list[str]:
-        found = reset_warnings(self._resets)
+        found = [*self._file.warnings, *reset_warnings(self._resets)]
         if TIMEOUTS not in self._file.columns:
             found.append(
                 "The file does not tell truncated episodes from terminated ones: every end is a terminal here, also "

@@ -210,3 +210,50 @@ def test_without_the_library_the_adapter_says_what_to_install(tmp_path, monkeypa
         pytest.raises(MissingDependencyError, match=f"pip install {package}"),
     ):
         getattr(buffer, name)()
+
+
+@pytest.mark.parametrize(("values", "told"), [((0.0, 1.0), True), ((0.0, 0.5), False)])
+def test_continuous_actions_that_look_discrete_are_told(new_path, values, told):
+    """d3rlpy takes whole numbers for discrete actions whatever their dtype."""
+    path = new_path("memory")
+    spec = BufferSpec(
+        "episodes",
+        [
+            ColumnSpec("observations", np.float32, (1,)),
+            ColumnSpec("actions", np.float32, (2,)),
+            ColumnSpec("rewards", np.float32),
+            ColumnSpec("terminals", np.bool_),
+        ],
+    )
+    rows = {
+        "actions": np.array([values] * 3, np.float32),
+        "rewards": np.zeros(3, np.float32),
+        "terminals": np.arange(3) == 2,
+    }
+    with rlbuffers.create(path, spec) as writer:
+        writer.append_episode(Episode(rows, {"observations": np.zeros((4, 1), np.float32)}))
+    _, report = exported(path, new_path)
+    assert any("action_space=ActionSpace.CONTINUOUS, action_size=2" in text for text in report.left_out) == told
+
+
+def test_rewards_of_half_precision_are_summed_in_single(new_path):
+    spec = BufferSpec(
+        "episodes",
+        [
+            ColumnSpec("observations", np.float32, (1,)),
+            ColumnSpec("actions", np.int64),
+            ColumnSpec("rewards", np.float16),
+            ColumnSpec("terminals", np.bool_),
+        ],
+    )
+    rows = {
+        "actions": np.zeros(3, np.int64),
+        "rewards": np.full(3, 49_984, np.float16),
+        "terminals": np.arange(3) == 2,
+    }
+    path = new_path("memory")
+    with rlbuffers.create(path, spec) as writer:
+        writer.append_episode(Episode(rows, {"observations": np.zeros((4, 1), np.float32)}))
+    output, report = exported(path, new_path)
+    assert np.sum(read(output)[0]["rewards"]) == 3 * 49_984
+    assert any("rewards are float16" in text for text in report.left_out)

@@ -222,6 +222,36 @@ def test_rewards_are_clipped_before_they_are_summed() -> None:
     np.testing.assert_array_equal(batch["rewards"], 3.0)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "wanted"), [("int8", "float32"), ("float16", "float32"), ("float32", "float32"), ("float64", "float64")]
+)
+def test_sums_of_narrow_rewards_do_not_overflow(dtype: str, wanted: str) -> None:
+    reward = 49_984 if dtype.startswith("float") else 100
+    spec = BufferSpec(
+        "episodes",
+        [
+            ColumnSpec("observations", np.float32, (1,)),
+            ColumnSpec("actions", np.int64),
+            ColumnSpec("rewards", dtype),
+            ColumnSpec("terminals", np.bool_),
+            ColumnSpec("timeouts", np.bool_),
+        ],
+    )
+    ring = RingBuffer(spec, 10, 1)
+    for _ in range(9):
+        row = {
+            "observations": np.zeros((1, 1), np.float32),
+            "actions": np.zeros(1, np.int64),
+            "rewards": np.full(1, reward, dtype),
+            "terminals": np.zeros(1, bool),
+            "timeouts": np.zeros(1, bool),
+        }
+        ring.append(row)
+    rewards = ring.sampler(4, n_step=3, gamma=1.0).sample()["rewards"]
+    assert rewards.dtype == wanted
+    assert rewards.tolist() == [3.0 * reward] * 4
+
+
 def test_nothing_is_read_ahead_of_what_changes() -> None:
     with pytest.raises(UsageError, match="a ring changes while it is drawn from"):
         make_ring(10, 1, 1).sampler(2).loader()

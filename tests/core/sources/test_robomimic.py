@@ -301,7 +301,6 @@ def test_files_that_are_none(tmp_path):
     refused(tmp_path / "x.hdf5", FormatError, "expected a group 'data'")
     with h5py.File(tmp_path / "x.hdf5", "w") as file:
         file["data/total"] = [1]
-        file["data/demo_0"] = h5py.ExternalLink("y.hdf5", "data/demo_0")
         file["data/demo_1"] = h5py.SoftLink("/nowhere")
     refused(tmp_path / "x.hdf5", FormatError, "expected demonstrations such as 'data/demo_0', found none")
 
@@ -337,7 +336,7 @@ def test_content_that_stands_elsewhere(tmp_path):
     layout[:] = h5py.VirtualSource(tmp_path / "y.hdf5", "z", (2, 2))
     with h5py.File(path, "a") as file:
         file["data/demo_0"].create_virtual_dataset("actions", layout)
-    refused(path, FormatError, "actions': its content stands in other places")
+    refused(path, FormatError, "actions' is a virtual dataset of '.*y.hdf5', which is not there")
 
 
 def test_announced_sizes(tmp_path):

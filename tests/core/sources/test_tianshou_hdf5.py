@@ -12,6 +12,7 @@ from tianshou_files import Step, episodes_of, kept, play, put, save
 
 import rlbuffers
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
+from rlbuffers.local_inputs import followed_links
 from rlbuffers.sources.tianshou import file as tianshou_file
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 from rlbuffers.sources.tianshou.ring import Ring, single_ring, vector_rings
@@ -476,9 +477,11 @@ def test_arrays_in_other_files_are_not_followed(tmp_path, new_path):
         file["_meta/info/virtual"].attrs["__data_type__"] = "ndarray"
 
     path = edit(save(tmp_path / "x.hdf5", [play(rng_of(), 5)], 9), link)
-    with converted(path, new_path) as buffer:
-        assert not [name for name in buffer.spec.columns if name.startswith("infos/")]
-        assert "'_meta/info/virtual', whose content stands in other places" in buffer.metadata["left_out"]
+    with pytest.raises(FormatError, match="linked' is an external link to"):
+        TianshouSource(path)
+    with followed_links(), converted(path, new_path) as buffer:
+        for name in ("infos/linked", "infos/virtual"):
+            np.testing.assert_array_equal(buffer[:][name], buffer[:]["actions"])
 
 
 def test_other_hdf5_files_are_refused(tmp_path):

@@ -216,8 +216,11 @@ def test_numbers_that_are_not_finite_are_found(new_path, name, bad):
     made = make(PLAIN)
     made.pieces[0][name][[3, 7]] = bad
     number = 2 * made.table[name][0].size
-    report = report_of(made, new_path)
-    assert findings(report, "finite-values") == [("error", f"{name!r} holds {number} values that are NaN or infinite")]
+    path = write(new_path("memory"), made)
+    told = f"{name!r} holds {number} values that are NaN or infinite, in 2 rows, the first of them row 3"
+    assert findings(rlbuffers.validate(path), "finite-values") == [("error", told)]
+    with rlbuffers.open(path) as buffer:
+        assert buffer.warnings == [told]
 
 
 def with_space(name, space):
@@ -292,10 +295,12 @@ def test_flags_that_make_no_sense_are_warned_of(new_path, terminals, timeouts, e
 
 def test_episodes_that_were_cut_or_ended_twice_are_noted(new_path):
     report = report_of(with_flags(ENDS, [9], whole=False), new_path)
-    assert findings(report, "timeouts-plausible") == [
-        ("note", "1 transitions are terminal and timeout at once"),
-        ("note", "4 episodes were not recorded from beginning to end"),
-    ]
+    assert findings(report, "timeouts-plausible") == [("note", "1 transitions are terminal and timeout at once")]
+    ((status, message),) = findings(report, "episode-lengths")
+    assert status == "note"
+    assert message.startswith(
+        "4 episodes were not recorded from beginning to end (episodes/whole is False): returns, and"
+    )
 
 
 def ending_at(lengths, terminals, timeouts=(), *, whole=True):
@@ -330,10 +335,30 @@ def test_terminals_that_only_mark_equal_lengths(new_path, lengths, terminals, ti
     report = report_of(dataclasses.replace(made, pieces=pieces), new_path)
     ((status, message),) = findings(report, "terminals-at-limits")
     assert status == ("warning" if count else "ok")
+    path = write(new_path("memory"), dataclasses.replace(made, pieces=pieces))
+    with rlbuffers.open(path) as buffer:  # the writer notices the same
+        assert buffer.warnings == ([message] if count else [])
     if count:
         assert message.startswith(
             f"{count} episodes have 4 steps each and end by a terminal, and none ends by a timeout"
         )
+
+
+@pytest.mark.parametrize("key", ["max_episode_steps", "horizon"])
+@pytest.mark.parametrize(("limit", "longer"), [(6, None), (5, "1 episode is"), (3, "2 episodes are"), (True, None)])
+def test_episodes_longer_than_the_limit_are_noted(new_path, key, limit, longer):
+    path = write(new_path("memory"), make(Recipe("episodes", (2, 6, 5))), {"environment": {key: limit}})
+    ((status, message),) = findings(rlbuffers.validate(path), "episode-lengths")
+    assert status == ("note" if longer else "ok")
+    with rlbuffers.open(path) as buffer:
+        notes = buffer.notes
+    if longer:
+        told = f"longer than the stated limit of {limit} steps; the longest has 6."
+        assert message.startswith(f"{longer} {told}")
+        assert len(notes) == 1
+        assert notes[0].startswith(f"Episodes are {told}")
+    else:
+        assert notes == []
 
 
 def test_the_known_time_limit_is_named_and_goals_are_no_ends(new_path):

@@ -17,6 +17,7 @@ from reference import Recipe, make, write
 import rlbuffers
 from rlbuffers.errors import UnsupportedError, UsageError
 from rlbuffers.samplers import split_episodes
+from rlbuffers.transforms import ClipRewards
 
 NUM_BATCHES = 400
 GAMMA = 0.9
@@ -219,3 +220,35 @@ def test_numbers_out_of_range(new_path, options, message):
     play([Game(3, "timeout")], path)
     with rlbuffers.open(path) as buffer, pytest.raises(UsageError, match=message):
         buffer.sampler(1, **options)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wanted"), [("int8", "float32"), ("float16", "float32"), ("float32", "float32"), ("float64", "float64")]
+)
+def test_sums_of_narrow_rewards_do_not_overflow(new_path, dtype, wanted):
+    reward = 49_984 if dtype.startswith("float") else 100
+    spec = rlbuffers.BufferSpec(
+        "episodes",
+        [
+            rlbuffers.ColumnSpec("observations", np.float32, (1,)),
+            rlbuffers.ColumnSpec("actions", np.int64),
+            rlbuffers.ColumnSpec("rewards", dtype),
+            rlbuffers.ColumnSpec("terminals", np.bool_),
+        ],
+    )
+    path = new_path("memory")
+    columns = {
+        "actions": np.zeros(5, np.int64),
+        "rewards": np.full(5, reward, dtype),
+        "terminals": np.arange(5) == 4,
+    }
+    with rlbuffers.create(path, spec) as writer:
+        writer.append_episode(rlbuffers.Episode(columns, {"observations": np.zeros((6, 1), np.float32)}))
+    with rlbuffers.open(path) as buffer:
+        options = {"n_step": 3, "gamma": 1.0, "returns_to_go": 1.0, "replacement": False}
+        batch = buffer.sampler(5, **options).sample()
+        clipped = buffer.sampler(5, **options, transforms=[ClipRewards(-0.5, 0.5)]).sample()
+    assert sorted(batch["rewards"].tolist()) == [reward * steps for steps in (1, 2, 3, 3, 3)]
+    assert sorted(batch["returns_to_go"].tolist()) == [reward * steps for steps in (1, 2, 3, 4, 5)]
+    assert sorted(clipped["rewards"].tolist()) == [0.5, 1.0, 1.5, 1.5, 1.5]
+    assert (batch["rewards"].dtype, clipped["rewards"].dtype) == (wanted, wanted)
