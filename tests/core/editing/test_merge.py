@@ -193,6 +193,12 @@ def discrete(n, **more):
     return {"type": "discrete", "n": n, **more}
 
 
+def counted(*sizes):
+    """Describe several numbered choices, as Minari's reader does."""
+    high = [size - 1 for size in sizes]
+    return {**box(0, high), "minari": {"type": "MultiDiscrete", "nvec": list(sizes)}}
+
+
 UNITED = [
     ([discrete(4), discrete(6)], (), discrete(6)),
     ([discrete(6), discrete(4), discrete(5)], (), discrete(6)),
@@ -201,10 +207,12 @@ UNITED = [
     ([box(-1, 1), box([-2, -1], [1, 1])], (2,), box([-2, -1], [1, 1])),
     ([box(None, 1), box(-3, 1)], (2,), box(None, 1)),
     ([box(-3, 1), box(None, None)], (2,), box(None, None)),
+    ([counted(3, 4), counted(3, 5)], (2,), counted(3, 5)),
     ([box(-1, 1), box(0, 3), box(-1, 3)], (2,), box(-1, 3)),
 ]
 APART = [
     ([discrete(4), discrete(4, start=1)], (), "discrete, 1 to 4, but discrete, 0 to 3 in"),
+    ([counted(3, 4), box(0, [2, 3])], (2,), r"a box from 0 to \[2, 3\], but MultiDiscrete from 0 to \[2, 3\] in"),
     ([discrete(4), box(0, 3)], (), "a box from 0 to 3, but discrete, 0 to 3 in"),
     ([box(-1, 1), box(0, 3)], (2,), "a box from 0 to 3, but a box from -1 to 1 in"),
     ([box([-1, -2], 2), box([-2, -1], 2)], (2,), r"a box from \[-2, -1\] to 2, but a box from \[-1, -2\] to 2 in"),

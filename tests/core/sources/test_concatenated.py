@@ -8,6 +8,8 @@ from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.sources.concatenated import ConcatenatedSource
 from rlbuffers.sources.npz import NpzSource
 from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
+from rlbuffers.sources.stated_actions import StatedActionsSource
+from rlbuffers.stated_actions import StatedActions
 
 
 def archive(path, lengths, *, width=3, **more):
@@ -127,6 +129,12 @@ def test_ids_in_columns_are_moved_too(tmp_path, new_path):
         archive(tmp_path / f"{number}.npz", (2, 2), episode_ids=numbers - (number == 2))
     sources = [NpzSource(tmp_path / f"{number}.npz") for number in range(3)]
     path = rlbuffers.convert(ConcatenatedSource(sources[:2]), new_path("memory")).path
+    with rlbuffers.open(path) as buffer:
+        assert buffer.arrays["episode_ids"].all().tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    stated = StatedActionsSource(
+        ConcatenatedSource([NpzSource(tmp_path / f"{number}.npz") for number in range(2)]), StatedActions(4)
+    )
+    rlbuffers.convert(stated, path, overwrite=True)
     with rlbuffers.open(path) as buffer:
         assert buffer.arrays["episode_ids"].all().tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     with pytest.raises(FormatError, match=r"2\.npz: its episode_ids \(-1 to -1\) are taken by the parts before"):
