@@ -40,6 +40,7 @@ __all__ = [
     "ACTIONS",
     "DISCOUNTS",
     "EPISODES_GROUP",
+    "EPISODE_IDS",
     "EXTRAS_GROUP",
     "FRAMES",
     "NEXT_OBSERVATIONS",
@@ -65,6 +66,7 @@ REWARDS = "rewards"
 TERMINALS = "terminals"
 TIMEOUTS = "timeouts"
 DISCOUNTS = "discounts"
+EPISODE_IDS = "episode_ids"
 
 FRAMES = "frames"
 STACK_INDEX = "stack_index"

@@ -109,7 +109,8 @@ class FlatSource(FileSource[Episode]):
         self._bounds = episode_bounds(self._ends)
         self._resets = 0
         self._following_is_next_row: bool | None = None
-        self._spec = self._make_spec()
+        self.kept = table.kept
+        self._spec = self.with_kept(self._make_spec())
 
     @property
     @abstractmethod

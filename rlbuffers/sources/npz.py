@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rlbuffers.sources.flat_source import FlatSource, TerminalMeaning
 from rlbuffers.sources.npz_columns import NpzColumns
@@ -48,3 +49,7 @@ class NpzSource(FlatSource):
         path = Path(path)
         of_recordings = find_ogbench(path) is not None
         super().__init__(path, NpzColumns(path, names, of_recordings=of_recordings), terminals=terminals)
+
+    def metadata(self) -> dict[str, Any]:
+        """Describe the file, and what was found out about it."""
+        return self.with_kept_facts(super().metadata())

@@ -105,28 +105,30 @@ class D4RLSource(FlatSource):
         facts = found["source"]["files"][0]
         environment = known["environment"] | found["environment"]
         warnings, notes = self._remarks_on_timeouts()
-        return {
-            **found,
-            **known,
-            "environment": environment,
-            "source": found["source"] | known["source"],
-            "measurements": rebuilt | found["measurements"],
-            "warnings": [
-                *file_warnings(self._dataset, facts),
-                *self._warnings,
-                *warnings,
-                *found["warnings"],
-                *impossible_terminals(environment, int(self._flags[TERMINALS].sum())),
-            ],
-            "notes": [
-                *known["notes"],
-                *self._notes,
-                *found["notes"],
-                *notes,
-                *self._end_notes(),
-                *policy_notes(self._table.read_extras()),
-            ],
-        }
+        return self.with_kept_facts(
+            {
+                **found,
+                **known,
+                "environment": environment,
+                "source": found["source"] | known["source"],
+                "measurements": rebuilt | found["measurements"],
+                "warnings": [
+                    *file_warnings(self._dataset, facts),
+                    *self._warnings,
+                    *warnings,
+                    *found["warnings"],
+                    *impossible_terminals(environment, int(self._flags[TERMINALS].sum())),
+                ],
+                "notes": [
+                    *known["notes"],
+                    *self._notes,
+                    *found["notes"],
+                    *notes,
+                    *self._end_notes(),
+                    *policy_notes(self._table.read_extras()),
+                ],
+            }
+        )
 
     def _remarks_on_timeouts(self) -> tuple[list[str], list[str]]:
         """Return warnings and notes about timeouts that are missing; next observations show where play was reset."""
