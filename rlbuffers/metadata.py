@@ -18,13 +18,56 @@ from typing import Any
 
 from rlbuffers.errors import CorruptDataError, FormatError
 
-__all__ = ["FORMAT_NAME", "FORMAT_VERSION", "parse_metadata", "render_metadata", "written_by"]
+__all__ = [
+    "FORMAT_NAME",
+    "FORMAT_VERSION",
+    "METADATA_KEYS",
+    "is_derived",
+    "parse_metadata",
+    "render_metadata",
+    "written_by",
+]
 
 FORMAT_NAME = "rlbuffers"
 FORMAT_VERSION = 1
 _CHECKSUM = "checksum"
+# The table of docs/format.md, with the JSON type of each value: what a writer derives from the rows and the way in
+# which they are stored, and what is told of them.
+_DERIVED = {
+    "format": str,
+    "format_version": int,
+    _CHECKSUM: str,
+    "spec": dict,
+    "arrays": dict,
+    "fingerprint": str,
+    "counts": dict,
+    "statistics": dict,
+    "storage": dict,
+    "noticed": dict,
+}
+_TOLD = {
+    "environment": dict,
+    "behavior_policy": dict,
+    "source": dict,
+    "derivation": dict,
+    "normalization": dict,
+    "scalars": dict,
+    "measurements": dict,
+    "warnings": list,
+    "left_out": list,
+    "notes": list,
+    "license": str,
+    "citation": str,
+    "written_by": dict,
+}
+METADATA_KEYS: dict[str, type] = {**_DERIVED, **_TOLD}
 # What can change the bytes of a buffer, or the weights of a training.
 _RECORDED_PACKAGES = ("rlbuffers", "numpy", "h5py", "zarr", "gymnasium", "ale-py", "mujoco", "torch")
+
+
+def is_derived(key: str) -> bool:
+    """Whether a key of the metadata follows from what is stored, so that nobody need be told it."""
+    return key in _DERIVED
 
 
 def render_metadata(facts: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlbuffers.kept_facts import EXPORTED_FROM
 from rlbuffers.remarks import content_warnings
 from rlbuffers.sources.d4rl.datasets import dataset_of_file
 from rlbuffers.sources.ogbench_names import find_ogbench
@@ -160,6 +161,10 @@ def warnings_of(metadata: Facts) -> list[str]:
 def _origins(facts: Facts, source: Facts) -> Iterator[tuple[Facts, Facts]]:
     """Yield the facts and the source of a buffer, or of each of its parts, however deep."""
     parts = source.get("parts")
+    exported = source.get(EXPORTED_FROM)
+    origin = exported.get("source") if isinstance(exported, dict) else None
+    if isinstance(origin, dict):  # what was wrong with a buffer that was exported still is
+        yield from _origins(facts, origin)
     if not parts:
         yield facts, source
         return

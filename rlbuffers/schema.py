@@ -40,6 +40,7 @@ __all__ = [
     "ACTIONS",
     "DISCOUNTS",
     "EPISODES_GROUP",
+    "EPISODE_IDS",
     "EXTRAS_GROUP",
     "FRAMES",
     "NEXT_OBSERVATIONS",
@@ -65,6 +66,7 @@ REWARDS = "rewards"
 TERMINALS = "terminals"
 TIMEOUTS = "timeouts"
 DISCOUNTS = "discounts"
+EPISODE_IDS = "episode_ids"
 
 FRAMES = "frames"
 STACK_INDEX = "stack_index"
@@ -282,7 +284,7 @@ class BufferSpec:
                 column = self.columns[observation]
                 return ColumnSpec(name, column.dtype, column.shape, column.space)
         hint = nearest(name, self.batch_names)
-        raise SpecError(f"there is no column {name!r}; {hint}the buffer has {listed(self.batch_names)}")
+        raise SpecError(f"there is no column {name!r}; the buffer has {listed(self.batch_names)}{hint}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the description that is stored in a buffer's metadata."""

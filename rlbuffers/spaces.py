@@ -8,16 +8,19 @@ JSON has no word for infinity.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from rlbuffers.errors import SpecError
 
-__all__ = ["checked_space", "count_outside", "restricts"]
+__all__ = ["checked_space", "count_outside", "described_space", "holds", "restricts", "without_disputes"]
 
 Array = np.ndarray[Any, Any]
+_MINARI = "minari"
+# Bounds of rows larger than this are told by their least and their greatest.
+_MOST_SHOWN = 8
 
 
 def checked_space(space: Mapping[str, Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> dict[str, Any]:
@@ -87,3 +90,57 @@ def restricts(space: Mapping[str, Any] | None, dtype: np.dtype[Any]) -> bool:
 def _bound(bound: Any, absent: float) -> Array:
     values = np.array(bound, dtype=np.float64)  # None becomes NaN
     return np.where(np.isnan(values), absent, values)
+
+
+def holds(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> bool:
+    """Whether every value of one checked space is one of another, and means the same there.
+
+    Discrete values that begin elsewhere are other choices, although the numbers are the same.
+    """
+    if outer["type"] != inner["type"] or _kind(outer) != _kind(inner):
+        return False
+    if outer["type"] == "discrete":
+        return bool(outer.get("start", 0) == inner.get("start", 0) and outer["n"] >= inner["n"])
+    lows, highs = (_bounds_of_both(outer, inner, key, absent) for key, absent in (("low", -np.inf), ("high", np.inf)))
+    if _kind(outer) == "MultiDiscrete" and (lows[0] != lows[1]).any():
+        return False
+    return bool((lows[0] <= lows[1]).all() and (highs[0] >= highs[1]).all())
+
+
+def _kind(space: Mapping[str, Any]) -> Any:
+    """Return what a Minari dataset calls a space that is a box here, such as ``MultiDiscrete``."""
+    described = space.get(_MINARI)
+    return described.get("type") if isinstance(described, Mapping) else None
+
+
+def _bounds_of_both(outer: Mapping[str, Any], inner: Mapping[str, Any], key: str, absent: float) -> list[Array]:
+    return [_bound(space[key], absent) for space in (outer, inner)]
+
+
+def without_disputes(widest: Mapping[str, Any], spaces: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the widest of several spaces; of what they say beyond their values, only what all say."""
+    values = {"type", "n", "start", "low", "high", _MINARI}
+    others = list(spaces)
+    return {
+        key: value for key, value in widest.items() if key in values or all(space.get(key) == value for space in others)
+    }
+
+
+def described_space(space: Mapping[str, Any] | None) -> str:
+    """Return a checked space in a few words, however many bounds it has."""
+    if space is None:
+        return "no space"
+    if space["type"] == "discrete":
+        start = space.get("start", 0)
+        return f"discrete, {start} to {start + space['n'] - 1}"
+    return f"{_kind(space) or 'a box'} from {_described_bound(space['low'], -np.inf)} to {_described_bound(space['high'], np.inf)}"
+
+
+def _described_bound(bound: Any, absent: float) -> str:
+    values = _bound(bound, absent)
+    least, greatest = (f"{value:.6g}" for value in (values.min(), values.max()))
+    if least == greatest:
+        return least
+    if values.size <= _MOST_SHOWN:
+        return "[" + ", ".join(f"{value:.6g}" for value in values.ravel().tolist()) + "]"
+    return f"({least} ... {greatest})"

@@ -133,7 +133,7 @@ def convert(
         encoder = writer.encoder_of(FRAMES) if source.spec.stack else None
         for rows in worked_pieces(source, encoder, workers):
             source.observe(rows)
-            _append(writer, rows, source.where)
+            _append(writer, source.finished(rows), source.where)
             if on_progress is not None:
                 on_progress(source.done, source.total, writer.num_transitions)
         if writer.num_transitions == 0:

@@ -81,6 +81,8 @@ class NpzArchive:
         Names of arrays of Python objects, which are not read.
     left_out : list of str
         A sentence for each member that is no array, or one of objects.
+    comment : bytes
+        Of the archive.
 
     Raises
     ------
@@ -101,6 +103,7 @@ class NpzArchive:
                     f"{path}: expected a NumPy archive (.npz); its first bytes are not those of a ZIP file"
                 )
         with self._opened() as archive:
+            self.comment = archive.comment
             for info in archive.infolist():
                 self._add(archive, info)
 

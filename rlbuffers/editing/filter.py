@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.editing.derivation import BufferOrPath, EditReport, OnProgress, derive, opened
+from rlbuffers.editing.episode_ids import EPISODE_RETURNS_COLUMN, ids_of_episodes
 from rlbuffers.editing.expressions import Expression
 from rlbuffers.errors import UnsupportedError, UsageError
 from rlbuffers.exports.base import episode_blocks
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
+    EPISODE_IDS,
     EPISODE_LENGTHS,
     EPISODE_RETURNS,
     EPISODE_STARTS,
@@ -122,10 +124,10 @@ def _with_top_returns(buffer: Buffer, kept: Flags, fraction: float) -> Flags:
         candidates = np.flatnonzero(kept & buffer.arrays[EPISODE_WHOLE].all())
         chosen = candidates[_best(buffer.arrays[EPISODE_RETURNS].all()[candidates], fraction)]
         return np.asarray(np.isin(np.arange(len(kept)), chosen))
-    needed = ("episode_ids", "episode_returns")
+    needed = (EPISODE_IDS, EPISODE_RETURNS_COLUMN)
     if not set(needed) <= set(buffer.spec.columns):
         raise UnsupportedError(f"{buffer.path}: independent transitions need {' and '.join(needed)} for top_returns")
-    ids, returns = (buffer.arrays[name].all() for name in needed)
+    ids, returns = ids_of_episodes(buffer), buffer.arrays[EPISODE_RETURNS_COLUMN].all()
     distinct, first = np.unique(ids[kept], return_index=True)
     return np.asarray(np.isin(ids, distinct[_best(returns[kept][first], fraction)]))
 

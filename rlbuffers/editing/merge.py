@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from rlbuffers.agreement import Part, disagreement, normalization_dispute
 from rlbuffers.editing.derivation import BufferOrPath, EditReport, OnProgress, derive, described_parent, opened
 from rlbuffers.errors import SpecError, UsageError
-from rlbuffers.paths import Url
 from rlbuffers.reader import Buffer
 from rlbuffers.sources.buffer_selection import BufferSelection
 from rlbuffers.sources.concatenated import ConcatenatedSource, difference
@@ -34,7 +34,8 @@ def merge(
 
     What the parents all say of environment, behavior policy, license and so on is said of the whole; what
     only some say is kept in ``source.parts``, with the rows that it is true of. Extras get a folder for
-    each parent.
+    each parent. Where two spaces of a column differ and one holds the other, the whole has the wider one.
+    ``episode_ids`` that another parent has as well are moved past its own; ``source.parts`` state by how much.
 
     Parameters
     ----------
@@ -52,15 +53,16 @@ def merge(
     UsageError
         If there are fewer than two.
     SpecError
-        If two differ in layout, stack, columns, dtypes or shapes; names the first difference.
+        If two differ in layout, stack, columns, dtypes, shapes or normalization, or have spaces neither of which
+        holds the other; names the first difference.
     """
     if len(buffers) < 2:
         raise UsageError("merge needs two buffers or more")
     with ExitStack() as stack:
         parents = [stack.enter_context(opened(buffer)) for buffer in buffers]
-        for parent in parents[1:]:
-            _require_same(parents[0], parent)
-        source = ConcatenatedSource([BufferSelection(parent) for parent in parents])
+        _require_same(parents)
+        copies = _copies(parents)
+        source = ConcatenatedSource([BufferSelection(parent) for parent in parents], copies=copies)
         return derive(
             source,
             output,
@@ -70,21 +72,32 @@ def merge(
             overwrite=overwrite,
             on_progress=on_progress,
             described_parents=_with_ranges(parents),
-            notes=_repeated(parents),
+            notes=[
+                *source.disputes,
+                *(
+                    f"{parents[copy].path} holds the same as {parents[first].path}: every row stands in the new buffer "
+                    "twice"
+                    for copy, first in copies.items()
+                ),
+            ],
         )
 
 
-def _require_same(first: Buffer, other: Buffer) -> None:
-    different = difference(first.spec, other.spec)
-    if first.metadata.get("normalization") != other.metadata.get("normalization"):
-        raise SpecError(
-            f"{other.path}: its observations are normalized in another way than those of {first.path}; merge the "
-            "buffers that they come from, and normalize the result"
-        )
-    if different:
-        what = different.partition(" ")[0]
-        advice = _WHAT_TO_DO.get(what, "only buffers with the same columns, dtypes and shapes can be merged")
-        raise SpecError(f"{other.path}: {different}, unlike {first.path}; {advice}")
+def _require_same(parents: Sequence[Buffer]) -> None:
+    parts = [Part(str(parent.path), parent.spec, parent.metadata) for parent in parents]
+    for part, other in zip(parts[1:], parents[1:], strict=True):
+        # First: what was normalized may have another dtype as well.
+        normalized = normalization_dispute(parts[0], part)
+        if normalized:
+            raise SpecError(normalized)
+        different = difference(parents[0].spec, other.spec)
+        if different:
+            what = different.partition(" ")[0]
+            advice = _WHAT_TO_DO.get(what, "only buffers with the same columns, dtypes and shapes can be merged")
+            raise SpecError(f"{other.path}: {different}, unlike {parents[0].path}; {advice}")
+    disputed = disagreement(parts)
+    if disputed:
+        raise SpecError(disputed)
 
 
 def _with_ranges(parents: Sequence[Buffer]) -> list[dict[str, Any]]:
@@ -99,10 +112,8 @@ def _with_ranges(parents: Sequence[Buffer]) -> list[dict[str, Any]]:
     return described
 
 
-def _repeated(parents: Sequence[Buffer]) -> list[str]:
-    seen: dict[str, Path | Url] = {}
-    return [
-        f"{parent.path} holds the same as {seen[parent.fingerprint]}: every row stands in the new buffer twice"
-        for parent in parents
-        if seen.setdefault(parent.fingerprint, parent.path) is not parent.path
-    ]
+def _copies(parents: Sequence[Buffer]) -> dict[int, int]:
+    """Return the numbers of parents that hold the same as one before, and which."""
+    seen: dict[str, int] = {}
+    firsts = {number: seen.setdefault(parent.fingerprint, number) for number, parent in enumerate(parents)}
+    return {number: first for number, first in firsts.items() if first != number}

@@ -19,16 +19,16 @@ from typing import Any, Literal
 import numpy as np
 
 from rlbuffers.editing.derivation import BufferOrPath, EditReport, OnProgress, derive, opened
+from rlbuffers.editing.episode_ids import ids_of_episodes
 from rlbuffers.errors import UnsupportedError, UsageError
 from rlbuffers.reader import Buffer
-from rlbuffers.schema import EPISODE_LENGTHS
+from rlbuffers.schema import EPISODE_IDS, EPISODE_LENGTHS
 from rlbuffers.sources.buffer_selection import BufferSelection
 
 __all__ = ["By", "subset"]
 
 By = Literal["first", "random", "episodes"]
 _CHOICES = ("first", "random", "episodes")
-_IDS = "episode_ids"
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -126,12 +126,12 @@ def _chosen_rows(buffer: Buffer, wanted: int, by: By, generator: np.random.Gener
 
 def _rows_of_drawn_ids(buffer: Buffer, wanted: int, generator: np.random.Generator) -> Indices:
     """Return the rows of as many drawn episodes as it takes, episode after episode."""
-    if _IDS not in buffer.spec.columns:
+    if EPISODE_IDS not in buffer.spec.columns:
         raise UnsupportedError(
-            f"{buffer.path}: independent transitions without a column {_IDS!r} cannot be chosen by episodes; "
+            f"{buffer.path}: independent transitions without a column {EPISODE_IDS!r} cannot be chosen by episodes; "
             "choose by 'first' or 'random'"
         )
-    _, inverse, counts = np.unique(buffer.arrays[_IDS].all(), return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(ids_of_episodes(buffer), return_inverse=True, return_counts=True)
     order = generator.permutation(len(counts))
     number = int(np.searchsorted(np.cumsum(counts[order]), wanted)) + 1
     place = np.full(len(counts), len(counts))

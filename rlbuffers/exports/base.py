@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.exports.facts_beside import keep_in_archive, keep_in_folder, keep_in_hdf5
 from rlbuffers.reader import Buffer
 from rlbuffers.tally import Tally
 
@@ -35,6 +36,12 @@ class Export(ABC):
     suffix: str
     """How the name of the output ends, such as ``.hdf5``; empty for directories."""
 
+    tells_all = False
+    """Whether readers of the format know all that a buffer says of itself."""
+
+    kept_place = "/"
+    """Whose attribute of an HDF5 file, or which file in a directory, `keep` writes."""
+
     def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer
 
@@ -54,6 +61,27 @@ class Export(ABC):
         on_progress : callable
             Is given the number of transitions written so far.
         """
+
+    def keep(self, path: Path, document: dict[str, Any]) -> None:
+        """Write what the format has no word for where its library does not look; called after `write`.
+
+        Parameters
+        ----------
+        path : Path
+            As for `write`.
+        document : dict
+            See `rlbuffers.kept_facts`.
+        """
+        if path.is_dir():
+            keep_in_folder(path / self.kept_place, document)
+        elif self.suffix == ".npz":
+            keep_in_archive(path, document)
+        else:
+            keep_in_hdf5(path, self.kept_place, document)
+
+    def names_read_again(self) -> dict[str, str]:
+        """Return columns to their names in a buffer that is made of the output, where these are others."""
+        return {}
 
     def expected(self, before: Tally) -> Tally:
         """Say what the output must hold, given the buffer's tally; called after `write`.

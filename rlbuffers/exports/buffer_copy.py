@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rlbuffers.conversion.convert import convert
 from rlbuffers.exports.base import Export
@@ -17,6 +18,11 @@ __all__ = ["HDF5BufferExport", "ZarrBufferExport"]
 
 class _BufferExport(Export):
     """Writes beside the path under a name that tells the container, and renames."""
+
+    tells_all = True
+
+    def keep(self, path: Path, document: dict[str, Any]) -> None:
+        """Write nothing more: the copy has metadata of its own."""
 
     def write(self, path: Path, on_progress: Callable[[int], None]) -> None:
         """Copy row by row; memory is bounded by an episode, or by some batches."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rlbuffers.atomic import AtomicPath
 from rlbuffers.exports import export_class
+from rlbuffers.kept_facts import kept_document, lost_on_readers
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import REWARDS
 from rlbuffers.tally import Tally, require_equal, tally_of
@@ -87,9 +88,10 @@ def export(
     target = AtomicPath(path, overwrite=overwrite)
     try:
         exporter.write(target.partial, on_progress or (lambda count: None))
+        exporter.keep(target.partial, kept_document(buffer, exporter.names_read_again()))
         after = exporter.tally(target.partial)
         require_equal(exporter.expected(before), after, buffer.arrays[REWARDS].all(), str(path))
-        left_out = list(exporter.left_out())
+        left_out = [*exporter.left_out(), *([] if exporter.tells_all else lost_on_readers(buffer))]
         target.publish()
     finally:
         target.discard()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from rlbuffers.agreement import Part, disagreement
 from rlbuffers.errors import SpecError, UsageError
 from rlbuffers.samplers.base import BatchSampler
 from rlbuffers.samplers.draws import Drawn, generator_state, set_generator_state
@@ -138,14 +139,20 @@ def mix_buffers(
     Raises
     ------
     UsageError, SpecError, UnsupportedError
-        As from `make_sampler`, or if the buffers' columns, dtypes or shapes differ.
+        As from `make_sampler`, or if the buffers' columns, dtypes or shapes differ, observations were normalized in
+        different ways, or a column has spaces neither of which holds the other.
     """
     own, *others = np.random.default_rng(seed).spawn(len(buffers) + 1)
     samplers = [
         make_sampler(buffer, batch_size, generator, **options)
         for buffer, generator in zip(buffers, others, strict=True)
     ]
-    return MixtureSampler(samplers, proportions, batch_size, own)
+    mixture = MixtureSampler(samplers, proportions, batch_size, own)
+    used = {name for sampler in samplers for name in sampler.window.read(_NOTHING)}
+    disputed = disagreement([Part(str(buffer.path), buffer.spec, buffer.metadata) for buffer in buffers], used)
+    if disputed:
+        raise SpecError(disputed)
+    return mixture
 
 
 def _described(batch: Batch, name: str) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from rlbuffers.episode import Episode, Transitions
 from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.kept_facts import KeptFacts
 from rlbuffers.schema import BufferSpec
 from rlbuffers.tally import Tally
 
@@ -53,6 +54,9 @@ class IdentityDecoder:
 class Source(ABC, Generic[Piece]):
     """Data to be converted, with the facts that go into the buffer's metadata."""
 
+    kept: KeptFacts | None = None
+    """What our own export wrote beside the rows, in sources that know of it."""
+
     @property
     @abstractmethod
     def where(self) -> str:
@@ -75,6 +79,22 @@ class Source(ABC, Generic[Piece]):
     def observe(self, rows: Rows) -> None:
         """Look at decoded rows, in order, to measure what only the data can tell."""
 
+    def finished(self, rows: Rows) -> Rows:
+        """Return decoded rows, in order, as they are to be written; called after `observe`."""
+        return rows
+
+    @property
+    def recording(self) -> str | None:
+        """What names the recording whose episodes ``episode_ids`` count, if other sources may hold more of it.
+
+        Equal ids of sources with the same recording are the same episode; of any others they are not.
+        """
+        return None
+
+    def episode_ids(self, group: str = "") -> np.ndarray[Any, Any] | None:
+        """Return all ``episode_ids`` of a group (``""`` or ``"episodes/"``), if they are known before reading."""
+        return None
+
     @abstractmethod
     def tally(self) -> Tally:
         """Count what the source gave; called after the last row.
@@ -84,13 +104,21 @@ class Source(ABC, Generic[Piece]):
         is left out on purpose is not counted, and listed in the metadata's ``left_out``.
         """
 
+    def with_kept(self, spec: BufferSpec) -> BufferSpec:
+        """Return a spec with what the file's own library has no word for."""
+        return spec if self.kept is None else self.kept.spec(spec)
+
+    def with_kept_facts(self, own: dict[str, Any]) -> dict[str, Any]:
+        """Return metadata with what the file's own library has no word for."""
+        return own if self.kept is None else self.kept.metadata(own)
+
     def extras(self) -> Mapping[str, np.ndarray[Any, Any]]:
         """Return the arrays listed in ``spec.extras``; called after the last row."""
         return {}
 
     def early_metadata(self) -> dict[str, Any]:
         """Return what is known before the first row, for salvaging a conversion that is interrupted."""
-        return {}
+        return {} if self.kept is None else self.kept.early()
 
     @abstractmethod
     def metadata(self) -> dict[str, Any]:

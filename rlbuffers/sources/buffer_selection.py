@@ -15,10 +15,11 @@ from rlbuffers.episode import Transitions
 from rlbuffers.episode_block import EpisodeBlock
 from rlbuffers.errors import OutOfRangeError, UsageError
 from rlbuffers.fingerprint import BLOCK_ROWS
+from rlbuffers.metadata import METADATA_KEYS, is_derived
 from rlbuffers.reader import Buffer
-from rlbuffers.remarks import NOTICED
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
+    EPISODE_IDS,
     EPISODE_LENGTHS,
     EPISODE_RETURNS,
     EPISODE_STARTS,
@@ -35,6 +36,7 @@ from rlbuffers.schema import (
     stored_arrays,
 )
 from rlbuffers.sources.base import Rows, RowSource
+from rlbuffers.sources.unique_ids import recording_of
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -46,10 +48,7 @@ Indices = np.ndarray[Any, np.dtype[np.int64]]
 _BLOCK_BYTES = 16 << 20
 # What may lie between the first and the last chosen row of a block: all of it may have to be decoded.
 _SPAN_BYTES = 64 << 20
-DERIVED_METADATA = (
-    *("spec", "arrays", "fingerprint", "counts", "statistics", NOTICED, "storage"),
-    *("format", "format_version", "checksum"),
-)
+DERIVED_METADATA = tuple(filter(is_derived, METADATA_KEYS))
 
 
 class BufferSelection(RowSource[Rows]):
@@ -196,6 +195,19 @@ class BufferSelection(RowSource[Rows]):
     def extras(self) -> Mapping[str, Array]:
         """Return the buffer's extras."""
         return {name: self._buffer.extra(name) for name in self.spec.extras}
+
+    @property
+    def recording(self) -> str | None:
+        """What the buffer was chosen from, or itself."""
+        return recording_of(self._buffer.metadata)
+
+    def episode_ids(self, group: str = "") -> Array | None:
+        """Return the ids of what was chosen, each once, ascending."""
+        ids = self._buffer.arrays[f"{group}{EPISODE_IDS}"].all()
+        numbers = self._numbers if group else self._rows
+        if not group and self._in_episodes:
+            numbers = _runs(self._starts, self._lengths)
+        return np.unique(ids if numbers is None else ids[numbers])
 
     def tally(self) -> Tally:
         """Count what was chosen, by the stored returns where there are episodes."""

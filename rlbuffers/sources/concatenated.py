@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from rlbuffers.agreement import Part, common_columns, disagreement
 from rlbuffers.errors import FormatError, UsageError
-from rlbuffers.schema import BufferSpec, ColumnSpec
+from rlbuffers.schema import EPISODES_GROUP, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import Decoder, IdentityDecoder, Rows, Source
+from rlbuffers.sources.unique_ids import OFFSETS, UniqueIds
 from rlbuffers.tally import Tally
 
 __all__ = ["ConcatenatedSource", "difference"]
@@ -46,20 +48,29 @@ class ConcatenatedSource(Source[Any]):
     ----------
     parts : sequence of Source
         At least one; their columns must agree.
+    copies : collection of int
+        Numbers of parts that hold the same rows as one before, so that their episodes get ids of their own.
+
+    Attributes
+    ----------
+    disputes : list of str
+        What the parts say differently of a column, a sentence each.
 
     Raises
     ------
     UsageError
         If there is no part.
     FormatError
-        If two parts differ in layout, columns, dtypes or shapes; names both and the column.
+        If two parts differ in layout, columns, dtypes, shapes, or spaces neither of which holds the other; names both
+        and the column.
     """
 
-    def __init__(self, parts: Sequence[Source[Any]]) -> None:
+    def __init__(self, parts: Sequence[Source[Any]], *, copies: Collection[int] = ()) -> None:
         if not parts:
             raise UsageError("there is nothing to convert: no source was given")
         self._parts = list(parts)
-        self._spec = _common_spec(self._parts)
+        self._spec, self.disputes = _common_spec(self._parts)
+        self._ids = UniqueIds(self._parts, self._spec, copies)
         self._sent: list[int] = []  # parts in the order in which their pieces were handed out
         self._current = 0
         self._rows = [0] * len(self._parts)
@@ -94,6 +105,10 @@ class ConcatenatedSource(Source[Any]):
         self._rows[self._current] += len(rows)
         self._parts[self._current].observe(rows)
 
+    def finished(self, rows: Rows) -> Rows:
+        """Return rows of the part that was observed last, with ids of episodes that no part before has."""
+        return self._ids.moved(self._parts[self._current].finished(rows), self._current)
+
     def extras(self) -> Mapping[str, np.ndarray[Any, Any]]:
         """Return the extras of all parts, each in a folder of its own."""
         return {
@@ -117,8 +132,14 @@ class ConcatenatedSource(Source[Any]):
         """Merge what the parts know; ``source.parts`` says which rows come from which.
 
         What all parts say alike is said of the whole. Of what they say differently, each part keeps its own.
+
+        Raises
+        ------
+        FormatError
+            If two parts were normalized in different ways.
         """
         known = [part.metadata() for part in self._parts]
+        _require_agreement(self._parts, known)
         sources = [facts.get("source", {}) for facts in known]
         first_rows = np.cumsum([0, *self._rows[:-1]]).tolist()
         parts = [
@@ -128,10 +149,11 @@ class ConcatenatedSource(Source[Any]):
                 "files": source.get("files", []),
                 "first_row": first,
                 "transitions": count,
+                **({OFFSETS: offsets} if (offsets := self._ids.offsets(number)) else {}),
                 **{name: facts[name] for name in _OF_PARTS if facts.get(name)},
             }
-            for part, facts, source, first, count in zip(
-                self._parts, known, sources, first_rows, self._rows, strict=True
+            for number, (part, facts, source, first, count) in enumerate(
+                zip(self._parts, known, sources, first_rows, self._rows, strict=True)
             )
         ]
         formats = {source["format"] for source in sources if "format" in source}
@@ -148,6 +170,7 @@ class ConcatenatedSource(Source[Any]):
             merged[name] = _labelled(
                 [(part.where, facts.get(name, [])) for part, facts in zip(self._parts, known, strict=True)]
             )
+        merged["warnings"] += self.disputes
         return merged
 
     def _agreed(self, name: str, known: Sequence[Mapping[str, Any]], parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -182,24 +205,29 @@ def _decode_nothing(decoders: Sequence[Decoder[Any]]) -> bool:
     return all(isinstance(decoder, IdentityDecoder) for decoder in decoders)
 
 
-def _common_spec(parts: Sequence[Source[Any]]) -> BufferSpec:
-    first = parts[0].spec
-    for part in parts[1:]:
-        different = difference(first, part.spec)
+def _common_spec(parts: Sequence[Source[Any]]) -> tuple[BufferSpec, list[str]]:
+    """Return the spec of the whole, and what the parts say differently of its columns."""
+    first, names = parts[0].spec, [part.where for part in parts]
+    specs = [part.spec for part in parts]
+    for part, spec in zip(parts[1:], specs[1:], strict=True):
+        different = difference(first, spec)
         if different:
             raise FormatError(f"{part.where}: {different}, unlike {parts[0].where}; only equal columns can be joined")
-    return BufferSpec(
-        first.layout,
-        [_without_disputed_space(column, [part.spec for part in parts]) for column in first.columns.values()],
-        first.order,
-        first.stack,
-        first.episode_columns,
-        [
-            ColumnSpec(_extra_name(number, column.name), column.dtype, column.shape)
-            for number, part in enumerate(parts)
-            for column in part.spec.extras.values()
-        ],
-    )
+    _require_agreement(parts, [part.early_metadata() for part in parts])
+    columns, disputes = common_columns(names, [spec.columns for spec in specs])
+    facts, more = common_columns(names, [spec.episode_columns for spec in specs], f"{EPISODES_GROUP}/")
+    extras = [
+        ColumnSpec(_extra_name(number, column.name), column.dtype, column.shape, column.space)
+        for number, spec in enumerate(specs)
+        for column in spec.extras.values()
+    ]
+    return BufferSpec(first.layout, columns, first.order, first.stack, facts, extras), [*disputes, *more]
+
+
+def _require_agreement(parts: Sequence[Source[Any]], facts: Sequence[Mapping[str, Any]]) -> None:
+    disputed = disagreement([Part(part.where, part.spec, known) for part, known in zip(parts, facts, strict=True)])
+    if disputed:
+        raise FormatError(disputed)
 
 
 def difference(first: BufferSpec, other: BufferSpec) -> str:
@@ -216,11 +244,6 @@ def difference(first: BufferSpec, other: BufferSpec) -> str:
             if described[0] != described[1]:
                 return f"column {name!r} is {described[1]} instead of {described[0]}"
     return ""
-
-
-def _without_disputed_space(column: ColumnSpec, specs: Sequence[BufferSpec]) -> ColumnSpec:
-    agreed = all(spec.columns[column.name].space == column.space for spec in specs)
-    return column if agreed else ColumnSpec(column.name, column.dtype, column.shape)
 
 
 def _extra_name(part: int, name: str) -> str:

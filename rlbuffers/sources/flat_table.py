@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import FormatError
+from rlbuffers.kept_facts import KeptFacts
 from rlbuffers.listing import listed
 from rlbuffers.schema import (
     ACTIONS,
@@ -88,6 +89,8 @@ class FlatTable(ABC):
         Whether the rewards are the file's.
     left_out : list of str
         What cannot be stored, a sentence each.
+    kept : KeptFacts or None
+        What our own export adds.
     warnings : list of str
         What the container shows of rows that are not data, a sentence each.
 
@@ -99,6 +102,7 @@ class FlatTable(ABC):
         If there is no array of a name in `names`.
     """
 
+    kept: KeptFacts | None = None
     _no_rewards_hint = ""
 
     def __init__(

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import FormatError
+from rlbuffers.kept_facts import NAME, KeptFacts
 from rlbuffers.listing import listed
 from rlbuffers.schema import ACTIONS, REWARDS, TERMINALS, TIMEOUTS, is_observation
 from rlbuffers.sources.flat_columns import is_storable
@@ -63,6 +64,7 @@ class HDF5Columns(FlatTable):
                 if not dataset.shape or (is_storable(dataset.dtype) and math.prod(dataset.shape)):
                     check_size(dataset, path)
             super().__init__(path, self._datasets, names, of_recordings=of_recordings)
+            self.kept = KeptFacts.of_attribute(file, str(path))
             self.left_out = [*left_out, *self.left_out, *_unread_attributes(file)]
             self.warnings = self._unwritten()
         del self._arrays, self._datasets
@@ -121,7 +123,7 @@ class _BandReader:
 
 
 def _unread_attributes(file: h5py.File) -> list[str]:
-    found = [f"/@{key}" for key in file.attrs]
+    found = [f"/@{key}" for key in file.attrs if key != NAME]
     file.visititems(lambda name, item: found.extend(f"{name}@{key}" for key in item.attrs))
     return [f"HDF5 attributes: {listed(found, _MAX_LISTED)}"] if found else []
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.decoding.npz_archive import NpzArchive
+from rlbuffers.kept_facts import NAME, KeptFacts
 from rlbuffers.sources.files import require_file
 from rlbuffers.sources.flat_table import FlatTable
 
@@ -46,6 +47,8 @@ class NpzColumns(FlatTable):
         needs_rewards: bool = True,
     ) -> None:
         self._archive = NpzArchive(require_file(path))
+        text = self._archive.read(NAME) if NAME in self._archive.arrays else None
+        self._archive.arrays.pop(NAME, None)
         super().__init__(
             path,
             self._archive.arrays,
@@ -54,6 +57,9 @@ class NpzColumns(FlatTable):
             of_recordings=of_recordings,
             needs_rewards=needs_rewards,
         )
+        self.kept = KeptFacts.of_comment(self._archive.comment, str(path))
+        if text is not None:
+            self.kept = KeptFacts.of_text(text.item() if text.size == 1 else None, str(path))
         self.left_out = [*self._archive.left_out, *self.left_out]
 
     def _read(self, name: str) -> Array:

@@ -115,13 +115,15 @@ class OGBenchSource(FlatSource):
         layout = "regular" if not self._has_last_rows else "compact" if self._is_compact else "raw"
         environment = {"id": named.environment} if named else {}
         dataset = {"dataset": named.dataset, "split": named.split} if named else {}
-        return {
-            **found,
-            "environment": {**environment, "suite": "OGBench", "terminals_end_episodes": False},
-            "source": {**found["source"], "layout": layout, **dataset},
-            "left_out": [*found["left_out"], *self._lost_rows()],
-            "citation": CITATION,
-        }
+        return self.with_kept_facts(
+            {
+                **found,
+                "environment": {**environment, "suite": "OGBench", "terminals_end_episodes": False},
+                "source": {**found["source"], "layout": layout, **dataset},
+                "left_out": [*found["left_out"], *self._lost_rows()],
+                "citation": CITATION,
+            }
+        )
 
     def _lost_rows(self) -> Iterator[str]:
         if not self._has_last_rows:

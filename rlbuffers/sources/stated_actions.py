@@ -66,6 +66,10 @@ class StatedActionsSource(Source[Any]):
         self._source.observe(rows)
         refuse_outside(np.asarray(rows.columns[ACTIONS]), self._space, self.where, self._stated)
 
+    def finished(self, rows: Rows) -> Rows:
+        """Return rows as the source finishes them."""
+        return self._source.finished(rows)
+
     def tally(self) -> Tally:
         """Return the source's counts."""
         return self._source.tally()

@@ -21,9 +21,9 @@ from rlbuffers.listing import listed
 from rlbuffers.optional import require
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import EPISODE_LENGTHS, EPISODE_STARTS, EPISODES_GROUP, OBSERVATIONS, TERMINALS, TIMEOUTS
-from rlbuffers.sources.lerobot.columns import EPISODE_INDEX, REWARD
+from rlbuffers.sources.lerobot.columns import EPISODE_INDEX, REWARD, column_names
 from rlbuffers.sources.lerobot.dataset import FEATURES, TASKS
-from rlbuffers.sources.lerobot.layout import EXTRA, INFO, SAID_ELSEWHERE, SAID_OF_FILES
+from rlbuffers.sources.lerobot.layout import EXTRA, INFO, KEPT, SAID_ELSEWHERE, SAID_OF_FILES
 from rlbuffers.stats import ColumnStatistics, total_reward
 from rlbuffers.tally import Tally
 
@@ -53,6 +53,7 @@ class LeRobotExport(Export):
     """
 
     suffix = ""
+    kept_place = KEPT
 
     def __init__(self, buffer: Buffer) -> None:
         super().__init__(buffer)
@@ -252,6 +253,12 @@ class LeRobotExport(Export):
                 reward_sum += total_reward(rewards)
                 episodes.update(np.unique(batch.column(EPISODE_INDEX).to_numpy()).tolist())
         return Tally(len(episodes), transitions, reward_sum)
+
+    def names_read_again(self) -> dict[str, str]:
+        """See base class."""
+        stored = [feature.name for feature in self._features]
+        names = column_names(stored, stored)
+        return {feature.column: names[feature.name] for feature in self._features if feature.column}
 
     def left_out(self) -> Sequence[str]:
         """Name what has no place."""

@@ -16,6 +16,7 @@ import h5py
 
 from rlbuffers.errors import UnsupportedError, UsageError
 from rlbuffers.exports.base import Export
+from rlbuffers.exports.facts_beside import keep_in_hdf5
 from rlbuffers.exports.kept_steps import KeptSteps
 from rlbuffers.exports.minari.episodes import MinariEpisodes
 from rlbuffers.listing import listed
@@ -112,6 +113,10 @@ class MinariExport(Export):
             **{name: _listed(source[name]) for name in _LISTS if source.get(name)},
         }
         return {name: value for name, value in document.items() if value is not None}
+
+    def keep(self, path: Path, document: dict[str, Any]) -> None:
+        """Write into the file of episodes, where Minari looks for nothing once there are metadata beside it."""
+        keep_in_hdf5(path / "data" / HDF5_FILE, "/", document)
 
     def expected(self, before: Tally) -> Tally:
         """Take off the transitions that Minari cannot hold."""

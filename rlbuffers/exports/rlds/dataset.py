@@ -45,6 +45,7 @@ from rlbuffers.schema import (
     final_name,
 )
 from rlbuffers.sources.tfds.features import FEATURES_FILE, Leaf, read_features
+from rlbuffers.sources.tfds.rlds import METADATA_FILE
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -55,7 +56,6 @@ _VERSION = "1.0.0"
 _DISCOUNTS = "discounts"
 _RENAMED = {ACTIONS: "action", REWARDS: "reward", _DISCOUNTS: "discount"}
 _RLDS_NAMES = {"observation", *_RENAMED.values(), *FLAGS, TERMINALS, TIMEOUTS}
-_KEPT_FACTS = ("environment", "behavior_policy", "scalars", "source", "measurements", "warnings", "left_out", "notes")
 
 
 class RLDSExport(Export):
@@ -120,7 +120,6 @@ class RLDSExport(Export):
                 on_progress(int(self._episodes.stops[last - 1]))
         _write_json(path / "dataset_info.json", self._info(shards))
         _write_json(path / FEATURES_FILE, self._features)
-        _write_json(path / "metadata.json", {"rlbuffers": self._own_facts()})
 
     def _info(self, shards: TFDSShards) -> dict[str, Any]:
         metadata = self.buffer.metadata
@@ -136,16 +135,14 @@ class RLDSExport(Export):
             "splits": [shards.info()],
         }
 
-    def _own_facts(self) -> dict[str, Any]:
-        spaces = {name: column.space for name, column in self.buffer.spec.columns.items() if column.space}
-        if self.buffer.spec.stack:
-            spaces.pop(OBSERVATIONS, None)
-        return {
-            **{key: self.buffer.metadata[key] for key in _KEPT_FACTS if self.buffer.metadata.get(key)},
-            "fingerprint": self.buffer.fingerprint,
-            "spaces": spaces,
-            "derived": [] if _DISCOUNTS in self._columns else ["steps/discount"],
-        }
+    def keep(self, path: Path, document: dict[str, Any]) -> None:
+        """Write into the file that TFDS leaves to a dataset's maker, with what is no column there."""
+        derived = [] if _DISCOUNTS in self._columns else ["steps/discount"]
+        _write_json(path / METADATA_FILE, {"rlbuffers": {**document, "derived": derived}})
+
+    def names_read_again(self) -> dict[str, str]:
+        """See base class."""
+        return {name: f"infos/{name}" for name in self._columns if _is_renamed(name)}
 
     def _examples(self, first: int, last: int) -> Iterator[dict[str, FeatureValues]]:
         """Yield the features of episodes `first` to `last`, exclusive."""

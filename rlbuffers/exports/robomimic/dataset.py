@@ -34,7 +34,7 @@ from rlbuffers.schema import (
     next_name,
 )
 from rlbuffers.sources.robomimic.dataset import DATA, DONES, ENV_ARGS, MASK, MASKS, TOTAL
-from rlbuffers.sources.robomimic.survey import DEMO_NUMBERS, DERIVED, FINAL_KNOWN, NUM_SAMPLES
+from rlbuffers.sources.robomimic.survey import DEMO_NUMBERS, DERIVED, FINAL_KNOWN, NUM_SAMPLES, column_name
 from rlbuffers.stats import total_reward
 from rlbuffers.stores.hdf5_store import plain_disk_errors
 from rlbuffers.tally import Tally
@@ -231,6 +231,11 @@ class RobomimicExport(Export):
                 transitions += len(rewards)
                 reward_sum += total_reward(rewards)
             return Tally(len(file[DATA]), transitions, reward_sum)
+
+    def names_read_again(self) -> dict[str, str]:
+        """See base class."""
+        observed = {name: column_name(f"obs/{key}") for name, key in self._places.keys.items()}
+        return observed | {name: column_name(place) for name, place in self._places.columns.items()}
 
     def left_out(self) -> Sequence[str]:
         """Name the columns, the rows and the marks that have no place."""

@@ -37,6 +37,8 @@ class TianshouExport(Export):
     """
 
     suffix = ".hdf5"
+    # Of an array: the file's own attributes become those of the object in Tianshou, and stay when rows are added.
+    kept_place = f"{ROWS}/rew"
 
     def __init__(self, buffer: Buffer) -> None:
         super().__init__(buffer)

@@ -19,6 +19,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError
+from rlbuffers.kept_facts import KeptFacts
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
 from rlbuffers.sources.base import FileSource, blamed_on
@@ -66,7 +67,8 @@ class D3rlpySource(FileSource[Episode]):
             first = self._members(file, 0)
             self._kinds = {name: (array.dtype, array.shape[1:]) for name, array in first.items()}
             self._left_out = _other_arrays(file)
-        self._spec = self._make_spec()
+            self.kept = KeptFacts.of_attribute(file, str(self.path))
+        self._spec = self.with_kept(self._make_spec())
 
     def _num_episodes(self, file: h5py.File) -> int:
         found = file.get(NUM_EPISODES)
@@ -205,17 +207,19 @@ class D3rlpySource(FileSource[Episode]):
                 f"{self._num_unknown:,} episodes end with a row whose next observation is not in the file; d3rlpy has "
                 "no transition there."
             )
-        return {
-            "environment": {},
-            "behavior_policy": {},
-            "source": source_facts("d3rlpy", files=[file_facts(self.path)]),
-            "measurements": {},
-            "warnings": self._written.warnings,
-            "left_out": self._left_out,
-            "license": "",
-            "citation": "",
-            "notes": notes,
-        }
+        return self.with_kept_facts(
+            {
+                "environment": {},
+                "behavior_policy": {},
+                "source": source_facts("d3rlpy", files=[file_facts(self.path)]),
+                "measurements": {},
+                "warnings": self._written.warnings,
+                "left_out": self._left_out,
+                "license": "",
+                "citation": "",
+                "notes": notes,
+            }
+        )
 
     @property
     def total(self) -> int:

@@ -90,6 +90,8 @@ class D4RLQLearningSource(FileSource[Transitions]):
         self._dropped = self._timeouts()
         with blamed_on(self.path):
             self._spec = BufferSpec("transitions", [*map(self._float_column, _READ), *self._other_columns()])
+        self.kept = self._file.kept
+        self._spec = self.with_kept(self._spec)
 
     def _timeouts(self) -> Array:
         if TIMEOUTS in self._file.columns:
@@ -149,20 +151,22 @@ class D4RLQLearningSource(FileSource[Transitions]):
             left_out.append("next_observations of the file: D4RL takes the observations of the following rows")
         if set(others) - {TIMEOUTS}:
             left_out.append(f"what D4RL does not pass on: {listed(name for name in others if name != TIMEOUTS)}")
-        return {
-            **known,
-            "source": source_facts("d4rl", view="qlearning", files=[facts], **known["source"]),
-            "measurements": {"rows_in_the_file": self._file.num_rows, "rows_dropped_at_timeouts": dropped},
-            "warnings": [
-                *file_warnings(self._dataset, facts),
-                *self._warnings,
-                *self._file.warnings,
-                *self._file.flags.warnings,
-                *impossible_terminals(known["environment"], int(self._terminals.sum())),
-            ],
-            "left_out": [*self._file.left_out, *left_out],
-            "notes": [*known["notes"], *self._notes, *self._file.flags.notes, *self._count_notes()],
-        }
+        return self.with_kept_facts(
+            {
+                **known,
+                "source": source_facts("d4rl", view="qlearning", files=[facts], **known["source"]),
+                "measurements": {"rows_in_the_file": self._file.num_rows, "rows_dropped_at_timeouts": dropped},
+                "warnings": [
+                    *file_warnings(self._dataset, facts),
+                    *self._warnings,
+                    *self._file.warnings,
+                    *self._file.flags.warnings,
+                    *impossible_terminals(known["environment"], int(self._terminals.sum())),
+                ],
+                "left_out": [*self._file.left_out, *left_out],
+                "notes": [*known["notes"], *self._notes, *self._file.flags.notes, *self._count_notes()],
+            }
+        )
 
     def _count_notes(self) -> list[str]:
         if TIMEOUTS in self._file.columns or self._dataset is None:

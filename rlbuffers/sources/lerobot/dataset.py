@@ -17,14 +17,15 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.kept_facts import KeptFacts
 from rlbuffers.listing import listed
 from rlbuffers.local_inputs import refuse_special
 from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec, is_observation
 from rlbuffers.sources.base import RowSource, blamed_on
-from rlbuffers.sources.files import file_facts, finite_object
+from rlbuffers.sources.files import file_facts, finite_object, json_object_in
 from rlbuffers.sources.lerobot.columns import EPISODE_INDEX, Column, found_columns
 from rlbuffers.sources.lerobot.ends import EpisodeEnds
-from rlbuffers.sources.lerobot.layout import Layout, parquet_errors, parquet_module
+from rlbuffers.sources.lerobot.layout import KEPT, Layout, parquet_errors, parquet_module
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -80,7 +81,9 @@ class LeRobotSource(RowSource[Episode]):
         self._reward_sum = 0.0
         self._columns, self._total = self._look()
         self._facts = self._episode_facts()
-        self._spec = self._make_spec()
+        place = self._folder / KEPT
+        self.kept = KeptFacts(json_object_in(place), str(place)) if place.is_file() else None
+        self._spec = self.with_kept(self._make_spec())
 
     def _look(self) -> tuple[list[Column], int]:
         """Look at the schema of every file, and at the first row."""
@@ -209,27 +212,29 @@ class LeRobotSource(RowSource[Episode]):
         """Describe the dataset."""
         info = finite_object(self._layout.info)
         environment = {"robot_type": info.get("robot_type"), "fps": info.get("fps"), TASKS: self._layout.tasks}
-        return {
-            "environment": {name: value for name, value in environment.items() if value},
-            "behavior_policy": {},
-            "source": {
-                **{name: value for name, value in info.items() if name not in _SAID_ELSEWHERE},
-                "format": "lerobot",
-                "files": [
-                    file_facts(path) | {"name": path.relative_to(self._folder).as_posix()}
-                    for path in (*self._layout.documents, *self._layout.files)
+        return self.with_kept_facts(
+            {
+                "environment": {name: value for name, value in environment.items() if value},
+                "behavior_policy": {},
+                "source": {
+                    **{name: value for name, value in info.items() if name not in _SAID_ELSEWHERE},
+                    "format": "lerobot",
+                    "files": [
+                        file_facts(path) | {"name": path.relative_to(self._folder).as_posix()}
+                        for path in (*self._layout.documents, *self._layout.files)
+                    ],
+                },
+                "measurements": {"episodes_ended_by_task": self._ends.terminal} if self._ends.asked else {},
+                "warnings": list(self._warnings()),
+                "left_out": self._left_out,
+                "license": "",
+                "citation": "",
+                "notes": [
+                    "What was observed after the last action of an episode is not in the files.",
+                    *(f"{column.stored!r} was stored as image files." for column in self._columns if column.is_image),
                 ],
-            },
-            "measurements": {"episodes_ended_by_task": self._ends.terminal} if self._ends.asked else {},
-            "warnings": list(self._warnings()),
-            "left_out": self._left_out,
-            "license": "",
-            "citation": "",
-            "notes": [
-                "What was observed after the last action of an episode is not in the files.",
-                *(f"{column.stored!r} was stored as image files." for column in self._columns if column.is_image),
-            ],
-        }
+            }
+        )
 
     def _warnings(self) -> Iterator[str]:
         if not any(column.spec.name == REWARDS for column in self._columns):

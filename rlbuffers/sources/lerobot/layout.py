@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, UnsupportedError
+from rlbuffers.kept_facts import NAME
 from rlbuffers.local_inputs import read_document, refuse_special
 from rlbuffers.optional import require
 from rlbuffers.sources.files import in_natural_order, json_object_in
 
-__all__ = ["EXTRA", "INFO", "SAID_ELSEWHERE", "SAID_OF_FILES", "Layout", "parquet_errors", "parquet_module"]
+__all__ = ["EXTRA", "INFO", "KEPT", "SAID_ELSEWHERE", "SAID_OF_FILES", "Layout", "parquet_errors", "parquet_module"]
 
 INFO = Path("meta") / "info.json"
+KEPT = f"meta/{NAME}.json"
 EXTRA = "lerobot"
 _KNOWN = re.compile(r"v?(2\.[01]|3\.0)(\.\d+)?")
 # What a buffer says in other ways, or what is about the files alone.

@@ -16,6 +16,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError
+from rlbuffers.kept_facts import NAME, KeptFacts
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import REWARDS, TERMINALS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import RowSource, blamed_on
@@ -64,6 +65,8 @@ class MinariSource(RowSource[Episode]):
         self._inner_terminals = 0
         with self._payload as payload:
             self._facts = DatasetFacts(folder, payload.attributes)
+            text = payload.attributes.get(NAME)
+            self.kept = None if text is None else KeptFacts.of_text(text, str(folder))
             self._count = self._checked_count(payload)
             leaves = self._facts.leaves()
             self._shapes = {name: leaf.shape for name, leaf in leaves.items()}
@@ -72,7 +75,7 @@ class MinariSource(RowSource[Episode]):
                 self._look(payload, number, survey)
             self._payload_warnings = payload.warnings()
         self._columns: Columns = survey.columns()
-        self._spec = self._make_spec()
+        self._spec = self.with_kept(self._make_spec())
 
     def _checked_count(self, payload: Payload) -> int:
         stated, found = self._facts.count("total_episodes"), payload.num_episodes
@@ -151,17 +154,19 @@ class MinariSource(RowSource[Episode]):
         """Describe the dataset."""
         facts = self._facts
         inner = {"terminals_end_episodes": False} if self._inner_terminals else {}
-        return {
-            "environment": facts.environment() | inner,
-            "behavior_policy": facts.behavior_policy(),
-            "source": source_facts("minari", **{**facts.source(), "files": self._files()}),
-            "measurements": {},
-            "warnings": self._warnings(),
-            "left_out": sorted({*self._left_out, *self._columns.left_out, *facts.left_out}),
-            "license": "",
-            "citation": "",
-            "notes": self._notes(),
-        }
+        return self.with_kept_facts(
+            {
+                "environment": facts.environment() | inner,
+                "behavior_policy": facts.behavior_policy(),
+                "source": source_facts("minari", **{**facts.source(), "files": self._files()}),
+                "measurements": {},
+                "warnings": self._warnings(),
+                "left_out": sorted({*self._left_out, *self._columns.left_out, *facts.left_out}),
+                "license": "",
+                "citation": "",
+                "notes": self._notes(),
+            }
+        )
 
     def _files(self) -> list[dict[str, Any]]:
         paths = [*self._payload.files]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import FormatError, UnsupportedError
+from rlbuffers.kept_facts import NAME
 from rlbuffers.listing import listed
 from rlbuffers.local_inputs import require_inside
 from rlbuffers.schema import ACTIONS, OBSERVATIONS
@@ -34,6 +35,7 @@ _SAID_ELSEWHERE = (
     "total_steps",
     "dataset_size",
     "jpeg_encoding",
+    NAME,
 )
 
 

@@ -32,7 +32,7 @@ from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS, REWARDS, TERMINALS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import Rows, Source
 from rlbuffers.sources.rl_unplugged.atari_records import PICTURES
-from rlbuffers.sources.rl_unplugged.games import ATARI_GAMES, check_game
+from rlbuffers.sources.rl_unplugged.games import ATARI_GAMES, check_game, run_of_shard
 from rlbuffers.sources.rl_unplugged.reward_alignment import LooseAlignment, RewardAlignment
 from rlbuffers.sources.rl_unplugged.shards import parsed_records
 from rlbuffers.sources.rl_unplugged.tasks import CITATION_2020, LICENSE
@@ -219,6 +219,11 @@ class RLUAtariSource(Source[RecordBatch]):
         if isinstance(rows, Transitions):
             self._measured.add(rows)
             self._alignment.add(rows.counters[_ALIGNMENT])
+
+    @property
+    def recording(self) -> str | None:
+        """The run: rows of an episode are scattered over its shards."""
+        return run_of_shard(self.game, self.path.name)
 
     def tally(self) -> Tally:
         """Count the records and their rewards."""

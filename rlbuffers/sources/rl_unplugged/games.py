@@ -7,6 +7,7 @@ Gulcehre et al., "RL Unplugged: A Suite of Benchmarks for Offline Reinforcement 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 
 from rlbuffers.errors import UsageError
@@ -105,6 +106,12 @@ def shard_name(run_id: int, shard_id: int) -> str:
         If there is no such run (1 to 5) or shard (0 to 99).
     """
     return _name(run_id, shard_id, NUM_SHARDS)
+
+
+def run_of_shard(game: str, name: str) -> str | None:
+    """Name the run that a shard of a game is of, such as ``Pong, run 1``; None if its file name is another."""
+    found = re.fullmatch(r"run_(\d+)-\d+-of-\d+", name)
+    return found and f"{game}, run {int(found[1])}"
 
 
 def shard_url(game: str, run_id: int, shard_id: int) -> str:

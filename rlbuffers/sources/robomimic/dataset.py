@@ -20,6 +20,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.kept_facts import NAME, KeptFacts
 from rlbuffers.listing import listed, nearest
 from rlbuffers.schema import ACTIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import FileSource, blamed_on
@@ -90,12 +91,14 @@ class RobomimicSource(FileSource[Episode]):
                 raise FormatError(
                     f"{path}: expected a group 'data' of demonstrations; found {listed(sorted(file)) or 'nothing'}"
                 )
-            self._attributes = dict(file.attrs) | dict(file[DATA].attrs)
+            self.kept = KeptFacts.of_attribute(file, str(self.path))
+            self._attributes = {name: value for name, value in file.attrs.items() if name != NAME}
+            self._attributes |= dict(file[DATA].attrs)
             names = self._demos_in(file[DATA])
             self._masks = self._read_masks(file, names)
             self._demos = self._chosen(names)
             self._survey(file[DATA])
-        self._spec = self._make_spec()
+        self._spec = self.with_kept(self._make_spec())
 
     def _demos_in(self, data: h5py.Group) -> list[str]:
         """Return the names of the groups that hold demos, in the order of their numbers."""
@@ -133,8 +136,8 @@ class RobomimicSource(FileSource[Episode]):
             return names
         if self._split not in self._masks:
             raise UsageError(
-                f"{self.path}: has no split {self._split!r}; {nearest(self._split, self._masks)}its masks are "
-                f"{listed(self._masks) or 'none'}"
+                f"{self.path}: has no split {self._split!r}; its masks are "
+                f"{listed(self._masks) or 'none'}{nearest(self._split, self._masks)}"
             )
         chosen = [name for name in names if name in set(self._masks[self._split])]
         if not chosen:
@@ -325,28 +328,30 @@ class RobomimicSource(FileSource[Episode]):
         scalars, unsaid = scalar_facts(
             {name: value for name, value in self._attributes.items() if name not in (ENV_ARGS, TOTAL)}
         )
-        return {
-            "environment": {
-                **({"id": env_args["env_name"]} if env_args.get("env_name") else {}),
-                **({ENV_ARGS: env_args} if env_args else {}),
-            },
-            "behavior_policy": {},
-            "source": {
-                "format": "robomimic",
-                "files": [file_facts(self.path)],
-                **({"split": self._split} if self._split is not None else {}),
-            },
-            "measurements": {
-                **({} if self._has_flags else {"demos_ended_by_success": self._successes}),
-                **({"rows_done": self._done_rows} if column_name(DONES) in self._spec.columns else {}),
-            },
-            "warnings": [*self._warnings, *self._found.warnings, *self._told_of_rows()],
-            "left_out": [*self._left_out, *self._found.left_out, *unsaid],
-            "scalars": scalars | self._found.scalars,
-            "license": "",
-            "citation": "",
-            "notes": [*self._found.notes, *self._notes()],
-        }
+        return self.with_kept_facts(
+            {
+                "environment": {
+                    **({"id": env_args["env_name"]} if env_args.get("env_name") else {}),
+                    **({ENV_ARGS: env_args} if env_args else {}),
+                },
+                "behavior_policy": {},
+                "source": {
+                    "format": "robomimic",
+                    "files": [file_facts(self.path)],
+                    **({"split": self._split} if self._split is not None else {}),
+                },
+                "measurements": {
+                    **({} if self._has_flags else {"demos_ended_by_success": self._successes}),
+                    **({"rows_done": self._done_rows} if column_name(DONES) in self._spec.columns else {}),
+                },
+                "warnings": [*self._warnings, *self._found.warnings, *self._told_of_rows()],
+                "left_out": [*self._left_out, *self._found.left_out, *unsaid],
+                "scalars": scalars | self._found.scalars,
+                "license": "",
+                "citation": "",
+                "notes": [*self._found.notes, *self._notes()],
+            }
+        )
 
     def _env_args(self) -> dict[str, Any]:
         text = self._attributes.get(ENV_ARGS)

@@ -20,6 +20,7 @@ from rlbuffers.decoding.example_file import read_examples
 from rlbuffers.decoding.example_values import FeatureValues
 from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, SpecError
+from rlbuffers.kept_facts import KeptFacts
 from rlbuffers.listing import listed
 from rlbuffers.optional import require
 from rlbuffers.reader_versions import source_facts
@@ -147,7 +148,8 @@ class RLDSSource(Source[RawEpisode]):
         self._endings.compare(first)
         self._last_row = last_row
         self._extras, self._scalars, self._left_out = _belonging_to_all(self._whole_file, str(directory))
-        self._spec = self._make_spec()
+        self.kept = None if self._own is None else KeptFacts(self._own, str(directory / METADATA_FILE))
+        self._spec = self.with_kept(self._make_spec())
 
     def _first_examples(self) -> list[Features]:
         found: list[Features] = []
@@ -262,42 +264,44 @@ class RLDSSource(Source[RawEpisode]):
         environment = dict(own.get("environment") or known["environment"] or _rl_unplugged_task(self._info))
         if self._measured.counts["episodes_with_inner_terminals"]:
             environment["terminals_end_episodes"] = False
-        return {
-            "environment": environment,
-            "behavior_policy": dict(own.get("behavior_policy") or known["behavior_policy"]),
-            "source": source_facts(
-                "tfds",
-                **known["source"],
-                name=self._info.name,
-                **({"config": self._info.config} if self._info.config else {}),
-                version=self._info.version,
-                splits=self._splits,
-                last_row=self._last_row,
-                **({"action_fields": self._plan.action_fields} if self._plan.action_fields else {}),
-                files=self._files,
-            ),
-            "measurements": {
-                **self._measured.to_json(),
-                **({"reward_alignment": self._alignment.to_json()} if self._alignment else {}),
-            },
-            "warnings": [
-                *(self._alignment.warnings() if self._alignment else []),
-                *([] if self._plan.columns[REWARDS].leaves else [_NO_REWARDS]),
-                *self._measured.warnings(),
-                *impossible_terminals(environment, self._terminals),
-            ],
-            "left_out": [
-                *self._plan.left_out,
-                *self._lost_texts(),
-                *untold,
-                *self._left_out,
-                *self._measured.left_out(),
-            ],
-            "scalars": {**self._scalars, **texts, **own.get("scalars", {})},
-            "license": self._info.license or known["license"],
-            "citation": self._info.citation or known["citation"],
-            "notes": [*known["notes"], *self._dtype_notes()],
-        }
+        return self.with_kept_facts(
+            {
+                "environment": environment,
+                "behavior_policy": dict(own.get("behavior_policy") or known["behavior_policy"]),
+                "source": source_facts(
+                    "tfds",
+                    **known["source"],
+                    name=self._info.name,
+                    **({"config": self._info.config} if self._info.config else {}),
+                    version=self._info.version,
+                    splits=self._splits,
+                    last_row=self._last_row,
+                    **({"action_fields": self._plan.action_fields} if self._plan.action_fields else {}),
+                    files=self._files,
+                ),
+                "measurements": {
+                    **self._measured.to_json(),
+                    **({"reward_alignment": self._alignment.to_json()} if self._alignment else {}),
+                },
+                "warnings": [
+                    *(self._alignment.warnings() if self._alignment else []),
+                    *([] if self._plan.columns[REWARDS].leaves else [_NO_REWARDS]),
+                    *self._measured.warnings(),
+                    *impossible_terminals(environment, self._terminals),
+                ],
+                "left_out": [
+                    *self._plan.left_out,
+                    *self._lost_texts(),
+                    *untold,
+                    *self._left_out,
+                    *self._measured.left_out(),
+                ],
+                "scalars": {**self._scalars, **texts, **own.get("scalars", {})},
+                "license": self._info.license or known["license"],
+                "citation": self._info.citation or known["citation"],
+                "notes": [*known["notes"], *self._dtype_notes()],
+            }
+        )
 
     def _lost_texts(self) -> list[str]:
         changing = sorted(self._measured.changing_texts)

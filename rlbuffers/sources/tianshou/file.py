@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import FormatError, SpecError
+from rlbuffers.kept_facts import KeptFacts
 from rlbuffers.listing import listed
 from rlbuffers.schema import (
     ACTIONS,
@@ -91,6 +92,8 @@ class TianshouFile:
         The buffer's options as far as they are plain numbers.
     left_out : list of str
         What is not read, a sentence each.
+    kept : KeptFacts or None
+        What our own export adds.
     warnings : list of str
         What was never written, a sentence each.
 
@@ -118,6 +121,7 @@ class TianshouFile:
             rows = {name: array for name, array in arrays.items() if name.startswith(f"{ROWS}/")}
             self._places = self._named(rows)
             self.columns = self._described(rows, list(datasets))
+            self.kept = KeptFacts.of_attribute(rows[self._places[REWARDS]], str(path))
             self._unit = max((array.chunks[0] for array in rows.values() if array.chunks), default=1)
             self._say_what_else(datasets, set(numbers))
             written = WrittenChunks(path)

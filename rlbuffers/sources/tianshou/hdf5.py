@@ -66,6 +66,7 @@ class TianshouSource(FileSource[Episode]):
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         self._file = TianshouFile(self.path)
+        self.kept = self._file.kept
         columns = self._file.columns
         self._observed = [name for name in columns if is_observation(name)]
         self._has_next = next_name(self._observed[0]) in columns
@@ -106,11 +107,13 @@ class TianshouSource(FileSource[Episode]):
         if self._rows_are_frames:
             frame = columns[OBSERVATIONS]
             columns[OBSERVATIONS] = ColumnSpec(OBSERVATIONS, frame.dtype, (self._stack, *frame.shape))
-        return BufferSpec(
-            layout="episodes",
-            columns=columns,
-            stack=self._stack,
-            episode_columns=[ColumnSpec("env_indices", np.dtype(np.int64))] if self._file.is_vector else [],
+        return self.with_kept(
+            BufferSpec(
+                layout="episodes",
+                columns=columns,
+                stack=self._stack,
+                episode_columns=[ColumnSpec("env_indices", np.dtype(np.int64))] if self._file.is_vector else [],
+            )
         )
 
     def pieces(self) -> Iterator[Episode]:
@@ -181,17 +184,19 @@ class TianshouSource(FileSource[Episode]):
 
     def metadata(self) -> dict[str, Any]:
         """Describe the file, and what its rings tell."""
-        return {
-            "environment": {},
-            "behavior_policy": {},
-            "source": source_facts("tianshou", files=[file_facts(self.path)], buffer=self._file.settings),
-            "measurements": self._measurements(),
-            "warnings": self._warnings(),
-            "left_out": self._file.left_out,
-            "license": "",
-            "citation": "",
-            "notes": self._notes(),
-        }
+        return self.with_kept_facts(
+            {
+                "environment": {},
+                "behavior_policy": {},
+                "source": source_facts("tianshou", files=[file_facts(self.path)], buffer=self._file.settings),
+                "measurements": self._measurements(),
+                "warnings": self._warnings(),
+                "left_out": self._file.left_out,
+                "license": "",
+                "citation": "",
+                "notes": self._notes(),
+            }
+        )
 
     def _measurements(self) -> dict[str, Any]:
         rings = [ring for ring in self._file.rings if len(ring)]

@@ -8,6 +8,8 @@ from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.sources.concatenated import ConcatenatedSource
 from rlbuffers.sources.npz import NpzSource
 from rlbuffers.sources.rl_unplugged.atari_transitions import RLUAtariSource
+from rlbuffers.sources.stated_actions import StatedActionsSource
+from rlbuffers.stated_actions import StatedActions
 
 
 def archive(path, lengths, *, width=3, **more):
@@ -94,3 +96,49 @@ def test_a_bad_part_is_named(tmp_path):
     with pytest.raises(FormatError, match=r"1\.npz: expected finite rewards, found nan in row 5"):
         rlbuffers.convert(source, tmp_path / "x.hdf5")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["0.npz", "1.npz"]
+
+
+@pytest.mark.parametrize(("games", "offset"), [(("Breakout", "Pong"), True), (("Breakout", "Breakout"), False)])
+def test_games_have_the_wider_space_and_episodes_of_their_own(dataset_dir, new_path, games, offset):
+    """Shards of a run hold rows of the same episodes, and those of two games do not."""
+    path = new_path("hdf5")
+    shards = [(dataset_dir / game / "run_1-00001-of-00100", game) for game in games]
+    single = []
+    for shard, game in shards:
+        alone = rlbuffers.convert(RLUAtariSource(shard, game, limit=100), new_path("memory")).path
+        with rlbuffers.open(alone) as buffer:
+            single.append(buffer.arrays["episode_ids"].all())
+    report = rlbuffers.convert(ConcatenatedSource([RLUAtariSource(*shard, limit=100) for shard in shards]), path)
+    moved = int(single[0].max()) + 1 if offset else 0
+    with rlbuffers.open(path) as buffer:
+        np.testing.assert_array_equal(
+            buffer.arrays["episode_ids"].all(), np.concatenate([single[0], single[1] + moved])
+        )
+        assert buffer.metadata["source"]["parts"][1].get("episode_id_offsets", {}).get("episode_ids", 0) == moved
+        assert buffer.spec.columns["actions"].space["n"] == (6 if offset else 4)
+    told = [text for text in report.warnings if "space of column 'actions' is discrete, 0 to 3 in" in text]
+    assert len(told) == offset
+    if told:
+        assert told[0].endswith("the whole has discrete, 0 to 5")
+        assert str(shards[1][0]) in told[0]
+
+
+def test_ids_in_columns_are_moved_too(tmp_path, new_path):
+    numbers = np.array([0, 0, 1, 1])
+    for number in range(3):
+        archive(tmp_path / f"{number}.npz", (2, 2), episode_ids=numbers - (number == 2))
+    sources = [NpzSource(tmp_path / f"{number}.npz") for number in range(3)]
+    path = rlbuffers.convert(ConcatenatedSource(sources[:2]), new_path("memory")).path
+    with rlbuffers.open(path) as buffer:
+        assert buffer.arrays["episode_ids"].all().tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    stated = StatedActionsSource(
+        ConcatenatedSource([NpzSource(tmp_path / f"{number}.npz") for number in range(2)]), StatedActions(4)
+    )
+    rlbuffers.convert(stated, path, overwrite=True)
+    with rlbuffers.open(path) as buffer:
+        assert buffer.arrays["episode_ids"].all().tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    with pytest.raises(FormatError, match=r"2\.npz: its episode_ids \(-1 to -1\) are taken by the parts before"):
+        rlbuffers.convert(
+            ConcatenatedSource([NpzSource(tmp_path / f"{number}.npz") for number in (0, 2)]), tmp_path / "x.hdf5"
+        )
+    assert not (tmp_path / "x.hdf5").exists()
