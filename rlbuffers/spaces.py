@@ -76,7 +76,7 @@ def count_outside(rows: Array, space: Mapping[str, Any]) -> int:
 
 def restricts(space: Mapping[str, Any] | None, dtype: np.dtype[Any]) -> bool:
     """Whether a checked space says more than the dtype: a box of all that it can hold does not."""
-    if space is None or space["type"] == "discrete" or len(space) > 3:  # more keys say what kind of box it is
+    if space is None or space["type"] == "discrete" or _kind(space) is not None:
         return space is not None
     if dtype.kind == "b":
         lowest, highest = 0.0, 1.0
@@ -133,7 +133,8 @@ def described_space(space: Mapping[str, Any] | None) -> str:
     if space["type"] == "discrete":
         start = space.get("start", 0)
         return f"discrete, {start} to {start + space['n'] - 1}"
-    return f"{_kind(space) or 'a box'} from {_described_bound(space['low'], -np.inf)} to {_described_bound(space['high'], np.inf)}"
+    low, high = _described_bound(space["low"], -np.inf), _described_bound(space["high"], np.inf)
+    return f"{_kind(space) or 'a box'} from {low} to {high}"
 
 
 def _described_bound(bound: Any, absent: float) -> str:

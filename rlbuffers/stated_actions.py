@@ -11,7 +11,7 @@ import numpy as np
 
 from rlbuffers.errors import UsageError
 from rlbuffers.schema import ColumnSpec
-from rlbuffers.spaces import count_outside, restricts
+from rlbuffers.spaces import count_outside, described_space, restricts
 
 __all__ = ["StatedActions", "is_numbered", "range_of", "refuse_outside"]
 
@@ -115,7 +115,7 @@ class StatedActions:
             raise UsageError(f"{where}: nothing is stated of the actions")
         recorded = column.space
         if recorded is not None and restricts(recorded, column.dtype) and not _allows(recorded, space, column.shape):
-            raise UsageError(f"{where}: {self} contradicts the recorded space of actions {dict(recorded)}")
+            raise UsageError(f"{where}: {self} contradicts the recorded space of actions ({described_space(recorded)})")
         return space
 
     def _box_for(self, column: ColumnSpec, blamed: str, told: str) -> dict[str, Any]:

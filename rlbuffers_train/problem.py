@@ -250,7 +250,8 @@ def unlearnable_actions(column: ColumnSpec) -> str | None:
     space, shape, dtype = column.space or {}, column.shape, column.dtype
     told = f"{dtype.name} of shape {shape}"
     # Minari's spaces that are kept as boxes, see `rlbuffers.sources.minari.spaces`.
-    kind = (space.get("minari") or {}).get("type")
+    described = space.get("minari")
+    kind = described.get("type") if isinstance(described, Mapping) else None
     if kind in ("MultiDiscrete", "MultiBinary"):
         what = f"actions are {kind}, several whole numbers at once ({told})"
     elif dtype.kind in "biu" and space.get("type") == "box" and restricts(space, dtype):
