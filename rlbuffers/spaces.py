@@ -133,7 +133,8 @@ def described_space(space: Mapping[str, Any] | None) -> str:
     if space["type"] == "discrete":
         start = space.get("start", 0)
         return f"discrete, {start} to {start + space['n'] - 1}"
-    return f"{_kind(space) or 'a box'} from {_described_bound(space['low'], -np.inf)} to {_described_bound(space['high'], np.inf)}"
+    low, high = (_described_bound(space[key], absent) for key, absent in (("low", -np.inf), ("high", np.inf)))
+    return f"{_kind(space) or 'a box'} from {low} to {high}"
 
 
 def _described_bound(bound: Any, absent: float) -> str:
