@@ -33,6 +33,7 @@ __all__ = [
     "names_of_pairs",
     "output_options",
     "run_conversion",
+    "terminals_option",
     "told_of_interruptions",
 ]
 
@@ -173,6 +174,16 @@ def map_option(example: str) -> Callable[[Command], Command]:
         multiple=True,
         help=f"What a column of the file is in the buffer, such as {example}. Can be repeated.",
     )
+
+
+def terminals_option(command: Command) -> Command:
+    """Add ``--terminals end|goal`` as ``terminals``: what the file does not say about its flags."""
+    return click.option(
+        "--terminals",
+        type=click.Choice(["end", "goal"]),
+        help="What a terminal marks: the end of an episode, or a goal that play goes on from.  [default: what is known "
+        "of the dataset, or else shown by the data]",
+    )(command)
 
 
 def names_of_pairs(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -35,6 +35,7 @@ import importlib.metadata
 import logging
 import math
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,14 +186,17 @@ def _make_classic(task: str, num_envs: int, renders: bool) -> VectorEnv[Any, Any
     try:
         if is_mujoco:
             _pass_on_mujoco_warnings()
-        return gymnasium.make_vec(  # type: ignore[no-any-return]
-            task,
-            num_envs,
-            vectorization_mode="sync",
-            vector_kwargs={"autoreset_mode": mode},
-            **drawing,
-        )
-    except (gymnasium.error.DependencyNotInstalled, ModuleNotFoundError) as error:
+        with warnings.catch_warnings():
+            # Data name the version that they are from; that there is a newer one is no news to their user.
+            warnings.filterwarnings("ignore", message=".*is out of date")
+            return gymnasium.make_vec(  # type: ignore[no-any-return]
+                task,
+                num_envs,
+                vectorization_mode="sync",
+                vector_kwargs={"autoreset_mode": mode},
+                **drawing,
+            )
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:  # MuJoCo's v2 and v3 raise the latter
         remedy = "Install it with: pip install 'rlbuffers[mujoco]'" if is_mujoco else str(error)
         raise MissingDependencyError(f"The task {task} needs another package. {remedy}") from error
 

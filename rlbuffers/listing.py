@@ -49,13 +49,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
     Returns
     -------
     str
-        Such as ``"did you mean 'a' or 'b'? "``, with the blank; empty where nothing is like it.
+        Such as ``"; did you mean 'a' or 'b'?"``, to end a message with; empty where nothing is like it.
     """
     known = list(itertools.islice(map(str, names), _MOST_COMPARED))
     if name in known:  # in another group, for one
         return ""
     found = difflib.get_close_matches(name[:_LONGEST_NAME], known, 3)
-    return f"did you mean {' or '.join(repr(shortened(one, _LONGEST_NAME)) for one in found)}? " if found else ""
+    return f"; did you mean {' or '.join(repr(shortened(one, _LONGEST_NAME)) for one in found)}?" if found else ""
 
 
 def shortened(text: str, most: int = SCREEN) -> str:

@@ -238,7 +238,7 @@ class Buffer:
         """
         if name not in self.spec.extras:
             hint = nearest(name, self.spec.extras)
-            raise SpecError(f"there is no extra {name!r}; {hint}the buffer has {listed(self.spec.extras) or 'none'}")
+            raise SpecError(f"there is no extra {name!r}; the buffer has {listed(self.spec.extras) or 'none'}{hint}")
         return self._rows[f"{EXTRAS_GROUP}/{name}"].all()
 
     def episode_of(self, rows: Sequence[int] | Array) -> Indices:

@@ -284,7 +284,7 @@ class BufferSpec:
                 column = self.columns[observation]
                 return ColumnSpec(name, column.dtype, column.shape, column.space)
         hint = nearest(name, self.batch_names)
-        raise SpecError(f"there is no column {name!r}; {hint}the buffer has {listed(self.batch_names)}")
+        raise SpecError(f"there is no column {name!r}; the buffer has {listed(self.batch_names)}{hint}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the description that is stored in a buffer's metadata."""

@@ -233,7 +233,7 @@ class BufferWriter:
         column = self.spec.extras.get(name)
         if column is None:
             hint, known = nearest(name, self.spec.extras), listed(sorted(self.spec.extras))
-            raise SpecError(f"there is no extra {name!r}; {hint}the spec lists {known or 'none'}")
+            raise SpecError(f"there is no extra {name!r}; the spec lists {known or 'none'}{hint}")
         self._arrays[f"{EXTRAS_GROUP}/{name}"].append(check_rows(name, rows, column.dtype, column.shape))
 
     def _append_rows(self, rows: Mapping[str, Array], count: int) -> None:

@@ -71,8 +71,9 @@ def actions_of_buffer(
     except (UsageError, MissingDependencyError) as error:
         if task is not None:
             raise
+        reason = str(error).rstrip(".")
         raise UsageError(
-            f"{path} {_missing(column)}, and its environment {named} cannot be asked ({error}); {_remedies(column)}"
+            f"{path} {_missing(column)}, and its environment {named} cannot be asked ({reason}); {_remedies(column)}"
         ) from error
     return _of_task(buffer, named, found, on_note)
 
@@ -89,6 +90,8 @@ def _of_task(buffer: Buffer, task: str, found: Actions, on_note: Callable[[str],
         isinstance(found, BoxActions) and (found.size,) != column.shape
     ):
         here = "whole numbers" if is_numbered(column) else f"vectors of {column.shape[0]}"
+        if isinstance(found, DiscreteActions) and column.shape == (1,):
+            here += f" ({column.dtype.name}; numbered actions must be stored as whole numbers)"
         raise UsageError(f"{path} has {here} as actions, {task} has {found}; {_remedies(column)}")
     extremes = extreme_actions(buffer)
     if isinstance(found, DiscreteActions):

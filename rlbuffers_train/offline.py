@@ -63,7 +63,7 @@ class OfflineSettings(ComputeSettings):
     clip_rewards: bool = setting(False, "Whether rewards are clipped to [-1, 1] (0 or 1).")
     norm_rewards: bool = setting(False, "Whether rewards are scaled so that the data's returns span 1,000 (0 or 1).")
     num_actions: int | None = setting(None, "Number of actions, if the buffer does not record it.", at_least=1)
-    first_action: int | None = setting(None, "Number of the first of these; 0 if it is not given.")
+    first_action: int | None = setting(None, "Number of the first of these; 0 with --num-actions alone.")
     action_low: tuple[float, ...] | None = setting(None, "Lower bounds of actions that are vectors: one, or one each.")
     action_high: tuple[float, ...] | None = setting(None, "Upper bounds of these.")
 

@@ -218,5 +218,5 @@ def _column(buffer: Buffer, name: str, items: Items) -> Array:
     stored = buffer.arrays.get(f"{EPISODES_GROUP}/{name}")
     if stored is None:
         known = sorted(key.partition("/")[2] for key in buffer.arrays if key.startswith(f"{EPISODES_GROUP}/"))
-        raise SpecError(f"episodes have no column {name!r}; {nearest(name, known)}they have {listed(known)}")
+        raise SpecError(f"episodes have no column {name!r}; they have {listed(known)}{nearest(name, known)}")
     return stored.all()

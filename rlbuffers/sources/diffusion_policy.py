@@ -178,7 +178,7 @@ class DiffusionPolicySource(FileSource[Episode]):
         for name in observations:
             if name not in self._arrays:
                 hint = nearest(name, self._arrays)
-                raise UsageError(f"{self.path}: there is no array 'data/{name}'; {hint}found {listed(self._arrays)}")
+                raise UsageError(f"{self.path}: there is no array 'data/{name}'; found {listed(self._arrays)}{hint}")
         others = [name for name in self._arrays if name not in _NAMES]
         observed = list(observations) or [name for name in others if name not in _NO_OBSERVATIONS]
         names = {name: _NAMES[name] for name in self._arrays if name in _NAMES}

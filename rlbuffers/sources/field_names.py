@@ -178,8 +178,8 @@ def chosen_names(heads: Sequence[str], chosen: Mapping[str, str], where: str, de
         if left not in heads and not is_turned:
             hint = nearest(left, heads) or nearest(right, heads)
             raise UsageError(
-                f"{where}: --map {left}={right}: there is no such column; {hint}it has "
-                f"{described or listed(sorted(heads))}"
+                f"{where}: --map {left}={right}: there is no such column; it has "
+                f"{described or listed(sorted(heads))}{hint}"
             )
         column, name = (right, left) if is_turned else (left, right)
         role = known_name(name) or name

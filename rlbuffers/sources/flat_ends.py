@@ -95,7 +95,8 @@ def goal_warning(goals: int) -> str:
     """Say what was done about so many rows of `goal_rows`."""
     return (
         f"{goals:,} terminals stand in runs of at least {_GOAL_RUN}, between timeouts. They were taken for goals that "
-        "play goes on from, as in AntMaze: only timeouts end an episode here."
+        "play goes on from, as in AntMaze: only timeouts end an episode here. Say which it is with --terminals goal, "
+        "or --terminals end if the task ended at each of them."
     )
 
 

@@ -10,11 +10,12 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from rlbuffers.episode import Episode
+from rlbuffers.errors import UsageError
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     REWARDS,
@@ -41,11 +42,16 @@ from rlbuffers.sources.flat_table import FlatTable
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
-__all__ = ["NO_REWARDS", "FlatSource"]
+__all__ = ["NO_REWARDS", "FlatSource", "TerminalMeaning"]
 
 Array = np.ndarray[Any, Any]
 # Rows that are cut into episodes at a time; memory is bounded by a few of these, or by the longest episode.
 _BLOCK_BYTES = 16 << 20
+TerminalMeaning = Literal["end", "goal"]
+_SAID: dict[TerminalMeaning | None, tuple[str]] = {
+    "end": ("Every terminal ends an episode, as was said (--terminals end).",),
+    "goal": ("Terminals are goals that play goes on from, as was said (--terminals goal): they end no episode.",),
+}
 NO_REWARDS = "There are no rewards in the file: zeros stand in their place."
 
 
@@ -62,10 +68,23 @@ class FlatSource(FileSource[Episode]):
         Rows after which episodes were cut by time, where the file does not say it and something else does.
     terminals_end : bool, optional
         Whether a terminal ends an episode, if that is known; otherwise flags and data decide.
+    terminals : {"end", "goal"}, optional
+        What the user says that a terminal marks: the end of an episode, or a goal that play goes on from. Outranks all.
+
+    Raises
+    ------
+    UsageError
+        If nothing would end an episode then.
     """
 
     def __init__(
-        self, path: Path, table: FlatTable, timeouts: Array | None = None, *, terminals_end: bool | None = None
+        self,
+        path: Path,
+        table: FlatTable,
+        timeouts: Array | None = None,
+        *,
+        terminals_end: bool | None = None,
+        terminals: TerminalMeaning | None = None,
     ) -> None:
         super().__init__(path)
         self._table = table
@@ -77,7 +96,15 @@ class FlatSource(FileSource[Episode]):
         if known is not None:
             self._flags[TIMEOUTS] = known
         self._goals = 0
+        self._said = terminals
+        if terminals is not None:
+            terminals_end = terminals == "end"
         self._terminals_cut = self._whether_terminals_cut() if terminals_end is None else terminals_end
+        if terminals == "goal" and known is None and table.flags.ends is None and not self._following:
+            raise UsageError(
+                f"{path}: --terminals goal: the file has no timeouts and no next observations, so nothing would end an "
+                "episode; name the column that does with --map COLUMN=timeouts"
+            )
         self._ends = self._ends_by_flags()
         self._bounds = episode_bounds(self._ends)
         self._resets = 0
@@ -110,7 +137,7 @@ class FlatSource(FileSource[Episode]):
 
     def _ends_by_flags(self) -> Array:
         if self._table.flags.ends is not None:
-            return self._table.flags.ends
+            return self._table.flags.ends | self._flags[TERMINALS] if self._said == "end" else self._table.flags.ends
         ends: Array = self._flags.get(TIMEOUTS, np.zeros(self._table.num_rows, bool))
         return ends | self._flags[TERMINALS] if self._terminals_cut else ends
 
@@ -193,7 +220,9 @@ class FlatSource(FileSource[Episode]):
         columns = {"columns": self._table.renamed} if self._table.renamed else {}
         goals = {"terminals_in_long_runs": self._goals} if self._goals else {}
         return {
-            "environment": {} if self._terminals_cut else {"terminals_end_episodes": False},
+            "environment": {"terminals_end_episodes": self._terminals_cut}
+            if self._said or not self._terminals_cut
+            else {},
             "behavior_policy": {},
             "source": source_facts(self.format, files=[file_facts(self.path)], **columns),
             "measurements": {**goals, **({"unmarked_resets": self._resets} if self._resets else {})},
@@ -207,7 +236,7 @@ class FlatSource(FileSource[Episode]):
             "scalars": self._table.scalars,
             "license": "",
             "citation": "",
-            "notes": [*flags.notes, *([] if self._table.has_rewards else [NO_REWARDS])],
+            "notes": [*flags.notes, *_SAID.get(self._said, ()), *([] if self._table.has_rewards else [NO_REWARDS])],
         }
 
     @property

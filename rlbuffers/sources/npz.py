@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlbuffers.sources.flat_source import FlatSource
+from rlbuffers.sources.flat_source import FlatSource, TerminalMeaning
 from rlbuffers.sources.npz_columns import NpzColumns
 from rlbuffers.sources.ogbench_names import find_ogbench
 
@@ -30,21 +30,25 @@ class NpzSource(FlatSource):
         The archive.
     names : mapping of str to str, optional
         Array of the file, or the part of nested names before a ``/``, to its name in the buffer.
+    terminals : {"end", "goal"}, optional
+        What a terminal marks, where that is known: the end of an episode, or a goal that play goes on from.
 
     Raises
     ------
     BufferNotFoundError, FormatError, CorruptDataError
         If there is no such file, or it is not such an archive; says what was expected.
     UsageError
-        If there is no array of a name in `names`.
+        If there is no array of a name in `names`, or nothing ends an episode.
     """
 
     format = "npz"
 
-    def __init__(self, path: str | Path, names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, path: str | Path, names: Mapping[str, str] | None = None, *, terminals: TerminalMeaning | None = None
+    ) -> None:
         path = Path(path)
         of_recordings = find_ogbench(path) is not None
-        super().__init__(path, NpzColumns(path, names, of_recordings=of_recordings))
+        super().__init__(path, NpzColumns(path, names, of_recordings=of_recordings), terminals=terminals)
 
     def metadata(self) -> dict[str, Any]:
         """Describe the file, and what was found out about it."""

@@ -111,8 +111,11 @@ def actions_of_task(name: str) -> DiscreteActions | BoxActions:
     """
     try:
         facts = environment_facts(name)
-    except UsageError:
-        game = atari_task(name)
+    except UsageError as error:
+        try:
+            game = atari_task(name)
+        except MissingDependencyError:  # nobody asked for a game
+            raise error from None
         if game is None:
             raise
         facts = environment_facts(game)

@@ -129,7 +129,9 @@ def test_vectors(source, name, make, signal_task, aim_task):
     assert says(alone, "--task", "--action-low and --action-high")
     fitting = outcome(path, aim_task)
     assert fitting == "" if size == 1 else "has vectors of 2 as actions, Aim-v0 has vectors of 1 as actions" in fitting
-    assert f"has vectors of {size} as actions, Signal-v0 has 2 actions" in outcome(path, signal_task)
+    numbered = outcome(path, signal_task)
+    assert says(numbered, f"has vectors of {size}", "as actions, Signal-v0 has 2 actions")
+    assert ("numbered actions must be stored as whole numbers" in numbered) == (size == 1)
     assert outcome(path, action_low=(-1.0,) * size, action_high=(1.5,)) == ""
     narrow = outcome(path, action_low=(-1.0,), action_high=(0.25,))
     assert says(narrow, "actions reach from -0.", "--action-low -1 --action-high 0.25 allows -1.0 to 0.25")
@@ -182,7 +184,11 @@ def test_what_a_task_cannot_have(signal_task):
 
 def test_an_environment_that_cannot_be_asked_is_named(make, tmp_path, signal_task):
     path = make("npz", NUMBERED["int64 ()"])
-    for name, words in (("hopper-medium-v2", "its environment hopper-medium-v2 cannot be asked"), (signal_task, "")):
+    for name, words in (
+        ("hopper-medium-v2", "its environment hopper-medium-v2 cannot be asked (there is no task"),
+        ("Hopper-v2", "its environment Hopper-v2 cannot be asked (The task Hopper-v2 needs another package"),
+        (signal_task, ""),
+    ):
         with rlbuffers.open(path) as buffer:
             facts = {"environment": {"id": name}}
             rlbuffers.convert(BufferSelection(buffer), tmp_path / f"{name}.hdf5", facts=facts)

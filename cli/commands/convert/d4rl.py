@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rlbuffers.paths import DEFAULT_DATASET_DIR
-from rlbuffers_cli.conversions import OutputOptions, map_option, names_of_pairs, output_options, run_conversion
+from rlbuffers_cli.conversions import (
+    OutputOptions,
+    map_option,
+    names_of_pairs,
+    output_options,
+    run_conversion,
+    terminals_option,
+)
 from rlbuffers_cli.downloads import download_unless_there
 
 if TYPE_CHECKING:
+    from rlbuffers.sources.base import Source
     from rlbuffers.sources.d4rl.datasets import D4RLDataset
+    from rlbuffers.sources.flat_source import TerminalMeaning
 
 __all__ = ["command"]
 
@@ -44,12 +53,14 @@ _D4RL_CACHE = "~/.d4rl/datasets"
     help="Where files are, and are downloaded to.",
 )
 @map_option("my_r=rewards")
+@terminals_option
 @output_options
 def command(
     dataset_id: str | None,
     files: tuple[Path, ...],
     view: str,
     pairs: tuple[str, ...],
+    terminals: TerminalMeaning | None,
     dataset_dir: Path,
     output: OutputOptions,
 ) -> None:
@@ -68,15 +79,22 @@ def command(
 
     if dataset_id is None and not files:
         raise UsageError("name a dataset of D4RL, such as halfcheetah-medium-v2, or files by --file")
+    if terminals is not None and view != "episodes":
+        raise UsageError("--terminals requires --view episodes: D4RL's qlearning_dataset has rules of its own")
     dataset = find_dataset(dataset_id) if dataset_id is not None else None
     title = dataset.id if dataset else files[0].stem
     name = title if view == "episodes" else f"{title}-{view}"
     target = output.path(Path("d4rl") / name)
     if dataset is not None and not files:
         files = (_fetched(dataset, dataset_dir.expanduser()),)
-    source = D4RLSource if view == "episodes" else D4RLQLearningSource
     found, names = files_in(files, (".hdf5", ".h5")), names_of_pairs(pairs)
-    sources = [source(path, dataset or dataset_of_file(path.name), names, by_name=dataset is None) for path in found]
+    by_name = dataset is None
+    known = [(path, dataset or dataset_of_file(path.name)) for path in found]
+    sources: list[Source[Any]] = (
+        [D4RLSource(path, one, names, by_name=by_name, terminals=terminals) for path, one in known]
+        if view == "episodes"
+        else [D4RLQLearningSource(path, one, names, by_name=by_name) for path, one in known]
+    )
     # The rows are finished as they are read: sending them to other processes and back only costs time.
     run_conversion(sources, target, output, title=title)
 

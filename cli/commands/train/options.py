@@ -101,6 +101,8 @@ def _click_type(one: Field[Any], kind: Any) -> click.ParamType[Any]:
         "min_open": limits["above"] > limits["at_least"],
         "max_open": limits["below"] < limits["at_most"],
     }
+    if bounds["min"] is None and bounds["max"] is None:
+        return click.INT if kind is int else click.FLOAT
     return click.IntRange(**bounds) if kind is int else click.FloatRange(**bounds)
 
 

@@ -23,7 +23,7 @@ from rlbuffers.schema import TERMINALS, TIMEOUTS
 from rlbuffers.sources.d4rl.datasets import D4RLDataset
 from rlbuffers.sources.d4rl.facts import checked_dataset, file_warnings, known_facts, policy_notes
 from rlbuffers.sources.flat_columns import episode_bounds
-from rlbuffers.sources.flat_source import FlatSource
+from rlbuffers.sources.flat_source import FlatSource, TerminalMeaning
 from rlbuffers.sources.flat_table import FlatTable
 from rlbuffers.sources.hdf5_columns import HDF5Columns
 from rlbuffers.sources.ogbench_names import find_ogbench
@@ -48,13 +48,15 @@ class D4RLSource(FlatSource):
         Array of the file, or the part of nested names before a ``/``, to its name in the buffer.
     by_name : bool, default False
         Whether only the file's name says which dataset it is. It is not believed if the rows are of another size.
+    terminals : {"end", "goal"}, optional
+        What a terminal marks, whatever the dataset: the end of an episode, or a goal that play goes on from.
 
     Raises
     ------
     BufferNotFoundError, FormatError, CorruptDataError
         If there is no such file, or it is not such a file; says what was expected.
     UsageError
-        If there is no array of a name in `names`.
+        If there is no array of a name in `names`, or nothing ends an episode.
     """
 
     format = "d4rl"
@@ -66,6 +68,7 @@ class D4RLSource(FlatSource):
         names: Mapping[str, str] | None = None,
         *,
         by_name: bool = False,
+        terminals: TerminalMeaning | None = None,
     ) -> None:
         path = Path(path)
         of_recordings = dataset is None and find_ogbench(path) is not None
@@ -74,7 +77,7 @@ class D4RLSource(FlatSource):
         self._timeouts_rebuilt: int | None = None
         timeouts = self._known_timeouts(table)
         ends = self._dataset.terminals_end_episodes if self._dataset else None
-        super().__init__(path, table, timeouts, terminals_end=ends)
+        super().__init__(path, table, timeouts, terminals_end=ends, terminals=terminals)
 
     def _known_timeouts(self, table: FlatTable) -> Array | None:
         """Return timeouts that the file lacks and that are known otherwise, and say so."""

@@ -209,7 +209,7 @@ def _chosen(info: Mapping[str, Any], table: str | None, address: str) -> Any:
     if table is None:
         raise UsageError(f"{address}: has the tables {names or 'none'}; say which with --table")
     if table not in info:
-        raise UsageError(f"{address}: has no table {table!r}; {nearest(table, info)}its tables are {names or 'none'}")
+        raise UsageError(f"{address}: has no table {table!r}; its tables are {names or 'none'}{nearest(table, info)}")
     return info[table]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from rlbuffers.decoding.protobuf_wire import MalformedError
 from rlbuffers.errors import CorruptDataError, FormatError, UsageError
-from rlbuffers.listing import listed
+from rlbuffers.listing import listed, nearest
 from rlbuffers.sources.reverb.directory import ITEMS, TABLES, read_messages
 from rlbuffers.sources.reverb.protos import Item, Table, parse_item, parse_table
 from rlbuffers.sources.reverb.signature import column_names
@@ -94,7 +94,8 @@ def choose_table(tables: Sequence[Table], name: str | None, where: str) -> Table
     for table in tables:
         if table.name == name:
             return table
-    raise UsageError(f"{where}: has no table {name!r}; its tables are {names}")
+    hint = nearest(name, (table.name for table in tables))
+    raise UsageError(f"{where}: has no table {name!r}; its tables are {names}{hint}")
 
 
 def names_of(table: Table, num_columns: int, where: str) -> list[str]:

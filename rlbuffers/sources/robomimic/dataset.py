@@ -136,8 +136,8 @@ class RobomimicSource(FileSource[Episode]):
             return names
         if self._split not in self._masks:
             raise UsageError(
-                f"{self.path}: has no split {self._split!r}; {nearest(self._split, self._masks)}its masks are "
-                f"{listed(self._masks) or 'none'}"
+                f"{self.path}: has no split {self._split!r}; its masks are "
+                f"{listed(self._masks) or 'none'}{nearest(self._split, self._masks)}"
             )
         chosen = [name for name in names if name in set(self._masks[self._split])]
         if not chosen:

@@ -84,7 +84,7 @@ class DatasetInfo:
             split = next(iter(self.splits)) if len(self.splits) == 1 else "train"
         if split not in self.splits:
             hint = nearest(split, self.splits)
-            raise UsageError(f"{where}: there is no split {split!r}; {hint}choose one of {listed(self.splits)}, or all")
+            raise UsageError(f"{where}: there is no split {split!r}; choose one of {listed(self.splits)}, or all{hint}")
         return [split]
 
 

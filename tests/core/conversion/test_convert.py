@@ -218,6 +218,18 @@ def test_rewards_that_are_not_finite_are_refused(tmp_path, bad):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_other_values_that_are_not_finite_are_told(tmp_path):
+    made = make(Recipe("episodes", (3, 5)))
+    made.pieces[1].observations["observations"][[1, 5]] = np.nan  # a step, and the last observation
+    count = made.pieces[1].observations["observations"][0].size
+    values = "1 value that is" if count == 1 else f"{count} values that are"
+    report = rlbuffers.convert(RowsSource(made), tmp_path / "x.hdf5")
+    assert report.warnings == [
+        f"'episodes/final_observations' holds {values} NaN or infinite, in episode 1",
+        f"'observations' holds {values} NaN or infinite, in row 4",
+    ]
+
+
 def test_rows_that_do_not_fit_are_blamed_on_the_source(tmp_path):
     made = make(Recipe("episodes", (3,)))
     broken = dataclasses.replace(made.pieces[0], columns={**made.pieces[0].columns, "actions": np.zeros(4, np.int64)})
