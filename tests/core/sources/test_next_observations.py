@@ -27,6 +27,7 @@ from rlbuffers.sources.npz import NpzSource
 from rlbuffers.sources.ogbench import OGBenchSource
 from rlbuffers.sources.reverb.server import ReverbServerSource
 from rlbuffers.sources.robomimic.dataset import RobomimicSource
+from rlbuffers.sources.stated_actions import StatedActionsSource
 from rlbuffers.sources.tfds.rlds import RLDSSource
 from rlbuffers.sources.tianshou.hdf5 import TianshouSource
 
@@ -45,6 +46,7 @@ AGAIN = {
     "tianshou": TianshouSource,
     "zarr": None,
 }
+PASSES_ROWS_ON = {StatedActionsSource}
 NEEDS_A_SERVER = {ReverbServerSource}  # its rows come from the same code as those of ReverbSource
 
 
@@ -59,7 +61,7 @@ def all_sources():
 
 
 def test_every_source_and_every_export_is_covered():
-    assert set(WRITERS) | NEEDS_A_SERVER == all_sources()
+    assert set(WRITERS) | NEEDS_A_SERVER | PASSES_ROWS_ON == all_sources()
     assert set(AGAIN) == set(EXPORTS)
 
 
