@@ -231,7 +231,7 @@ def test_values_that_are_no_numbers_are_told() -> None:
     batch = make_batch(tabular_columns(0), GAMMA, CPU)
     fitted.require_finite()
     fitted.update(batch._replace(rewards=torch.full_like(batch.rewards, torch.nan)))
-    with pytest.raises(TrainingDivergedError, match="look for such rewards"):
+    with pytest.raises(TrainingDivergedError, match="became NaN or infinite"):
         fitted.require_finite()
 
 

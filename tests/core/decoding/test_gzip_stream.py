@@ -104,5 +104,5 @@ def test_what_is_no_gzip_file_is_refused(decompress, data):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(BufferNotFoundError, match=r"nothing\.gz: there is no such file"):
         list(gunzip(tmp_path / "nothing.gz"))
-    with pytest.raises(BufferNotFoundError):
+    with pytest.raises(FormatError, match="expected a file, found a directory"):
         list(gunzip(tmp_path))
