@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rlbuffers.errors import UsageError
-from rlbuffers.exports.base import Export
 from rlbuffers.formats import Format
-from rlbuffers.reader import Buffer
+
+if TYPE_CHECKING:
+    from rlbuffers.exports.base import Export
+    from rlbuffers.reader import Buffer
 
 __all__ = ["EXPORTS", "ExportFormat", "default_output", "export_class"]
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.errors import UnsupportedError
 from rlbuffers.exports.facts_beside import keep_in_archive, keep_in_folder, keep_in_hdf5
 from rlbuffers.reader import Buffer
 from rlbuffers.tally import Tally
 
-__all__ = ["BLOCK_BYTES", "Export", "block_rows", "episode_blocks"]
+__all__ = ["BLOCK_BYTES", "Export", "block_rows", "episode_blocks", "require_episodes"]
 
 Array = np.ndarray[Any, Any]
 
@@ -101,6 +102,30 @@ class Export(ABC):
     @abstractmethod
     def left_out(self) -> Sequence[str]:
         """Say what of the buffer the format cannot hold, a sentence each; called after `write`."""
+
+
+def require_episodes(buffer: Buffer, what: str, *others: str) -> None:
+    """Refuse a buffer without episodes.
+
+    Parameters
+    ----------
+    buffer : Buffer
+        What is to be exported.
+    what : str
+        What the format holds, such as "Minari holds episodes".
+    *others : str
+        Formats that hold independent transitions in its place.
+
+    Raises
+    ------
+    UnsupportedError
+        If the buffer holds independent transitions.
+    """
+    if buffer.spec.layout != "episodes":
+        raise UnsupportedError(
+            f"{buffer.path}: {what}; this buffer holds independent transitions (order: {buffer.spec.order}). Convert "
+            f"its source to episodes, or export to {', '.join(others[:-1])} or {others[-1]}"
+        )
 
 
 def episode_blocks(starts: Array, stops: Array, rows: int) -> Iterator[tuple[int, int]]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import UnsupportedError
-from rlbuffers.exports.base import Export, block_rows, episode_blocks
+from rlbuffers.exports.base import Export, block_rows, episode_blocks, require_episodes
 from rlbuffers.exports.kept_steps import KeptSteps
 from rlbuffers.exports.npz_members import write_array, write_rows, write_scalars
 from rlbuffers.listing import listed
@@ -52,11 +52,7 @@ class OGBenchExport(Export):
 
     def __init__(self, buffer: Buffer) -> None:
         super().__init__(buffer)
-        if buffer.spec.layout != "episodes":
-            raise UnsupportedError(
-                f"{buffer.path}: OGBench holds trajectories; this buffer holds independent transitions (order: "
-                f"{buffer.spec.order}). Convert its source to episodes, or export to d4rl or npz"
-            )
+        require_episodes(buffer, "OGBench holds trajectories", "d4rl", "npz")
         if buffer.spec.observation_names != [OBSERVATIONS]:
             raise UnsupportedError(
                 f"{buffer.path}: OGBench holds one array of observations, this buffer has "

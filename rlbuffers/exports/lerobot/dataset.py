@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.errors import UnsupportedError
-from rlbuffers.exports.base import Export, block_rows
+from rlbuffers.exports.base import Export, block_rows, require_episodes
 from rlbuffers.exports.lerobot.features import DONE, Feature, features_of
 from rlbuffers.exports.newest_frames import newest_frames
 from rlbuffers.listing import listed
@@ -57,11 +56,7 @@ class LeRobotExport(Export):
 
     def __init__(self, buffer: Buffer) -> None:
         super().__init__(buffer)
-        if buffer.spec.layout != "episodes":
-            raise UnsupportedError(
-                f"{buffer.path}: LeRobot holds episodes; this buffer holds independent transitions (order: "
-                f"{buffer.spec.order}). Convert its source to episodes, or export to tianshou, d4rl or npz"
-            )
+        require_episodes(buffer, "LeRobot holds episodes", "tianshou", "d4rl", "npz")
         self._parquet = require("pyarrow.parquet", extra=EXTRA, purpose=_PURPOSE)
         self._arrow = require("pyarrow", extra=EXTRA, purpose=_PURPOSE)
         self._features, self._told = features_of(buffer)

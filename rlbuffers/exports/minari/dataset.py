@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 
 from rlbuffers.errors import UnsupportedError, UsageError
-from rlbuffers.exports.base import Export
+from rlbuffers.exports.base import Export, require_episodes
 from rlbuffers.exports.facts_beside import keep_in_hdf5
 from rlbuffers.exports.kept_steps import KeptSteps
 from rlbuffers.exports.minari.episodes import MinariEpisodes
@@ -49,11 +49,7 @@ class MinariExport(Export):
 
     def __init__(self, buffer: Buffer) -> None:
         super().__init__(buffer)
-        if buffer.spec.layout != "episodes":
-            raise UnsupportedError(
-                f"{buffer.path}: Minari holds episodes; this buffer holds independent transitions (order: "
-                f"{buffer.spec.order}). Convert its source to episodes, or export to tianshou, d4rl or npz"
-            )
+        require_episodes(buffer, "Minari holds episodes", "tianshou", "d4rl", "npz")
         self._ends = KeptSteps(buffer)
         if not self._ends.num_episodes:
             raise UnsupportedError(

@@ -26,8 +26,7 @@ import numpy as np
 from rlbuffers.decoding.example_file import read_examples
 from rlbuffers.decoding.example_values import FeatureValues
 from rlbuffers.decoding.example_writer import serialize_example
-from rlbuffers.errors import UnsupportedError
-from rlbuffers.exports.base import Export, block_rows, episode_blocks
+from rlbuffers.exports.base import Export, block_rows, episode_blocks, require_episodes
 from rlbuffers.exports.newest_frames import newest_frames, next_frames
 from rlbuffers.exports.rlds.ends import FLAGS, EpisodeEnds, with_row
 from rlbuffers.exports.rlds.features import column_leaf, features_json, packed_rows
@@ -71,11 +70,7 @@ class RLDSExport(Export):
 
     def __init__(self, buffer: Buffer) -> None:
         super().__init__(buffer)
-        if buffer.spec.layout != "episodes":
-            raise UnsupportedError(
-                f"{buffer.path}: RLDS needs episodes; this buffer holds independent transitions (order: "
-                f"{buffer.spec.order}). Convert its source to episodes, or export to tianshou, d4rl or npz."
-            )
+        require_episodes(buffer, "RLDS needs episodes", "tianshou", "d4rl", "npz")
         self._episodes = EpisodeEnds(buffer)
         self._observed = {name: self._observation_leaf(name) for name in buffer.spec.observation_names}
         others = set(buffer.spec.columns) - set(self._observed) - {TERMINALS, TIMEOUTS}

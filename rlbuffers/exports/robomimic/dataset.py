@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import UnsupportedError
-from rlbuffers.exports.base import Export, block_rows, episode_blocks
+from rlbuffers.exports.base import Export, block_rows, episode_blocks, require_episodes
 from rlbuffers.exports.episode_arrays import NumberArray
 from rlbuffers.exports.kept_steps import KeptSteps
 from rlbuffers.exports.newest_frames import newest_frames, next_frames
@@ -62,11 +62,7 @@ class RobomimicExport(Export):
 
     def __init__(self, buffer: Buffer) -> None:
         super().__init__(buffer)
-        if buffer.spec.layout != "episodes":
-            raise UnsupportedError(
-                f"{buffer.path}: robomimic holds episodes; this buffer holds independent transitions (order: "
-                f"{buffer.spec.order}). Convert its source to episodes, or export to tianshou, d4rl or npz"
-            )
+        require_episodes(buffer, "robomimic holds episodes", "tianshou", "d4rl", "npz")
         self._places = Places(buffer)
         self._ends = KeptSteps(buffer)
         self._with_next = self._has_next()
