@@ -7,7 +7,6 @@ third of the way from the random to the expert return, ``medium-replay`` everyth
 from __future__ import annotations
 
 from rlbuffers.errors import UsageError
-from rlbuffers_train.evaluation.reference_scores import d4rl_scores
 
 __all__ = ["LEVELS", "medium_return"]
 
@@ -22,6 +21,8 @@ def medium_return(task: str) -> float:
     UsageError
         If nobody published what an expert reaches in the task.
     """
+    from rlbuffers_train.evaluation.reference_scores import d4rl_scores  # the command line asks for LEVELS only
+
     scores = d4rl_scores(task)
     if scores is None:
         raise UsageError(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlbuffers.listing import listed
-from rlbuffers.schema import STACK_INDEX
 
 if TYPE_CHECKING:
     from rlbuffers.reader import Buffer
@@ -122,6 +121,7 @@ def _origin(buffer: Buffer, name: str) -> str:
 
 def _plan(buffer: Buffer) -> dict[str, str]:
     """Say what is kept decoded, what compressed, and what is read from the file each time."""
+    from rlbuffers.schema import STACK_INDEX
     from rlbuffers_cli.console import size_text
 
     shown = {}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rlbuffers.standardization import NORM_EPSILON
 from rlbuffers_cli.editing import json_option, overwrite_option, print_reports, progress
 
 if TYPE_CHECKING:
@@ -20,12 +19,18 @@ __all__ = ["normalize"]
 @click.argument("buffer", metavar="BUFFER")
 @click.option("--stats", is_flag=True, help="Show the statistics, after checking them against the data.")
 @click.option("-o", "--output", metavar="NEW", type=click.Path(path_type=Path), help="The new buffer.")
-@click.option("--epsilon", type=float, default=NORM_EPSILON, show_default=True, help="Added to the standard deviation.")
+@click.option("--epsilon", type=float, help="Added to the standard deviation.  [default: 0.001]")
 @overwrite_option
 @json_option
 @click.pass_context
 def normalize(
-    ctx: click.Context, buffer: str, stats: bool, output: Path | None, epsilon: float, overwrite: bool, as_json: bool
+    ctx: click.Context,
+    buffer: str,
+    stats: bool,
+    output: Path | None,
+    epsilon: float | None,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Check BUFFER's statistics (--stats), or write it with observations (x - mean) / (std + epsilon) (-o NEW).
 
@@ -39,7 +44,8 @@ def normalize(
         raise UsageError("give either --stats, to see the statistics, or -o NEW, to write normalized observations")
     if output is not None:
         with progress("Normalizing", quiet=as_json) as on_progress:
-            report = rlbuffers.normalize(buffer, output, epsilon=epsilon, overwrite=overwrite, on_progress=on_progress)
+            given = {} if epsilon is None else {"epsilon": epsilon}
+            report = rlbuffers.normalize(buffer, output, overwrite=overwrite, on_progress=on_progress, **given)
         print_reports("Normalized", [report], as_json=as_json)
         return
     _show_statistics(ctx, buffer, as_json=as_json)

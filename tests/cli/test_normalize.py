@@ -10,6 +10,7 @@ import pytest
 import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec
 from rlbuffers.metadata import render_metadata
+from rlbuffers.standardization import NORM_EPSILON
 
 
 @pytest.fixture
@@ -59,3 +60,8 @@ def test_statistics_that_are_not(run, path):
     report = json.loads(result.stdout)
     assert report["wrong"] == ["rewards"]
     assert (report["stored"]["rewards"]["std"], report["found"]["rewards"]["std"]) == (0.6, 0.5)
+
+
+def test_help_says_the_default_that_is_used(run):
+    """The command does not import the constant, which would load numpy for every command."""
+    assert f"[default: {NORM_EPSILON}]" in run("normalize", "--help").output

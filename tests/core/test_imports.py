@@ -42,6 +42,10 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(code):
     assert not modules_after(code) & HEAVY
 
 
+def test_the_command_line_loads_no_numpy_before_a_command_runs():
+    assert "numpy" not in modules_after("import rlbuffers_cli.main")
+
+
 def test_reading_loads_no_other_container_and_no_compiler(tmp_path):
     path = tmp_path / "x.hdf5"
     write = (
