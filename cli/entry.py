@@ -17,6 +17,7 @@ def main() -> None:
         doctor.main(sys.argv[2:], prog_name=f"rlbuffers {_DOCTOR}", help_option_names=["-h", "--help"])
     try:
         from rlbuffers_cli.main import main as run
+
+        run()
     except ImportError as error:
         sys.exit(f"Error: {error}. `rlbuffers {_DOCTOR}` says what is wrong with this installation")
-    run()
