@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from rlbuffers.decoding.claims import most_bytes
 from rlbuffers.decoding.example_values import FeatureValues, parse_example
 from rlbuffers.decoding.tfrecord import read_records
 from rlbuffers.local_inputs import refuse_special
@@ -29,12 +30,13 @@ def read_examples(
     Raises
     ------
     CorruptDataError
-        If the file is cut short, fails a checksum, or is no such file.
+        If the file is cut short, fails a checksum, is no such file, or a record announces more than it can hold.
     """
-    for batch in read_records(_pieces(path, on_read), str(path), 1):
+    most = most_bytes(refuse_special(path))
+    for batch in read_records(_pieces(path, on_read), str(path), 1, most=most):
         batch.verify(str(path))
         where = f"{path}: record {batch.first_record}"
-        yield parse_example(memoryview(batch.data)[batch.starts[0] : batch.stops[0]], where), where
+        yield parse_example(memoryview(batch.data)[batch.starts[0] : batch.stops[0]], where, most), where
 
 
 def _pieces(path: Path, on_read: Callable[[bytes], None] | None) -> Iterator[bytes]:

@@ -6,10 +6,12 @@ For records that hold an episode each. Shards of small records of known shape go
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from rlbuffers.decoding.claims import FREE_BYTES, require_room
 from rlbuffers.decoding.protobuf_wire import MAX_VARINT_BYTES, Content, MalformedError, fields, messages, text, uint64
 from rlbuffers.errors import CorruptDataError
 
@@ -18,9 +20,14 @@ __all__ = ["FeatureValues", "parse_example"]
 Array = np.ndarray[Any, Any]
 FeatureValues = Array | list[bytes]
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
+_BLOCK_BYTES = 1 << 20
+# What Python takes for a byte string, for an array of a single number, and for a feature, beside their content.
+_BYTES_OBJECT, _ARRAY_OBJECT, _FEATURE_OBJECTS = 48, 160, 320
+_INT64_BYTES = 8
+_MORE = 0x80  # a byte of a varint from here on has another one behind it
 
 
-def parse_example(record: bytes | memoryview, where: str) -> dict[str, FeatureValues]:
+def parse_example(record: bytes | memoryview, where: str, most: int = FREE_BYTES) -> dict[str, FeatureValues]:
     """Return the features of an Example by name.
 
     Parameters
@@ -29,6 +36,9 @@ def parse_example(record: bytes | memoryview, where: str) -> dict[str, FeatureVa
         One serialized message.
     where : str
         Names the record in error messages.
+    most : int
+        How many bytes its values may take in memory: numbers of one byte become eight. See
+        `rlbuffers.decoding.claims.most_bytes`.
 
     Returns
     -------
@@ -38,10 +48,11 @@ def parse_example(record: bytes | memoryview, where: str) -> dict[str, FeatureVa
     Raises
     ------
     CorruptDataError
-        If the bytes are no such message, or a feature occurs twice.
+        If the bytes are no such message, a feature occurs twice, or its values are too many.
     """
     view = memoryview(record)
     features: dict[str, FeatureValues] = {}
+    room = _Room(most, where)
     try:
         for number, message in messages(view):
             if number != 1:
@@ -49,7 +60,7 @@ def parse_example(record: bytes | memoryview, where: str) -> dict[str, FeatureVa
             for entry_number, entry in messages(message):
                 if entry_number != 1:
                     continue
-                name, values = _entry(entry)
+                name, values = _entry(entry, room)
                 if name in features:
                     raise CorruptDataError(f"{where}: feature {name!r} occurs twice")
                 features[name] = values
@@ -60,51 +71,90 @@ def parse_example(record: bytes | memoryview, where: str) -> dict[str, FeatureVa
     return features
 
 
-def _entry(entry: memoryview) -> tuple[str, FeatureValues]:
-    name, values = "", _feature(memoryview(b""))
+class _Room:
+    """What the values of one record may still take in memory."""
+
+    def __init__(self, most: int, where: str) -> None:
+        self._most, self._where = most, where
+        self._taken = 0
+
+    def take(self, num_bytes: int) -> None:
+        self._taken += num_bytes
+        if self._taken > self._most:
+            require_room(self._taken, self._most, self._where)
+
+
+def _entry(entry: memoryview, room: _Room) -> tuple[str, FeatureValues]:
+    name, values = "", _feature(memoryview(b""), room)
     for number, content in messages(entry):
         if number == 1:
             name = text(content)
         elif number == 2:
-            values = _feature(content)
+            values = _feature(content, room)
     return name, values
 
 
-def _feature(feature: memoryview) -> FeatureValues:
+def _feature(feature: memoryview, room: _Room) -> FeatureValues:
+    room.take(_FEATURE_OBJECTS)
     values: FeatureValues = []
     for kind, content in messages(feature):
         if kind == _BYTES_LIST:
-            values = [bytes(item) for number, item in messages(content) if number == 1]
+            values = list(_byte_strings(content, room))
         elif kind == _FLOAT_LIST:
-            values = _numbers(content, _floats)
+            values = _numbers(content, _floats, room)
         elif kind == _INT64_LIST:
-            values = _numbers(content, _int64s)
+            values = _numbers(content, _int64s, room)
     return values
 
 
-def _numbers(content: memoryview, unpack: Any) -> Array:
+def _byte_strings(content: memoryview, room: _Room) -> Iterator[bytes]:
+    for number, item in messages(content):
+        room.take(_BYTES_OBJECT + len(item))
+        if number == 1:
+            yield bytes(item)
+
+
+def _numbers(content: memoryview, unpack: Any, room: _Room) -> Array:
     """Join the packed and the single values of a list."""
-    parts = [unpack(item) for number, item in fields(content) if number == 1]
-    joined: Array = np.concatenate(parts) if len(parts) != 1 and parts else (parts[0] if parts else unpack(b""))
+    parts = [unpack(item, room) for number, item in fields(content) if number == 1]
+    joined: Array = np.concatenate(parts) if len(parts) != 1 and parts else (parts[0] if parts else unpack(b"", room))
     return joined
 
 
-def _floats(packed: Content) -> Array:
+def _floats(packed: Content, room: _Room) -> Array:
     if isinstance(packed, int):
         raise MalformedError
+    room.take(_ARRAY_OBJECT + len(packed))
     return np.frombuffer(packed, "<f4").astype(np.float32)
 
 
-def _int64s(packed: Content) -> Array:
-    """Decode packed varints: seven bits a byte, least significant first, the high bit set but on the last."""
+def _int64s(packed: Content, room: _Room) -> Array:
+    """Decode packed varints, in blocks, as what is made of them on the way is many times larger."""
     if isinstance(packed, int):
+        room.take(_ARRAY_OBJECT)
         return np.array([uint64(packed)], np.uint64).view(np.int64)
     data = np.frombuffer(packed, np.uint8)
-    last = data < 0x80
-    if not len(data):
-        return np.empty(0, np.int64)
-    if not last[-1]:
+    count = int(np.count_nonzero(data < _MORE))
+    room.take(_ARRAY_OBJECT + _INT64_BYTES * count)
+    if len(data) and data[-1] >= _MORE:
         raise MalformedError
+    found = np.empty(count, np.int64)
+    start = filled = 0
+    while start < len(data):
+        stop = min(start + _BLOCK_BYTES, len(data))
+        last = np.flatnonzero(data[max(stop - MAX_VARINT_BYTES, start) : stop] < _MORE)
+        if not len(last):
+            raise MalformedError
+        stop = max(stop - MAX_VARINT_BYTES, start) + int(last[-1]) + 1
+        values = _varints(data[start:stop])
+        found[filled : filled + len(values)] = values
+        start, filled = stop, filled + len(values)
+    return found
+
+
+def _varints(data: Array) -> Array:
+    """Decode one varint or more: seven bits a byte, least significant first, the high bit set but on the last."""
+    last = data < _MORE
     starts = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
     places = np.arange(len(data)) - np.repeat(starts, np.diff(np.append(starts, len(data))))
     if places.max() >= MAX_VARINT_BYTES:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from rlbuffers.decoding.claims import FREE_STREAM_BYTES, STREAM_GROWTH, most_bytes, require_room
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.local_inputs import require_regular
 
@@ -35,11 +36,13 @@ def gunzip(path: Path, on_read: Callable[[bytes], None] | None = None) -> Iterat
     FormatError
         If the file is not GZIP.
     CorruptDataError
-        If it is cut short, followed by other bytes, or fails its CRC-32 or length.
+        If it is cut short, followed by other bytes, fails its CRC-32 or length, or becomes implausibly much
+        (`rlbuffers.decoding.claims.STREAM_GROWTH`).
     """
     from isal import isal_zlib
 
-    with require_regular(path).open("rb") as file:
+    most, given = most_bytes(require_regular(path), STREAM_GROWTH, FREE_STREAM_BYTES), 0
+    with path.open("rb") as file:
         damaged: Any = isal_zlib.error  # its stub does not know that this is an exception
         pending = b""
         members = 0
@@ -63,6 +66,8 @@ def gunzip(path: Path, on_read: Callable[[bytes], None] | None = None) -> Iterat
                         f"{path}: the GZIP stream is damaged near byte {file.tell()}: {error}"
                     ) from error
                 if piece:
+                    given += len(piece)
+                    require_room(given, most, str(path))
                     yield piece
                 pending = inflater.unconsumed_tail
                 if not pending and not inflater.eof:

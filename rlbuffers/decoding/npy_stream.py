@@ -7,9 +7,7 @@ asks for rows. Arrays of Python objects, which are pickles, are refused.
 
 from __future__ import annotations
 
-import io
 import math
-import tokenize
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,20 +15,12 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.decoding.gzip_stream import gunzip
+from rlbuffers.decoding.npy_header import read_header
 from rlbuffers.errors import CorruptDataError, FormatError
 
 __all__ = ["NpyStream"]
 
 Array = np.ndarray[Any, Any]
-_MAGIC = b"\x93NUMPY"
-# Version to the size of the header's length, and what parses it; version 3 is for structured dtypes.
-_VERSIONS: dict[bytes, tuple[int, Any]] = {
-    b"\x01\x00": (2, np.lib.format.read_array_header_1_0),
-    b"\x02\x00": (4, np.lib.format.read_array_header_2_0),
-}
-_MAX_HEADER_BYTES = 10_000
-# What numpy's parser, which evaluates a literal, lets out when the text is none.
-_HEADER_ERRORS = (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError)
 _KINDS = "biuf"
 
 
@@ -66,21 +56,10 @@ class NpyStream:
         self._row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
 
     def _header(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
-        start = self._bytes(len(_MAGIC) + 2)
-        if not start.startswith(_MAGIC) or start[len(_MAGIC) :] not in _VERSIONS:
-            raise FormatError(
-                f"{self.path}: expected a NumPy array of numbers (.npy, gzipped); it begins with {start.hex()}"
-            )
-        size, parse = _VERSIONS[start[len(_MAGIC) :]]
-        length = self._bytes(size)
-        text = self._bytes(min(int.from_bytes(length, "little"), _MAX_HEADER_BYTES))
-        try:
-            shape, is_fortran, dtype = parse(io.BytesIO(length + text), max_header_size=_MAX_HEADER_BYTES)
-        except _HEADER_ERRORS as error:
-            raise FormatError(f"{self.path}: its .npy header cannot be understood: {error}") from error
+        dtype, shape, is_fortran = read_header(self._bytes, str(self.path))
         if dtype.hasobject:
             raise FormatError(f"{self.path}: expected numbers, found Python objects (a pickle), which are not read")
-        if dtype.kind not in _KINDS or (is_fortran and len(shape) > 1) or any(count < 0 for count in shape):
+        if dtype.kind not in _KINDS or is_fortran:
             order = " in Fortran order" if is_fortran else ""
             raise FormatError(f"{self.path}: expected numbers in C order, found {dtype} {shape}{order}")
         return dtype, shape

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import struct
-import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from rlbuffers.decoding.claims import FREE_BYTES, RECORD_GROWTH, require_room
+from rlbuffers.decoding.npy_header import read_header
+from rlbuffers.decoding.zip_directory import require_few_members
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
 from rlbuffers.local_inputs import refuse_special
 
@@ -30,12 +32,10 @@ _ZIP = b"PK"
 _SUFFIX = ".npy"
 # Deflate makes at most 1,032 bytes of one; what NumPy writes is deflated or stored.
 _MAX_EXPANSION = 1100
-_MAX_HEADER_BYTES = 10_000
 _PART_BYTES = 1 << 20
-_npy: Any = np.lib.format  # NumPy's stubs leave it untyped
-_HEADERS = {(1, 0): _npy.read_array_header_1_0, (2, 0): _npy.read_array_header_2_0}
-# What NumPy's parser, which evaluates a literal, lets out when the text is none.
-_HEADER_ERRORS = (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError)
+# What is held at once: flags and rewards as a whole, an episode of all else. Flags of 128 million rows may be zeros.
+_FREE_ARRAY_BYTES = 2 * FREE_BYTES
+_ARRAY_GROWTH = 4 * RECORD_GROWTH
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, UnicodeDecodeError)
 _UNREADABLE = (NotImplementedError, RuntimeError)  # other compression, a password
 
@@ -122,7 +122,7 @@ class NpzArchive:
     @contextmanager
     def _opened(self) -> Iterator[zipfile.ZipFile]:
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with zipfile.ZipFile(require_few_members(self.path)) as archive:
                 yield archive
         except RlbuffersError:
             raise
@@ -150,7 +150,7 @@ class NpzArchive:
         member = self.arrays[name]
         dtype, shape = member.dtype, member.shape
         count = math.prod(shape)
-        content = _filled(stream, count * dtype.itemsize, f"{self.path}: {member.info.filename!r}")
+        content = _filled(stream, count * dtype.itemsize, member, f"{self.path}: {member.info.filename!r}")
         stream.read(1)  # the checksum is compared at the end
         rows: Array = np.frombuffer(content, dtype, count) if content else np.empty(count, dtype)
         rows = rows.reshape(shape, order="F" if member.is_fortran else "C")
@@ -208,6 +208,7 @@ class _StreamedRows:
         self._dtype = member.dtype
         self._shape = member.shape[1:]
         self._where = where
+        self._member = member
         self._row_bytes = member.dtype.itemsize * math.prod(self._shape)
         self._first = 0
         self._held = self._next(0)
@@ -222,7 +223,7 @@ class _StreamedRows:
         return rows[: stop - start]
 
     def _next(self, count: int) -> Array:
-        content = _filled(self._stream, count * self._row_bytes, self._where)
+        content = _filled(self._stream, count * self._row_bytes, self._member, self._where)
         rows: Array = np.frombuffer(content, self._dtype).reshape(count, *self._shape)
         return rows.astype(self._dtype.newbyteorder("="), copy=False)
 
@@ -262,33 +263,21 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> NpzM
             f"{where} announces {info.file_size:,} bytes, of which {info.compress_size:,} packed ones are stored"
         )
     with archive.open(info) as stream:
-        dtype, shape, is_fortran = _header(stream, where)
+        dtype, shape, is_fortran = read_header(stream.read, where)
         stored = info.file_size - stream.tell()
-        if min(shape, default=0) < 0 or (not dtype.hasobject and math.prod(shape) * dtype.itemsize != stored):
+        if not dtype.hasobject and math.prod(shape) * dtype.itemsize != stored:
             raise CorruptDataError(f"{where} announces {dtype} {shape} and has {stored:,} bytes")
-        return NpzMember(dtype, shape, is_fortran and len(shape) > 1, info, stream.tell())
+        return NpzMember(dtype, shape, is_fortran, info, stream.tell())
 
 
-def _filled(stream: IO[bytes], num_bytes: int, where: str) -> bytearray:
+def _filled(stream: IO[bytes], num_bytes: int, member: NpzMember, where: str) -> bytearray:
+    require_room(num_bytes, max(_FREE_ARRAY_BYTES, _ARRAY_GROWTH * member.info.compress_size), where)
     content = bytearray(num_bytes)
     filled = 0
     while filled < num_bytes:
-        part = stream.read(num_bytes - filled)
+        part = stream.read(min(num_bytes - filled, _PART_BYTES))  # zipfile holds what it is asked for twice
         if not part:
             raise CorruptDataError(f"{where} is cut short")
         content[filled : filled + len(part)] = part
         filled += len(part)
     return content
-
-
-def _header(stream: IO[bytes], where: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
-    try:
-        version = _npy.read_magic(stream)
-        if version not in _HEADERS:
-            raise FormatError(f"{where}: expected version 1 or 2 of the .npy format, found {version}")
-        shape, is_fortran, dtype = _HEADERS[version](stream, max_header_size=_MAX_HEADER_BYTES)
-    except _HEADER_ERRORS as error:
-        if isinstance(error, RlbuffersError):
-            raise
-        raise FormatError(f"{where}: its .npy header cannot be understood: {error}") from error
-    return dtype, shape, is_fortran

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from rlbuffers.decoding.claims import FREE_STREAM_BYTES, STREAM_GROWTH, most_bytes, require_room
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.local_inputs import require_regular
 
@@ -34,17 +35,22 @@ def inflate(path: Path, on_read: Callable[[bytes], None] | None = None) -> Itera
     FormatError
         If the file is empty, or not ZLIB.
     CorruptDataError
-        If it is cut short, followed by other bytes, or fails its Adler-32.
+        If it is cut short, followed by other bytes, fails its Adler-32, or becomes implausibly much
+        (`rlbuffers.decoding.claims.STREAM_GROWTH`).
     """
     inflater = zlib.decompressobj()
-    with require_regular(path).open("rb") as file:
+    most, given = most_bytes(require_regular(path), STREAM_GROWTH, FREE_STREAM_BYTES), 0
+    with path.open("rb") as file:
         while data := file.read(_READ_BYTES):
             if file.tell() == len(data) and not _is_header(data):
                 raise FormatError(f"{path}: not a ZLIB file (its first bytes are {data[:2].hex()})")
             if on_read is not None:
                 on_read(data)
             try:
-                yield from _pieces(inflater, data)
+                for piece in _pieces(inflater, data):
+                    given += len(piece)
+                    require_room(given, most, str(path))
+                    yield piece
             except zlib.error as error:
                 raise CorruptDataError(
                     f"{path}: the ZLIB stream is damaged near byte {file.tell()}: {error}"

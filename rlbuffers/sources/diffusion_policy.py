@@ -7,7 +7,7 @@ was seen after an episode's last action was never stored.
 
 from __future__ import annotations
 
-import json
+import itertools
 import lzma
 import math
 import re
@@ -21,16 +21,25 @@ from typing import Any
 import numpy as np
 import zarr
 import zarr.errors
-import zarr.storage
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
 
+from rlbuffers.decoding.claims import (
+    FREE_BYTES,
+    FREE_STREAM_BYTES,
+    IMAGE_GROWTH,
+    STREAM_GROWTH,
+    require_room,
+)
 from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, RlbuffersError, UsageError
 from rlbuffers.listing import listed, nearest
-from rlbuffers.local_inputs import check_folder, read_document
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS, BufferSpec, ColumnSpec
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts
+from rlbuffers.sources.json_text import parse_json_object
+from rlbuffers.sources.zarr_v2_store import COMPRESSORS, FILTERS, CheckedStore
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -41,8 +50,6 @@ _ENDS = "meta/episode_ends"
 _NAMES = {"action": ACTIONS, "actions": ACTIONS, "reward": REWARDS, "rewards": REWARDS}
 # Arrays of the real robots' recordings that the policies do not see.
 _NO_OBSERVATIONS = ("timestamp", "stage")
-# What is decoded without running anything; numcodecs has pickle, too.
-_CODECS = ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "delta", "shuffle", "fixedscaleoffset", "astype")
 # What zarr and its codecs raise on bytes that are not what their metadata say.
 _DAMAGE = (
     OSError,
@@ -60,7 +67,6 @@ _DAMAGE = (
 )
 _DTYPE = re.compile(r"[<>|][biuf][1248]")
 _ARRAY = re.compile(r"data/[^/]+/\.zarray")
-_MAX_CHUNK_BYTES = 1 << 30
 _NOTES = [
     "The demonstrations end where their recording ended, so each ends with a timeout; whether the task was done is not "
     "in the files.",
@@ -93,18 +99,15 @@ class DiffusionPolicySource(FileSource[Episode]):
             raise FormatError(f"{self.path}: expected a directory or a ZIP file with a Zarr group (version 2)")
         self._left_out: list[str] = []
         with self._told():
-            root = zarr.open_group(self._store(), mode="r", zarr_format=2)
+            self._store = CheckedStore(self.path)
+            root = zarr.open_group(self._store, mode="r", zarr_format=2, use_consolidated=False)
             self._stops = self._read_stops(root)
             self._arrays = self._read_arrays(root)
+            self._check_sizes()
         self._names = self._named(observations)
         self._missing_chunks = 0
         self._reward_sum = 0.0
         self._spec = self._make_spec()
-
-    def _store(self) -> Any:
-        if self.path.is_dir():
-            return zarr.storage.LocalStore(check_folder(self.path), read_only=True)
-        return zarr.storage.ZipStore(self.path, mode="r", read_only=True)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -124,6 +127,7 @@ class DiffusionPolicySource(FileSource[Episode]):
         if not isinstance(ends, zarr.Array) or ends.ndim != 1 or ends.dtype.kind not in "iu":
             raise FormatError(f"{self.path}: expected whole numbers in '{_ENDS}', which say where episodes end")
         self._check_storage(_ENDS, ends)
+        require_room(ends.shape[0] * ends.dtype.itemsize, FREE_BYTES, f"{self.path}: '{_ENDS}'")
         stops = [int(stop) for stop in np.asarray(ends[:])]
         if not stops:
             raise FormatError(f"{self.path}: expected transitions, found none")
@@ -156,22 +160,36 @@ class DiffusionPolicySource(FileSource[Episode]):
 
     def _stored_dtypes(self) -> dict[str, str]:
         """Return the dtype of each array in `data`, as its metadata have it: zarr refuses a group for one odd array."""
-        if self.path.is_dir():
-            texts = {file.parent.name: read_document(file) for file in self.path.glob("data/*/.zarray")}
-        else:
-            with zipfile.ZipFile(self.path) as archive:
-                places = [name for name in archive.namelist() if _ARRAY.fullmatch(name)]
-                texts = {name.split("/")[1]: archive.read(name) for name in places}
-        return {name: str(json.loads(text)["dtype"]) for name, text in texts.items()}
+        found = {}
+        for place in filter(_ARRAY.fullmatch, self._store.sizes):
+            text = sync(self._store.get(place, default_buffer_prototype()))
+            where = f"{self.path}: {place!r}"
+            document = {} if text is None else parse_json_object(text.to_bytes(), where)
+            # Of records it is a list.
+            found[place.split("/")[1]] = str(document.get("dtype"))
+        return found
 
     def _check_storage(self, name: str, array: Any) -> None:
-        """Refuse chunks whose decoding would run code, or take more memory than any should."""
-        codecs = [codec for codec in (array.metadata.compressor, *(array.metadata.filters or ())) if codec is not None]
-        for codec in codecs:
-            if codec.codec_id not in _CODECS:
+        """Refuse chunks whose decoding would run code, or that are larger than what is stored can become."""
+        compressor, filters = array.metadata.compressor, list(array.metadata.filters or ())
+        for codec, known in ((compressor, COMPRESSORS), *((codec, FILTERS) for codec in filters)):
+            if codec is not None and codec.codec_id not in known:
                 raise FormatError(f"{self.path}: '{name}' is stored with {codec.codec_id!r}, which is not read")
-        if math.prod(array.chunks) * array.dtype.itemsize > _MAX_CHUNK_BYTES:
-            raise FormatError(f"{self.path}: '{name}' has chunks of more than {_MAX_CHUNK_BYTES:,} bytes")
+        chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
+        stored = sum(self._store.chunks_of(name))
+        require_room(chunk_bytes, max(FREE_BYTES, IMAGE_GROWTH * stored), f"{self.path}: a chunk of '{name}'")
+        codec_id = None if compressor is None else compressor.codec_id
+        self._store.with_room(name, codec_id, chunk_bytes, filtered=bool(filters))
+
+    def _check_sizes(self) -> None:
+        """Compare the longest episode, and all of them, with what is stored; missing chunks are zeros, without end."""
+        row_bytes = sum(math.prod(array.shape[1:]) * array.dtype.itemsize for array in self._arrays.values())
+        longest = max(stop - start for start, stop in itertools.pairwise([0, *self._stops]))
+        stored = self._store.num_bytes
+        where = f"{self.path}: an episode of {longest:,} rows"
+        require_room(longest * row_bytes, max(FREE_BYTES, IMAGE_GROWTH * stored), where)
+        most = max(FREE_STREAM_BYTES, STREAM_GROWTH * stored)
+        require_room(self._stops[-1] * row_bytes, most, f"{self.path}: {self._stops[-1]:,} rows")
 
     def _named(self, observations: Sequence[str]) -> dict[str, str]:
         """Return the column of each array."""
@@ -213,7 +231,9 @@ class DiffusionPolicySource(FileSource[Episode]):
     def pieces(self) -> Iterator[Episode]:
         """Yield the episodes in order."""
         with self._told():
-            self._missing_chunks = sum(array.nchunks - array.nchunks_initialized for array in self._arrays.values())
+            self._missing_chunks = sum(
+                array.nchunks - len(self._store.chunks_of(f"data/{name}")) for name, array in self._arrays.items()
+            )
         start = 0
         for stop in self._stops:
             with self._told():

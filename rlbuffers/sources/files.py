@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, RlbuffersError
+from rlbuffers.errors import BufferNotFoundError, CorruptDataError
 from rlbuffers.local_inputs import read_document, refuse_special, require_regular
+from rlbuffers.sources.json_text import parse_json_object
 
 __all__ = [
+    "MAX_JSON_BYTES",
     "file_facts",
     "files_in",
     "finite_object",
     "in_natural_order",
     "json_object_in",
     "natural_key",
+    "read_short",
     "require_file",
 ]
 
+MAX_JSON_BYTES = 64 << 20
+"""The longest document of another library; spaces of large images, bound by bound, are a tenth of it."""
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -49,15 +53,25 @@ def json_object_in(path: Path) -> dict[str, Any]:
     FormatError
         If it is not a JSON object, or not a file.
     """
-    try:
-        found = json.loads(read_document(path))
-    except RlbuffersError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise CorruptDataError(f"{path}: damaged or cut short: no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise FormatError(f"{path}: expected a JSON object")
-    return found
+    return parse_json_object(read_short(path), str(path))
+
+
+def read_short(path: Path) -> bytes:
+    """Return the content of a file of at most `MAX_JSON_BYTES`.
+
+    Raises
+    ------
+    OSError
+        If it is not there, or cannot be read.
+    FormatError
+        If it is no file.
+    CorruptDataError
+        If it is longer.
+    """
+    size = refuse_special(path).stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise CorruptDataError(f"{path}: expected a document of at most {MAX_JSON_BYTES:,} bytes, found {size:,} bytes")
+    return read_document(path)
 
 
 def finite_object(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import h5py
 
+from rlbuffers.decoding.zip_directory import require_few_members
 from rlbuffers.hdf5_links import leads_inside
 from rlbuffers.local_inputs import refuse_special
 from rlbuffers.sources.ogbench_names import find_ogbench
@@ -83,7 +84,7 @@ def _of_file(path: Path) -> str | None:
 
 def _of_zip(path: Path) -> str:
     """Tell archives of several libraries apart, by the names of their arrays and the file's own."""
-    with zipfile.ZipFile(refuse_special(path)) as archive:
+    with zipfile.ZipFile(require_few_members(path)) as archive:
         names = {name.removesuffix(".npy") for name in archive.namelist()}
     if names >= _IMITATION:
         return "imitation"

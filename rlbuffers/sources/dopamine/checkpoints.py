@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from rlbuffers.decoding.claims import most_bytes
 from rlbuffers.decoding.npy_stream import NpyStream
 from rlbuffers.errors import BufferNotFoundError, FormatError
 from rlbuffers.listing import listed
@@ -33,8 +34,9 @@ _COLUMNS = ("action", "reward", "terminal")
 _STORES = ("observation", *_COLUMNS)
 _COUNTERS = ("add_count", "invalid_range")
 _COLUMN_KINDS = {"action": "iu", "reward": "fiu", "terminal": "biu"}
-# Sixteen times what the DQN Replay logs have; their small columns are held in memory.
-_MAX_ROWS = 1 << 24
+# Four times what the DQN Replay logs have; their small columns are held in memory. More is believed of larger files.
+_MAX_ROWS = 1 << 22
+_MIN_FRAME_BYTES = 16
 _MAX_FRAME_BYTES = 1 << 20
 _BLOCK_BYTES = 8 << 20
 
@@ -214,9 +216,10 @@ def _checkpoint(folder: Path, number: int) -> Checkpoint:
     streams = {name: NpyStream(_path(folder, name, number)) for name in (*_STORES, "add_count")}
     frames, count = streams["observation"], streams["add_count"]
     is_image = frames.dtype == np.uint8 and len(frames.shape) == 3 and 0 not in frames.shape
-    if not is_image or frames.shape[0] > _MAX_ROWS or math.prod(frames.shape[1:]) > _MAX_FRAME_BYTES:
+    most_rows = most_bytes(frames.path, 1, _MAX_ROWS * _MIN_FRAME_BYTES) // _MIN_FRAME_BYTES
+    if not is_image or frames.shape[0] > most_rows or math.prod(frames.shape[1:]) > _MAX_FRAME_BYTES:
         raise FormatError(
-            f"{frames.path}: expected uint8 frames (rows, height, width), at most {_MAX_ROWS:,} of at most "
+            f"{frames.path}: expected uint8 frames (rows, height, width), at most {most_rows:,} of at most "
             f"{_MAX_FRAME_BYTES:,} bytes; found {frames.dtype} {frames.shape}"
         )
     capacity = frames.shape[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,9 +11,10 @@ from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, UnsupportedError
 from rlbuffers.kept_facts import NAME
-from rlbuffers.local_inputs import read_document, refuse_special
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.optional import require
 from rlbuffers.sources.files import in_natural_order, json_object_in
+from rlbuffers.sources.json_text import parse_json_object
 
 __all__ = ["EXTRA", "INFO", "KEPT", "SAID_ELSEWHERE", "SAID_OF_FILES", "Layout", "parquet_errors", "parquet_module"]
 
@@ -21,6 +22,7 @@ INFO = Path("meta") / "info.json"
 KEPT = f"meta/{NAME}.json"
 EXTRA = "lerobot"
 _KNOWN = re.compile(r"v?(2\.[01]|3\.0)(\.\d+)?")
+_MAX_LINE_BYTES = 16 << 20
 # What a buffer says in other ways, or what is about the files alone.
 SAID_ELSEWHERE = ("episode_index", "length", "tasks", "dataset_from_index", "dataset_to_index")
 SAID_OF_FILES = ("stats/", "data/", "videos/", "meta/")
@@ -145,15 +147,15 @@ class Layout:
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        lines = read_document(path).decode("utf-8").splitlines()
-        for line in filter(str.strip, lines):
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise FormatError(f"{path}: expected a JSON object in each line")
-            yield row
-    except (ValueError, RecursionError) as error:
-        raise CorruptDataError(f"{path}: damaged or cut short: no JSON: {error}") from error
+    with refuse_special(path).open("rb") as file:
+        for number in itertools.count(1):
+            line = file.readline(_MAX_LINE_BYTES + 1)
+            if not line:
+                return
+            if len(line) > _MAX_LINE_BYTES:
+                raise CorruptDataError(f"{path}: line {number:,}: longer than {_MAX_LINE_BYTES:,} bytes")
+            if line.strip():
+                yield parse_json_object(line, f"{path}: line {number:,}")
 
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:

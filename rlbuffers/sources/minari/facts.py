@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlbuffers.errors import FormatError, UnsupportedError
+from rlbuffers.errors import CorruptDataError, FormatError, UnsupportedError
 from rlbuffers.kept_facts import NAME
 from rlbuffers.listing import listed
 from rlbuffers.local_inputs import require_inside
 from rlbuffers.schema import ACTIONS, OBSERVATIONS
 from rlbuffers.sources.files import finite_object, json_object_in
+from rlbuffers.sources.json_text import parse_json
 from rlbuffers.sources.minari.places import METADATA_FILE
 from rlbuffers.sources.minari.spaces import Leaf, leaves_of, parse_space
 from rlbuffers.task_ends import ending_facts
@@ -137,8 +137,8 @@ class DatasetFacts:
         """Return a JSON object that stands in a text; {} if there is none."""
         value = self._facts.get(name)
         try:
-            found = json.loads(value) if isinstance(value, str) else value
-        except (ValueError, RecursionError):
+            found = parse_json(value, self.where) if isinstance(value, str) else value
+        except CorruptDataError:
             found = None
         if isinstance(found, dict):
             return found

@@ -7,7 +7,6 @@ Dict and Tuple spaces nest; their leaves become columns such as ``observations/i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import FormatError
+from rlbuffers.sources.json_text import parse_json
 
 __all__ = ["Leaf", "leaves_of", "parse_space"]
 
@@ -46,11 +46,8 @@ def parse_space(text: Any, where: str) -> dict[str, Any]:
     FormatError
         If it is no description of a space.
     """
-    try:
-        space = json.loads(text) if isinstance(text, str) else text
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{where}: expected a space as JSON, found {text!r:.80}") from error
-    if not isinstance(space, dict) or "type" not in space:
+    space = parse_json(text, where) if isinstance(text, str) else text
+    if not isinstance(space, dict) or not isinstance(space.get("type"), str):
         raise FormatError(f"{where}: expected a space with a type, found {text!r:.80}")
     return space
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.decoding.claims import require_room
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.listing import listed
 from rlbuffers.schema import ColumnSpec, Order, is_observation
@@ -27,7 +28,6 @@ from rlbuffers.sources.reverb.tensors import dtype_of
 __all__ = ["ReverbSource"]
 
 Array = np.ndarray[Any, Any]
-_MAX_ITEM_BYTES = 1 << 32
 
 
 class ReverbSource(TableSource):
@@ -116,8 +116,8 @@ class ReverbSource(TableSource):
     def _check_sizes(self, columns: Mapping[str, ColumnSpec]) -> None:
         for number, name in self._targets.items():
             most = int(self._items.lengths[:, number].max())
-            if most * columns[name].row_bytes > _MAX_ITEM_BYTES:
-                raise CorruptDataError(f"{self.path / ITEMS}: an item of {most:,} rows of {name!r} is not plausible")
+            where = f"{self.path / ITEMS}: an item of {most:,} rows of {name!r}"
+            require_room(most * columns[name].row_bytes, self._chunks.most, where)
 
     def _order_of_time(self) -> Order:
         """Tell whether each item is one step after the one before, or begins an episode not seen before."""

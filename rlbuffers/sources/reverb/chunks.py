@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.decoding.claims import IMAGE_GROWTH, most_bytes
 from rlbuffers.decoding.protobuf_wire import MalformedError
 from rlbuffers.errors import CorruptDataError, RlbuffersError
+from rlbuffers.local_inputs import require_regular
 from rlbuffers.sources.reverb.directory import CHUNKS, read_messages
 from rlbuffers.sources.reverb.protos import ChunkHead, Tensor, parse_chunk_head, parse_chunk_tensor
 from rlbuffers.sources.reverb.tensors import decode_tensor
@@ -49,6 +51,8 @@ class Chunks:
         The writer's number of the episode that each chunk is of.
     first_steps : int64, shape (K,)
         Number of a chunk's first step in that episode, or -1 if its steps are not consecutive.
+    most : int
+        How many bytes a tensor of a chunk, or the rows of an item, may take in memory.
 
     Raises
     ------
@@ -58,6 +62,7 @@ class Chunks:
 
     def __init__(self, checkpoint: Path, keys: Array, on_read: Callable[[bytes], None] | None = None) -> None:
         self._path = checkpoint / CHUNKS
+        self.most = most_bytes(require_regular(self._path), IMAGE_GROWTH)
         self._keys = keys
         self.episodes = np.zeros(len(keys), np.uint64)
         self.first_steps = np.zeros(len(keys), np.int64)
@@ -138,7 +143,10 @@ class Chunks:
             self._kept.move_to_end((place, index))
             return found
         rows = decode_tensor(
-            self.tensor(place, index), self.name(place), delta_encoded=bool(self._delta_encoded[place])
+            self.tensor(place, index),
+            self.name(place),
+            delta_encoded=bool(self._delta_encoded[place]),
+            most=self.most,
         )
         self._kept[place, index] = rows
         self._kept_bytes += rows.nbytes + _ARRAY_BYTES

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from rlbuffers.decoding.claims import most_bytes
 from rlbuffers.decoding.tfrecord import read_records
 from rlbuffers.decoding.zlib_stream import inflate
 from rlbuffers.errors import BufferNotFoundError, FormatError
+from rlbuffers.local_inputs import require_regular
 
 __all__ = ["CHUNKS", "ITEMS", "TABLES", "find_checkpoint", "read_messages"]
 
@@ -73,7 +75,8 @@ def read_messages(path: Path, on_read: Callable[[bytes], None] | None = None) ->
     BufferNotFoundError, FormatError, CorruptDataError
         If there is no such file, or it is not such a file, cut short or damaged.
     """
-    for batch in read_records(inflate(path, on_read), str(path), _BATCH_RECORDS):
+    most = most_bytes(require_regular(path))
+    for batch in read_records(inflate(path, on_read), str(path), _BATCH_RECORDS, most=most):
         batch.verify(str(path))
         view = memoryview(batch.data)
         for place, (start, stop) in enumerate(zip(batch.starts.tolist(), batch.stops.tolist(), strict=True)):

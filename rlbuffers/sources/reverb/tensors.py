@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.decoding.claims import require_room
 from rlbuffers.decoding.snappy import decompress, decompressed_size
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.sources.reverb.protos import Tensor
@@ -47,7 +48,6 @@ _OTHERS = {
     29: "int4",
     30: "uint4",
 }
-_MAX_TENSOR_BYTES = 1 << 31
 
 
 def dtype_of(number: int, where: str) -> np.dtype[Any] | str:
@@ -64,8 +64,19 @@ def dtype_of(number: int, where: str) -> np.dtype[Any] | str:
     return known
 
 
-def decode_tensor(tensor: Tensor, where: str, *, delta_encoded: bool) -> Array:
+def decode_tensor(tensor: Tensor, where: str, *, delta_encoded: bool, most: int) -> Array:
     """Return the rows of a chunk's tensor.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        As it is stored.
+    where : str
+        Names the chunk in error messages.
+    delta_encoded : bool
+        Whether integers are differences from row to row.
+    most : int
+        How many bytes the rows may take; see `rlbuffers.decoding.claims.most_bytes`.
 
     Raises
     ------
@@ -79,10 +90,11 @@ def decode_tensor(tensor: Tensor, where: str, *, delta_encoded: bool) -> Array:
         raise CorruptDataError(f"{where}: expected a tensor of rows, found a single value")
     expected = math.prod(tensor.shape) * dtype.itemsize
     size = decompressed_size(tensor.content, where)
-    if size != expected or size > _MAX_TENSOR_BYTES:
+    if size != expected:
         raise CorruptDataError(
             f"{where}: its shape {tensor.shape} and type {dtype} ask for {expected:,} bytes, its data are {size:,}"
         )
+    require_room(size, most, where)
     data = decompress(tensor.content, where)
     rows: Array = (data != 0 if dtype.kind == "b" else data.view(dtype)).reshape(tensor.shape)
     return _summed(rows) if delta_encoded and dtype.kind in "iu" and rows.ndim > 1 else rows

@@ -12,6 +12,7 @@ in the one that writes.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -119,7 +120,8 @@ class RLUAtariEpisodesSource(ShardSource[RecordBatch]):
         for batch in self._shard.batches(1):
             batch.verify(self.where)
             record = next(parsed_records(batch, self.where))
-            numbers, _ = self._records.checked(record)
+            numbers, pictures = self._records.checked(record)
+            self._shard.require_room_for(len(pictures), math.prod(SIZE), record.where)
             self._counted.add(record, numbers, self._records)
             yield batch
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.decoding.claims import most_bytes
 from rlbuffers.decoding.example_proto import Feature, ParsedExamples, parse_examples
 from rlbuffers.decoding.gray_png import PngError, decode_gray_pngs, equal_pngs
 from rlbuffers.decoding.gzip_stream import gunzip
@@ -208,7 +209,9 @@ class RLUAtariSource(Source[RecordBatch]):
 
     def pieces(self) -> Iterator[RecordBatch]:
         """Yield batches of records."""
-        yield from read_records(gunzip(self.path, self._note), str(self.path), BATCH_RECORDS, self._limit)
+        yield from read_records(
+            gunzip(self.path, self._note), str(self.path), BATCH_RECORDS, self._limit, most=most_bytes(self.path)
+        )
 
     def _note(self, data: bytes) -> None:
         self._sha256.update(data)

@@ -76,6 +76,11 @@ class RowsLayout:
         """Return how many values of its list make a row; an image is one, unless all of a record's are in one value."""
         return 1 if self.kind(feature) == "bytes" else math.prod(self.columns[feature].shape)
 
+    @property
+    def image_bytes(self) -> int:
+        """How many bytes the images of a row are, once they are decoded."""
+        return sum(column.row_bytes for name, column in self.columns.items() if self.kind(name) == "bytes")
+
     def num_rows(self, record: Record) -> int:
         """Check a record against the layout and return how many rows it has.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rlbuffers.decoding.claims import IMAGE_GROWTH, most_bytes, require_room
 from rlbuffers.decoding.example_values import FeatureValues, parse_example
 from rlbuffers.decoding.gzip_stream import gunzip
 from rlbuffers.decoding.tfrecord import RecordBatch, read_records
@@ -65,12 +66,13 @@ class RecordShard:
         self.path = require_file(path)
         self.size = path.stat().st_size
         self.bytes_read = 0
+        self._most = most_bytes(path)
         self._open = gunzip if gzipped else _plain
         self._sha256 = hashlib.sha256()
 
     def batches(self, count: int, limit: int | None = None) -> Iterator[RecordBatch]:
         """Yield the records in batches of `count`, not yet verified."""
-        return read_records(self._open(self.path, self._note), str(self.path), count, limit)
+        return read_records(self._open(self.path, self._note), str(self.path), count, limit, most=self._most)
 
     def records(self) -> Iterator[Record]:
         """Yield the records one by one, verified and parsed."""
@@ -86,10 +88,20 @@ class RecordShard:
         FormatError, CorruptDataError
             If there is none, or it is no such record.
         """
-        for batch in read_records(self._open(self.path, None), str(self.path), 1, limit=1):
+        for batch in read_records(self._open(self.path, None), str(self.path), 1, limit=1, most=self._most):
             batch.verify(str(self.path))
             return next(parsed_records(batch, str(self.path)))
         raise FormatError(f"{self.path}: expected TFRecord with at least one record, found none")
+
+    def require_room_for(self, images: int, image_bytes: int, where: str) -> None:
+        """Refuse a record whose images would take more than a file of this size can honestly hold.
+
+        Raises
+        ------
+        CorruptDataError
+            See `rlbuffers.decoding.claims.require_room`.
+        """
+        require_room(images * image_bytes, most_bytes(self.path, IMAGE_GROWTH), where)
 
     def facts(self) -> dict[str, Any]:
         """Return name, size and, if all was read, SHA-256 of the file."""
@@ -120,7 +132,7 @@ def parsed_records(batch: RecordBatch, where: str) -> Iterator[Record]:
     view = memoryview(batch.data)
     for number, (start, stop) in enumerate(zip(batch.starts.tolist(), batch.stops.tolist(), strict=True)):
         name = f"{where}: record {batch.first_record + number}"
-        yield Record(name, parse_example(view[start:stop], name), stop - start)
+        yield Record(name, parse_example(view[start:stop], name, batch.most), stop - start)
 
 
 class ShardSource(Source[Piece]):

@@ -84,7 +84,9 @@ class WholeEpisodesSource(ShardSource[Record]):
         """Yield the records that have a transition."""
         for record in self._shard.records():
             self._counters[_RECORDS] += 1
-            self._lengths.add(self._layout.num_rows(record))
+            rows = self._layout.num_rows(record)
+            self._shard.require_room_for(rows, self._layout.image_bytes, record.where)
+            self._lengths.add(rows)
             rewards, discounts = self.outcomes(record)
             if not len(rewards):
                 self._counters[_EMPTY] += 1

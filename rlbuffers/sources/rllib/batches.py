@@ -9,7 +9,6 @@ for each policy, or, without a ``type``, one step. A row of a Parquet file is th
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,16 +17,19 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.decoding.packed_array import is_packed, unpack_array
-from rlbuffers.errors import CorruptDataError, FormatError, UsageError
+from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.listing import listed
 from rlbuffers.local_inputs import refuse_special
+from rlbuffers.sources.json_text import MAX_PARSED_BYTES, described, parse_json
 
 __all__ = ["EXTRA", "PURPOSE", "Batch", "batch_of_columns", "batch_of_rows", "json_batches", "object_batch"]
 
 Array = np.ndarray[Any, Any]
 EXTRA = "rllib"
 PURPOSE = "Reading Parquet files and packed columns of RLlib"
-_MAX_LINE_BYTES = 1 << 30
+_MAX_LINE_BYTES = 128 << 20
+# What the values of a line may take in memory, for each byte of its text; lists of small numbers take ten.
+_LINE_GROWTH = 12
 _ROWS = 1000
 _ROW_BYTES = 8 << 20  # text of rows that are gathered into one batch
 _PEEKED = 256
@@ -107,12 +109,9 @@ def _check_beginning(start: bytes, path: Path) -> None:
 def _object_in(line: bytes, where: str) -> dict[str, Any]:
     if len(line) > _MAX_LINE_BYTES:
         raise FormatError(f"{where}: longer than {_MAX_LINE_BYTES:,} bytes")
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise CorruptDataError(f"{where}: damaged or cut short: not JSON: {error}") from error
+    found = parse_json(line, where, most=max(MAX_PARSED_BYTES, _LINE_GROWTH * len(line)))
     if not isinstance(found, dict):
-        raise FormatError(f"{where}: expected a JSON object, a step or a batch of steps; found {type(found).__name__}")
+        raise FormatError(f"{where}: expected a JSON object, a step or a batch of steps; found {described(found)}")
     return found
 
 

@@ -6,7 +6,6 @@ stores arrays as lists and notes their shape as JSON beside the column (``ray.da
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.listing import listed
 from rlbuffers.local_inputs import refuse_special
 from rlbuffers.optional import require
+from rlbuffers.sources.json_text import parse_json
 from rlbuffers.sources.rllib.batches import EXTRA, PURPOSE, Batch, batch_of_columns, object_batch
 
 __all__ = ["parquet_batches"]
@@ -137,9 +137,9 @@ def _shaped(found: Array | str, noted: dict[bytes, bytes]) -> Array | str:
     if isinstance(found, str) or not noted.get(b"ARROW:extension:name", b"").startswith(_TENSOR):
         return found
     try:
-        shape = json.loads(noted.get(b"ARROW:extension:metadata", b""))
+        shape = parse_json(noted.get(b"ARROW:extension:metadata", b""), "")
         sizes = [int(size) for size in shape]
-    except (ValueError, TypeError, RecursionError):  # pickled by some versions of Ray
+    except (ValueError, TypeError, OverflowError):  # pickled by some versions of Ray
         return found
     if any(size < 0 for size in sizes) or math.prod(sizes) != math.prod(found.shape[1:]):
         return found

@@ -120,6 +120,12 @@ class Plan:
         return {**self.observations, **joined, **self.facts}
 
     @property
+    def row_bytes(self) -> int:
+        """How many bytes the features of a step are, unpacked and decoded."""
+        steps = {leaf for leaf in self.leaves.values() if leaf.path[0] == STEPS}
+        return sum(math.prod(leaf.row_shape) * leaf.array_dtype.itemsize for leaf in steps)
+
+    @property
     def action_fields(self) -> list[dict[str, Any]]:
         """Which numbers of an action are which field, where the dataset's actions are a dict: JSON values."""
         fields, start = [], 0

@@ -15,7 +15,9 @@ from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, DownloadError, FormatError, UnsupportedError, UsageError
 from rlbuffers.listing import listed, nearest
+from rlbuffers.local_inputs import require_inside
 from rlbuffers.optional import require
+from rlbuffers.sources.json_text import described, field, whole_number
 from rlbuffers.sources.tfds.features import read_json
 
 __all__ = ["INFO_FILE", "DatasetInfo", "Shard", "default_data_dir", "find_version_dir", "prepared_dir", "read_info"]
@@ -23,6 +25,8 @@ __all__ = ["INFO_FILE", "DatasetInfo", "Shard", "default_data_dir", "find_versio
 INFO_FILE = "dataset_info.json"
 _DEFAULT_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _MIN_DIGITS = 5
+MAX_SHARDS = 1 << 17
+"""How many files a split may have; the largest of TFDS have some ten thousand."""
 _NAME = re.compile(r"(?P<name>\w+)(/(?P<config>[\w+.\-]+))?(:(?P<version>\d+\.\d+\.\d+))?")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 # NAME/CONFIG/VERSION below a data_dir.
@@ -98,32 +102,42 @@ def read_info(directory: Path) -> DatasetInfo:
     UnsupportedError
         If the shards are not TFRecord.
     """
-    path = directory / INFO_FILE
+    path = require_inside(directory, directory / INFO_FILE)
     info = read_json(path)
-    file_format = info.get("fileFormat") or "tfrecord"
+    where = str(path)
+    file_format = field(info, "fileFormat", "a text", where, "") or "tfrecord"
     if file_format != "tfrecord":
         raise UnsupportedError(
             f"{directory}: the shards are {file_format}, which is not read here; prepare the dataset again with "
             "file_format='tfrecord', or run: tfds convert_format --out_file_format=tfrecord"
         )
-    try:
-        name = str(info["name"])
-        return DatasetInfo(
-            name=name,
-            version=str(info["version"]),
-            config=str(info.get("configName") or ""),
-            shuffled=not info.get("disableShuffling", False),
-            license=str((info.get("redistributionInfo") or {}).get("license") or ""),
-            citation=str(info.get("citation") or ""),
-            splits={str(split["name"]): _shards(directory, name, split) for split in info["splits"]},
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: expected the description of a TFDS dataset; {error!r}") from error
+    name = field(info, "name", "a text", where)
+    terms = field(info, "redistributionInfo", "an object", where, {})
+    splits = {}
+    for number, split in enumerate(field(info, "splits", "a list", where)):
+        place = f"{where}: split {number}"
+        if not isinstance(split, dict):
+            raise FormatError(f"{place}: expected an object, found {described(split)}")
+        splits[field(split, "name", "a text", place)] = _shards(directory, name, split, place)
+    return DatasetInfo(
+        name=name,
+        version=field(info, "version", "a text", where),
+        config=field(info, "configName", "a text", where, ""),
+        shuffled=not field(info, "disableShuffling", "true or false", where, False),
+        license=field(terms, "license", "a text", where, ""),
+        citation=field(info, "citation", "a text", where, ""),
+        splits=splits,
+    )
 
 
-def _shards(directory: Path, dataset: str, split: Mapping[str, Any]) -> list[Shard]:
-    lengths = [int(length) for length in split.get("shardLengths") or []]
-    template = str(split.get("filepathTemplate") or _DEFAULT_TEMPLATE)
+def _shards(directory: Path, dataset: str, split: Mapping[str, Any], where: str) -> list[Shard]:
+    stated = field(split, "shardLengths", "a list", where, [])
+    if len(stated) > MAX_SHARDS:
+        raise FormatError(f"{where}: expected at most {MAX_SHARDS:,} shards, found {len(stated):,}")
+    lengths = [whole_number(length, "shardLengths", where) for length in stated]
+    if min(lengths, default=0) < 0:
+        raise FormatError(f"{where}: expected numbers of examples in 'shardLengths', found {min(lengths):,}")
+    template = field(split, "filepathTemplate", "a text", where, "") or _DEFAULT_TEMPLATE
     digits = max(_MIN_DIGITS, len(str(len(lengths))))
     shards = []
     for number, length in enumerate(lengths):
@@ -140,9 +154,9 @@ def _shards(directory: Path, dataset: str, split: Mapping[str, Any]) -> list[Sha
         for key, value in values.items():
             name = name.replace(f"{{{key}}}", value)
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ValueError(f"the file name {name!r} leads out of the dataset")
+            raise FormatError(f"{where}: the file name {name!r} leads out of the dataset")
         if length:
-            shards.append(Shard(directory / name, length))
+            shards.append(Shard(require_inside(directory, directory / name), length))
     return shards
 
 

@@ -8,7 +8,6 @@ JSON of a Protocol Buffers message (``featuresDict``, ``sequence``, ``tensor``, 
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,9 @@ from rlbuffers.decoding.example_values import FeatureValues
 from rlbuffers.decoding.gray_png import PngError, decode_gray_pngs
 from rlbuffers.decoding.images import decode_images
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
-from rlbuffers.local_inputs import read_document
+from rlbuffers.local_inputs import require_inside
+from rlbuffers.sources.files import json_object_in
+from rlbuffers.sources.json_text import described, field, parse_json_object, whole_number
 
 __all__ = ["FEATURES_FILE", "Leaf", "read_features", "read_json"]
 
@@ -32,6 +33,10 @@ FEATURES_FILE = "features.json"
 # A row of more elements than this is no feature of a data set that we know, but a damaged shape.
 _MAX_ROW_ELEMENTS = 1 << 26
 _MAX_DEPTH = 32
+_MAX_AXES = 32
+_IMAGE_AXES = 3
+_MAX_CLASSES = (1 << 63) - 1
+_STEPS = "steps"
 _STORABLE = "biuf"
 _CLASS_KEYS = {
     "FeaturesDict": "featuresDict",
@@ -94,7 +99,7 @@ class Leaf:
     def _number_type(self) -> np.dtype[Any] | None:
         try:
             found = np.dtype(self.dtype)
-        except TypeError:
+        except (TypeError, ValueError, SyntaxError):
             return None
         return found if found.kind in _STORABLE and found.itemsize <= 8 else None
 
@@ -200,12 +205,9 @@ def read_features(directory: Path) -> list[Leaf]:
     BufferNotFoundError, FormatError
         If there is no such file, or it is not such a tree.
     """
-    path = directory / FEATURES_FILE
+    path = require_inside(directory, directory / FEATURES_FILE)
     tree = read_json(path)
-    try:
-        return list(_leaves(tree, (), 0))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: expected the features of a TFDS dataset; {error!r}") from error
+    return list(_leaves(tree, (), str(path)))
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
@@ -217,43 +219,47 @@ def read_json(path: Path) -> Mapping[str, Any]:
         If there is no such file, or no JSON object in it.
     """
     try:
-        content = json.loads(read_document(path))
+        return json_object_in(path)
     except FileNotFoundError as error:
         raise BufferNotFoundError(f"{path}: there is no such file; a prepared TFDS dataset has one") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: expected JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise FormatError(f"{path}: expected a JSON object, found {type(content).__name__}")
-    return content
 
 
-def _leaves(node: Mapping[str, Any], path: tuple[str, ...], depth: int) -> Iterator[Leaf]:
-    if depth > _MAX_DEPTH:
-        raise ValueError("features are nested too deeply")
-    key, content = _content(node)
+def _leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[Leaf]:
+    where = f"{file}: feature {'/'.join(path)!r}" if path else file
+    if len(path) > _MAX_DEPTH:
+        raise FormatError(f"{where}: features are nested too deeply")
+    if not isinstance(node, dict):
+        raise FormatError(f"{where}: expected an object, found {described(node)}")
+    key, content = _content(node, where)
     if key == "featuresDict":
-        for name, child in content["features"].items():
-            yield from _leaves(child, (*path, str(name)), depth + 1)
+        for name, child in field(content, "features", "an object", where).items():
+            yield from _leaves(child, (*path, name), file)
     elif not path:
-        raise ValueError("the root is no dict of features")
-    elif key == "sequence" and path == ("steps",):
-        yield from _leaves(content["feature"], path, depth + 1)
+        raise FormatError(f"{where}: expected the features of a TFDS dataset; the root is no dict of features")
+    elif key == "sequence" and path == (_STEPS,):
+        inner = field(content, "feature", "an object", where)
+        if _content(inner, where)[0] == "sequence":
+            raise FormatError(f"{where}: expected features, found a sequence of sequences")
+        yield from _leaves(inner, path, file)
     elif key == "tensor":
-        encoding = str(content.get("encoding") or "none").lower().rpartition(".")[2]
-        shape = _shape(content.get("shape") or {})
+        encoding = _text(content, "encoding", where, "none").lower().rpartition(".")[2]
+        shape = _shape(content.get("shape"), where)
         known = encoding in ("none", "bytes", "zlib")
         yield (
-            Leaf(path, "tensor", str(content["dtype"]), shape, encoding)
+            Leaf(path, "tensor", field(content, "dtype", "a text", where), shape, encoding)
             if known
             else Leaf(path, "other", f"tensor packed as {encoding}")
         )
     elif key == "image":
-        shape = _shape(content.get("shape") or {})
-        dtype = str(content.get("dtype") or "uint8")
-        kind: Kind = "image" if len(shape) == 3 else "other"
+        shape = _shape(content.get("shape"), where)
+        dtype = _text(content, "dtype", where, "uint8")
+        kind: Kind = "image" if len(shape) == _IMAGE_AXES else "other"
         yield Leaf(path, kind, dtype if kind == "image" else f"image of shape {shape}", shape)
     elif key == "classLabel":
-        classes = int(content.get("numClasses") or content.get("num_classes") or 0)
+        name = "numClasses" if "numClasses" in content else "num_classes"
+        classes = whole_number(content.get(name) or 0, name, where)
+        if not 0 <= classes <= _MAX_CLASSES:
+            raise FormatError(f"{where}: expected a number of classes, found {classes:,}")
         yield Leaf(path, "tensor", "int64", num_classes=classes or None)
     elif key == "text":
         yield Leaf(path, "text", "string")
@@ -261,31 +267,40 @@ def _leaves(node: Mapping[str, Any], path: tuple[str, ...], depth: int) -> Itera
         yield Leaf(path, "other", _class_name(node))
 
 
-def _content(node: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def _content(node: Mapping[str, Any], where: str) -> tuple[str, Mapping[str, Any]]:
     """Return a node's kind, under the name that the message has for it, and its content in the message's form.
 
     Classes that are not in the table (Video, Audio, users' own) pack their values in ways of their own.
     """
     key = _CLASS_KEYS.get(_class_name(node), "")
     if "type" not in node:
-        return key, node.get(key, {})
+        return key, field(node, key, "an object", where, {}) if key else {}
     content = node.get("content") or {}
     if isinstance(content, str):
-        content = json.loads(content)
+        content = parse_json_object(content, where)
+    if not isinstance(content, dict):
+        raise FormatError(f"{where}: expected an object as 'content', found {described(content)}")
     if key == "featuresDict" and not node.get("proto_cls"):
         content = {"features": content}
     return key, content
+
+
+def _text(content: Mapping[str, Any], name: str, where: str, default: str) -> str:
+    return field(content, name, "a text", where, default) or default
 
 
 def _class_name(node: Mapping[str, Any]) -> str:
     return str(node.get("pythonClassName") or node.get("type") or "unknown").rpartition(".")[2]
 
 
-def _shape(shape: Any) -> tuple[int | None, ...]:
-    sizes = shape.get("dimensions") or [] if isinstance(shape, dict) else shape
-    found = tuple(None if size is None or int(size) < 0 else int(size) for size in sizes)
+def _shape(shape: Any, where: str) -> tuple[int | None, ...]:
+    sizes = field(shape, "dimensions", "a list", where, []) if isinstance(shape, dict) else shape or []
+    if not isinstance(sizes, list) or len(sizes) > _MAX_AXES:
+        raise FormatError(f"{where}: expected the sizes of axes as 'shape', found {described(sizes)}")
+    numbers = [-1 if size is None else whole_number(size, "shape", where) for size in sizes]
+    found = tuple(None if number < 0 else number for number in numbers)
     if math.prod(size or 1 for size in found) > _MAX_ROW_ELEMENTS:
-        raise ValueError(f"a row of shape {found} is not plausible")
+        raise FormatError(f"{where}: a row of shape {found!s:.80} is not plausible")
     return found
 
 

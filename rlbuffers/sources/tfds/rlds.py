@@ -16,12 +16,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rlbuffers.decoding.claims import FREE_BYTES, IMAGE_GROWTH, most_bytes, require_room, stored_bytes
 from rlbuffers.decoding.example_file import read_examples
 from rlbuffers.decoding.example_values import FeatureValues
 from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, SpecError
 from rlbuffers.kept_facts import KeptFacts
 from rlbuffers.listing import listed
+from rlbuffers.local_inputs import kind_of_file, refuse_special, require_inside
 from rlbuffers.optional import require
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import OBSERVATIONS, REWARDS, TERMINALS, BufferSpec, ColumnSpec
@@ -153,10 +155,12 @@ class RLDSSource(Source[RawEpisode]):
 
     def _first_examples(self) -> list[Features]:
         found: list[Features] = []
+        size = 0
         for shard in self._shards:
             for features, _ in read_examples(shard.path):
                 found.append(features)
-                if len(found) == _FIRST_EXAMPLES:
+                size += sum(_size(values) for values in features.values())
+                if len(found) == _FIRST_EXAMPLES or size > FREE_BYTES:
                     return found
         return found
 
@@ -202,8 +206,10 @@ class RLDSSource(Source[RawEpisode]):
             last = position_of_last_key(split, count, shuffled=self._info.shuffled) if self._builder.whole_file else -1
             position = 0
             for shard in shards:
+                most = most_bytes(shard.path, IMAGE_GROWTH)
                 for features, where in self._read(shard):
                     ending = self._endings.of(features, source_last=position == last, where=where)
+                    require_room(ending.rows * self._plan.row_bytes, most, where)
                     position += 1
                     self._look_at(features, ending, where)
                     if ending.transitions:
@@ -330,11 +336,16 @@ class RLDSSource(Source[RawEpisode]):
 
 def _require_whole(shard: Shard, info: DatasetInfo) -> None:
     """Refuse a file that is missing or too small for its records, before their number is relied upon."""
-    if not shard.path.is_file():
-        there = [name for name, parts in info.splits.items() if parts and all(part.path.is_file() for part in parts)]
+    if kind_of_file(shard.path) != "a file":
+        refuse_special(shard.path)
+        there = [
+            name
+            for name, parts in info.splits.items()
+            if parts and all(kind_of_file(part.path) == "a file" for part in parts)
+        ]
         others = f", or read a split that is there (--split {listed(there)})" if there else ""
         raise BufferNotFoundError(f"{shard.path}: there is no such file; copy or prepare the dataset again{others}")
-    if shard.path.stat().st_size < shard.length * _MIN_RECORD_BYTES:
+    if shard.length < 0 or stored_bytes(shard.path) < shard.length * _MIN_RECORD_BYTES:
         raise _incomplete(shard, "fewer")
 
 
@@ -347,7 +358,7 @@ def _incomplete(shard: Shard, found: str) -> CorruptDataError:
 
 def _own_facts(directory: Path) -> dict[str, Any] | None:
     """Return what our export wrote beside the dataset, or None if it is not of our making."""
-    path = directory / METADATA_FILE
+    path = require_inside(directory, directory / METADATA_FILE)
     if not path.is_file():
         return None
     facts: Any = read_json(path).get("rlbuffers")
@@ -393,6 +404,10 @@ def _belonging_to_all(
             (arrays if array.ndim else scalars)[name] = array
     facts, untold = scalar_facts(scalars)
     return arrays, facts, left_out + untold
+
+
+def _size(values: FeatureValues) -> int:
+    return values.nbytes if isinstance(values, np.ndarray) else sum(map(len, values))
 
 
 def _equal(values: FeatureValues | None, others: FeatureValues | None) -> bool:

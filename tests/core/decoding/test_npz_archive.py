@@ -78,8 +78,8 @@ def test_what_is_no_array_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no array", r"'a\.npy': its \.npy header cannot be understood"),
-        (b"\x93NUMPY\x03\x00\x00\x00\x00\x00", r"expected version 1 or 2 of the \.npy format, found \(3, 0\)"),
+        (b"no array", r"'a\.npy': expected a NumPy array of numbers .* begins with 6e6f2061727261"),
+        (b"\x93NUMPY\x03\x00\x00\x00\x00\x00", r"expected a NumPy array of numbers \(\.npy, version 1 or 2\); it begins with 934e554d50590300"),
     ],
 )
 def test_members_that_are_no_arrays(tmp_path, content, message):
@@ -89,7 +89,7 @@ def test_members_that_are_no_arrays(tmp_path, content, message):
         read_npz(tmp_path / "x.npz")
 
 
-@pytest.mark.parametrize("shape", ["(10000000000000,)", "(4,)", "(-3,)"])
+@pytest.mark.parametrize("shape", ["(10000000000000,)", "(4,)", "()", "(3, 0)"])
 def test_an_array_larger_than_its_bytes_takes_no_memory(tmp_path, shape):
     header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
     content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(24)

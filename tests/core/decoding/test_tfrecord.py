@@ -89,7 +89,7 @@ def test_a_damaged_record_is_named():
 
 def test_a_length_that_is_not_plausible_is_refused_before_reading_on():
     length = struct.pack("<Q", 1 << 40)
-    with pytest.raises(CorruptDataError, match="record 0: a length of 1099511627776 bytes"):
+    with pytest.raises(CorruptDataError, match="record 0: it announces 1,099,511,627,776 bytes"):
         read([length + struct.pack("<I", masked(crc32c(length)))])
 
 

@@ -575,13 +575,15 @@ def test_actions_and_rewards_of_different_lengths(tmp_path):
             UnsupportedError,
             "array_record, .* prepare the dataset again with file_format='tfrecord'",
         ),
-        ({"splits": 3}, FormatError, "expected the description of a TFDS dataset"),
+        ({"splits": 3}, FormatError, "dataset_info.json: expected a list as 'splits', found 3"),
         (
             {"splits": [{"name": "train", "shardLengths": ["1"], "filepathTemplate": "../{DATASET}"}]},
             FormatError,
             "leads out of",
         ),
-        ({"splits": [{"name": "train", "shardLengths": ["many"]}]}, FormatError, "expected the description"),
+        ({"splits": [{"name": "train", "shardLengths": ["many"]}]}, FormatError, "split 0: expected a whole number as"),
+        ({"splits": [{"name": "train", "shardLengths": [-1]}]}, FormatError, "in 'shardLengths', found -1"),
+        ({"splits": [{"name": "train", "shardLengths": [str(1 << 60)]}]}, CorruptDataError, "the file holds fewer"),
     ],
 )
 def test_wrong_descriptions(tmp_path, info, kind, message):
