@@ -57,7 +57,7 @@ class _CommandGroup(click.Group):
             raise
         except OSError as error:  # no space, no permission, no such folder
             place = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{place}{error.strerror or error}") from error
+            raise click.ClickException(shortened(f"{place}{error.strerror or error}")) from error
         except KeyboardInterrupt as interruption:  # some tell how to go on
             discard_unpublished()
             told = str(interruption) or "\nStopped; nothing was left half written. The same command starts again."

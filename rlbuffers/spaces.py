@@ -19,6 +19,7 @@ __all__ = ["checked_space", "count_outside", "described_space", "holds", "restri
 
 Array = np.ndarray[Any, Any]
 _MINARI = "minari"
+_INT64_MAX = (1 << 63) - 1
 # Bounds of rows larger than this are told by their least and their greatest.
 _MOST_SHOWN = 8
 
@@ -46,6 +47,8 @@ def checked_space(space: Mapping[str, Any], dtype: np.dtype[Any], shape: tuple[i
         start = space.get("start", 0)
         if not isinstance(start, int | np.integer):
             raise SpecError(f"space {dict(space)}: expected a whole number as start")
+        if not -_INT64_MAX <= start <= start + size - 1 <= _INT64_MAX:
+            raise SpecError(f"space: the choices {start} to {start + size - 1} are no numbers of 64 bits")
         return {**space, "n": int(size), **({"start": int(start)} if start else {})}
     if kind != "box":
         raise SpecError(f"space {dict(space)}: expected type 'discrete' or 'box'")

@@ -68,6 +68,6 @@ def require_room(num_bytes: int, most: int, where: str) -> None:
     """
     if num_bytes > most:
         raise CorruptDataError(
-            f"{where}: it announces {num_bytes:,} bytes in memory, and at most {most:,} are plausible for a file of "
-            "this size; damaged, or made to fill the memory"
+            f"{where}: it announces {num_bytes:,} bytes in memory; more than {most:,} are not plausible for a file "
+            "of this size: it is damaged, or made to fill the memory"
         )

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.decoding.claims import FREE_BYTES, RECORD_GROWTH, require_room
+from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
 from rlbuffers.optional import require
 
 __all__ = ["is_packed", "unpack_array"]
@@ -26,7 +27,6 @@ __all__ = ["is_packed", "unpack_array"]
 Array = np.ndarray[Any, Any]
 # The Base64 of an LZ4 frame's magic number.
 _START = "BCJNG"
-_MAX_BYTES = 1 << 30
 _PIECE = 1 << 20
 _DTYPE = re.compile(r"[<>|=]?[biuf][1248]")
 _ARRAY_MODULES = ("numpy.core.numeric", "numpy._core.numeric", "numpy.core.multiarray", "numpy._core.multiarray")
@@ -107,8 +107,9 @@ def _decompressed(text: str, where: str, pyarrow: Any) -> bytes:
             while part := stream.read(_PIECE):
                 parts.append(part)
                 size += len(part)
-                if size > _MAX_BYTES:
-                    raise FormatError(f"{where}: a packed array has more than {_MAX_BYTES:,} bytes")
+                require_room(size, max(FREE_BYTES, RECORD_GROWTH * len(packed)), f"{where}: a packed array")
+    except RlbuffersError:
+        raise
     except (binascii.Error, ValueError, OSError, pyarrow.ArrowException) as error:
         reason = (str(error) or repr(error)).splitlines()[0]
         raise CorruptDataError(f"{where}: a packed array is damaged or cut short: {reason}") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError
-from rlbuffers.local_inputs import read_document, refuse_special, require_regular
+from rlbuffers.local_inputs import read_document, refuse_special, require_inside, require_regular
 from rlbuffers.sources.json_text import parse_json_object
 
 __all__ = [
@@ -118,7 +118,9 @@ def files_in(paths: Sequence[Path], suffixes: tuple[str, ...]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         inside = (
-            in_natural_order(file for file in path.iterdir() if file.suffix in suffixes) if path.is_dir() else [path]
+            in_natural_order(require_inside(path, file) for file in path.iterdir() if file.suffix in suffixes)
+            if path.is_dir()
+            else [path]
         )
         if not inside:
             raise BufferNotFoundError(f"{path}: there is no {' or '.join(suffixes)} file in this directory")

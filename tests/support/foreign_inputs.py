@@ -129,7 +129,9 @@ def places_of(content: Any, longest_list: int = 3) -> Iterator[tuple[Step, ...]]
     """
     yield ()
     inner = _parsed(content)
-    items = inner.items() if isinstance(inner, dict) else enumerate(inner[:longest_list]) if isinstance(inner, list) else ()
+    items = (
+        inner.items() if isinstance(inner, dict) else enumerate(inner[:longest_list]) if isinstance(inner, list) else ()
+    )
     for step, value in items:
         for rest in places_of(value, longest_list):
             yield (step, *rest)

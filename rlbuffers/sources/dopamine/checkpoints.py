@@ -24,6 +24,7 @@ from rlbuffers.decoding.claims import most_bytes
 from rlbuffers.decoding.npy_stream import NpyStream
 from rlbuffers.errors import BufferNotFoundError, FormatError
 from rlbuffers.listing import listed
+from rlbuffers.local_inputs import require_inside
 from rlbuffers.sources.files import file_facts
 
 __all__ = ["Checkpoint", "Columns", "Segment", "Survey", "find_checkpoints", "numbers_in", "read_columns", "survey"]
@@ -213,6 +214,8 @@ def _path(folder: Path, name: str, number: int) -> Path:
 
 
 def _checkpoint(folder: Path, number: int) -> Checkpoint:
+    for name in (*_STORES, *_COUNTERS):
+        require_inside(folder, _path(folder, name, number))
     streams = {name: NpyStream(_path(folder, name, number)) for name in (*_STORES, "add_count")}
     frames, count = streams["observation"], streams["add_count"]
     is_image = frames.dtype == np.uint8 and len(frames.shape) == 3 and 0 not in frames.shape

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.decoding.parquet_claims import require_honest_columns
 from rlbuffers.episode import Episode
 from rlbuffers.errors import FormatError, SpecError
 from rlbuffers.kept_facts import KeptFacts
@@ -90,7 +91,7 @@ class LeRobotSource(RowSource[Episode]):
         schemas, rows, first = {}, 0, None
         for path in self._layout.files:
             with parquet_errors(path):
-                file = parquet_module().ParquetFile(refuse_special(path))
+                file = require_honest_columns(parquet_module().ParquetFile(refuse_special(path)), path)
                 schemas[path] = file.schema_arrow
                 rows += file.metadata.num_rows
                 if EPISODE_INDEX not in schemas[path].names:

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rlbuffers.decoding.parquet_claims import require_few_values
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError, UnsupportedError
 from rlbuffers.kept_facts import NAME
-from rlbuffers.local_inputs import refuse_special
+from rlbuffers.local_inputs import check_folder, refuse_special
 from rlbuffers.optional import require
 from rlbuffers.sources.files import in_natural_order, json_object_in
 from rlbuffers.sources.json_text import parse_json_object
@@ -78,7 +79,7 @@ class Layout:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = check_folder(folder) if folder.is_dir() else folder
         if not (folder / INFO).is_file():
             raise BufferNotFoundError(f"{folder}: there is no LeRobot dataset here: {INFO} is missing")
         self.info = json_object_in(folder / INFO)
@@ -160,7 +161,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:
     with parquet_errors(path):
-        file = parquet_module().ParquetFile(refuse_special(path))
+        file = require_few_values(parquet_module().ParquetFile(refuse_special(path)), path)
         names = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
         rows: list[dict[str, Any]] = file.read(columns=names).to_pylist()
         return rows

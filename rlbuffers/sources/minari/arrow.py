@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.decoding.arrow_claims import require_honest_buffers
+from rlbuffers.decoding.parquet_claims import require_honest_columns
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.listing import listed
 from rlbuffers.local_inputs import refuse_special, require_inside
@@ -128,10 +130,14 @@ class ArrowPayload:
 
     def _table(self, path: Path) -> Any:
         if path.suffix == ".arrow":
+            ipc = require("pyarrow.ipc", extra="minari", purpose=_PURPOSE)
             with self._pyarrow.memory_map(str(path)) as mapped:
-                table = require("pyarrow.ipc", extra="minari", purpose=_PURPOSE).open_file(mapped).read_all()
+                require_honest_buffers(mapped, path, self._pyarrow)
+                table = ipc.open_file(mapped).read_all()
         else:
-            table = require("pyarrow.parquet", extra="minari", purpose=_PURPOSE).read_table(path)
+            parquet = require("pyarrow.parquet", extra="minari", purpose=_PURPOSE)
+            with parquet.ParquetFile(path) as file:
+                table = require_honest_columns(file, path).read()
         table.validate(full=True)
         return table
 

@@ -7,6 +7,7 @@ Dict and Tuple spaces nest; their leaves become columns such as ``observations/i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,12 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import FormatError
-from rlbuffers.sources.json_text import parse_json
+from rlbuffers.sources.json_text import field, parse_json, whole_number
 
 __all__ = ["Leaf", "leaves_of", "parse_space"]
+
+_MAX_AXES = 32
+_MAX_NUMBERS = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,13 @@ def leaves_of(space: Mapping[str, Any], name: str, where: str) -> Iterator[Leaf]
             yield from leaves_of(parse_space(inner, where), f"{name}/_index_{index}", where)
     elif kind in ("Box", "Discrete", "MultiDiscrete", "MultiBinary", "Text"):
         try:
-            yield Leaf(name, _shape(space), _column_space(space))
+            shape = _shape(space, where)
+            if min(shape, default=0) < 0 or len(shape) > _MAX_AXES or math.prod(shape) > _MAX_NUMBERS:
+                raise ValueError(f"a value of shape {shape!s:.100} is not plausible")
+            yield Leaf(name, shape, _column_space(space, where))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, FormatError):
+                raise
             raise FormatError(f"{where}: the {kind} space of {name!r} cannot be understood ({error})") from error
     else:
         raise FormatError(f"{where}: the space of {name!r} has type {kind!r}, which is not one of Minari's")
@@ -83,24 +92,29 @@ def _subspaces(space: Mapping[str, Any], kind: type, where: str) -> Any:
     return found
 
 
-def _shape(space: Mapping[str, Any]) -> tuple[int, ...]:
+def _shape(space: Mapping[str, Any], where: str) -> tuple[int, ...]:
     if space["type"] == "Box":
-        return tuple(int(size) for size in space["shape"])
+        return tuple(whole_number(size, "shape", where) for size in field(space, "shape", "a list", where))
     if space["type"] == "MultiDiscrete":
         return np.shape(space["nvec"])
     if space["type"] == "MultiBinary":
-        return tuple(int(size) for size in np.atleast_1d(space["n"]))
+        sizes = space["n"] if isinstance(space["n"], list) else [space["n"]]
+        return tuple(whole_number(size, "n", where) for size in sizes)
     return ()
 
 
-def _column_space(space: Mapping[str, Any]) -> dict[str, Any] | None:
+def _column_space(space: Mapping[str, Any], where: str) -> dict[str, Any] | None:
     """Return a leaf's bounds; key ``minari`` keeps what a box does not tell, for the way back."""
     kind = space["type"]
     if kind == "Box":
         return {"type": "box", "low": space["low"], "high": space["high"]}
     if kind == "Discrete":
-        start = int(space.get("start", 0))
-        return {"type": "discrete", "n": int(space["n"]), **({"start": start} if start else {})}
+        start = field(space, "start", "a whole number", where, 0)
+        return {
+            "type": "discrete",
+            "n": field(space, "n", "a whole number", where),
+            **({"start": start} if start else {}),
+        }
     if kind == "MultiDiscrete":
         sizes = np.asarray(space["nvec"], np.int64)
         first = np.broadcast_to(np.asarray(space.get("start", 0), np.int64), sizes.shape)

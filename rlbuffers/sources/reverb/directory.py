@@ -13,7 +13,7 @@ from rlbuffers.decoding.claims import most_bytes
 from rlbuffers.decoding.tfrecord import read_records
 from rlbuffers.decoding.zlib_stream import inflate
 from rlbuffers.errors import BufferNotFoundError, FormatError
-from rlbuffers.local_inputs import require_regular
+from rlbuffers.local_inputs import require_inside, require_regular
 
 __all__ = ["CHUNKS", "ITEMS", "TABLES", "find_checkpoint", "read_messages"]
 
@@ -49,6 +49,8 @@ def find_checkpoint(path: Path) -> Path:
 def _whole(path: Path) -> Path:
     if not (path / _DONE).exists():
         raise FormatError(f"{path}: there is no file {_DONE}: the server did not finish writing this checkpoint")
+    for name in (TABLES, ITEMS, CHUNKS):
+        require_inside(path, path / name)
     missing = [name for name in (ITEMS, CHUNKS) if not (path / name).is_file()]
     if missing:
         older = (

@@ -16,7 +16,7 @@ import numpy as np
 
 from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferNotFoundError, FormatError
-from rlbuffers.local_inputs import refuse_special
+from rlbuffers.local_inputs import refuse_special, require_inside
 from rlbuffers.reader_versions import source_facts
 from rlbuffers.schema import (
     NEXT_OBSERVATIONS,
@@ -154,7 +154,9 @@ class RLlibSource(RowSource[Episode]):
     def _begins(self, steps: Array | None, start: int) -> bool:
         """Whether the first step of an episode is there, as far as numbers of steps tell."""
         first = self._survey.first_step
-        return steps is None or first is None or int(steps[start]) == first <= 1
+        if steps is None or first is None or steps.dtype.kind not in "iu":
+            return True
+        return int(steps[start]) == first <= 1
 
     def tally(self) -> Tally:
         """Count what the first reading found, and the episodes that the second one cut."""
@@ -210,7 +212,7 @@ def _files(given: Sequence[Path]) -> list[Path]:
             found.append(require_file(path))
             continue
         inside = in_natural_order(
-            file
+            require_inside(path, file)
             for file in path.rglob("*")
             if file.suffix in (*_JSON, *_PARQUET) and file.is_file() and not file.name.startswith((".", "_"))
         )

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.decoding.claims import FREE_BYTES, require_room
+from rlbuffers.decoding.parquet_claims import require_honest_columns
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.listing import listed
 from rlbuffers.local_inputs import refuse_special
@@ -42,8 +44,10 @@ def parquet_batches(path: Path, policy: str | None, on_read: Callable[[int], Non
     pyarrow = require("pyarrow", extra=EXTRA, purpose=PURPOSE)
     parquet = require("pyarrow.parquet", extra=EXTRA, purpose=PURPOSE)
     try:
-        with parquet.ParquetFile(refuse_special(path), page_checksum_verification=True) as file:
-            schema = file.schema_arrow
+        # Texts stay in dictionaries until it is known what they become.
+        texts = _text_columns(parquet, path)
+        with parquet.ParquetFile(path, page_checksum_verification=True, read_dictionary=texts) as file:
+            schema = require_honest_columns(file, path).schema_arrow
             _check_names(path, schema)
             done, size = 0, max(file.metadata.num_rows, 1)
             total = sum(file.metadata.row_group(index).total_byte_size for index in range(file.num_row_groups))
@@ -61,6 +65,21 @@ def parquet_batches(path: Path, policy: str | None, on_read: Callable[[int], Non
         reason = (str(error) or repr(error)).splitlines()[0]
         raise CorruptDataError(f"{path}: damaged or cut short: {reason}") from error
     on_read(path.stat().st_size)
+
+
+def _text_columns(parquet: Any, path: Path) -> list[str]:
+    metadata = parquet.read_metadata(refuse_special(path))
+    columns = (metadata.schema.column(number) for number in range(metadata.num_columns))
+    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY" and "." not in column.path]
+
+
+def _plain(values: Any, where: str, pyarrow: Any) -> Any:
+    """Return the values of a dictionary, which a few bytes may repeat without end."""
+    counts = np.bincount(values.indices.drop_null().to_numpy(zero_copy_only=False), minlength=len(values.dictionary))
+    if pyarrow.types.is_string(values.dictionary.type) or pyarrow.types.is_binary(values.dictionary.type):
+        lengths = np.diff(np.frombuffer(values.dictionary.buffers()[1], np.int32)[: len(values.dictionary) + 1])
+        require_room(int(counts @ lengths.astype(np.int64)), max(FREE_BYTES, 2 * _BATCH_BYTES), where)
+    return values.dictionary_decode()
 
 
 def _check_names(path: Path, schema: Any) -> None:
@@ -93,7 +112,7 @@ def _leaves(
     if isinstance(values, pyarrow.ExtensionArray):
         values = values.storage
     if types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+        values = _plain(values, where, pyarrow)
     kind = values.type
     if values.null_count == len(values):
         yield name, "which is empty"

@@ -79,7 +79,10 @@ def test_what_is_no_array_is_named(tmp_path):
     ("content", "message"),
     [
         (b"no array", r"'a\.npy': expected a NumPy array of numbers .* begins with 6e6f2061727261"),
-        (b"\x93NUMPY\x03\x00\x00\x00\x00\x00", r"expected a NumPy array of numbers \(\.npy, version 1 or 2\); it begins with 934e554d50590300"),
+        (
+            b"\x93NUMPY\x03\x00\x00\x00\x00\x00",
+            r"expected a NumPy array of numbers \(\.npy, version 1 or 2\); it begins with 934e554d50590300",
+        ),
     ],
 )
 def test_members_that_are_no_arrays(tmp_path, content, message):

@@ -435,7 +435,10 @@ def checkpoint_of(tmp_path, *, columns=None, first=None, names=TABLE):
         ({"columns": columns_of(length=2, squeeze=True)}, "record 0: not a Reverb item"),
         ({"columns": columns_of(offset=-1)}, "record 0: not a Reverb item"),
         ({"columns": columns_of(length=2**31)}, "record 0: not a Reverb item"),
-        ({"columns": columns_of(length=2**31 - 1)}, "an item of 2,147,483,647 rows of 'actions' is not plausible"),
+        (
+            {"columns": columns_of(length=2**31 - 1)},
+            "an item of 2,147,483,647 rows of 'actions': it announces 8,589,934,588 bytes",
+        ),
         ({"columns": columns_of()[:4]}, "expected 5 columns in its items, as the signature says"),
         ({"columns": [([], False)] * 5}, "record 0: not a Reverb item"),
         ({"first": tensor(np.ones(1, np.float32), dtype=99)}, "expected the number of a TensorFlow type, found 99"),
