@@ -7,6 +7,7 @@ large file may hold large records, and a small one cannot. docs/formats.md has t
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -39,8 +40,15 @@ _BLOCK_BYTES = 512
 def stored_bytes(path: Path) -> int:
     """Return how many bytes a file has on disk: of a sparse file, far fewer than its size."""
     found = os.stat(path)
-    # Small files may stand in the directory, and some file systems do not count: both say 0 blocks.
-    return min(found.st_size, found.st_blocks * _BLOCK_BYTES or found.st_size)
+    if found.st_blocks:
+        return min(found.st_size, found.st_blocks * _BLOCK_BYTES)
+    # Small files may stand in the directory, and some file systems do not count: both say 0 blocks, as holes do.
+    with path.open("rb") as file:
+        try:
+            os.lseek(file.fileno(), 0, os.SEEK_DATA)
+        except OSError as error:
+            return 0 if error.errno == errno.ENXIO else found.st_size
+    return found.st_size
 
 
 def most_bytes(path: Path, growth: int = RECORD_GROWTH, free: int = FREE_BYTES) -> int:

@@ -57,7 +57,7 @@ def decode_images(files: Sequence[bytes], shape: tuple[int, ...], where: str, *,
                 if found in (shape, shape[:2] if shape[2:] == (1,) else shape):
                     images[number] = np.asarray(opened).reshape(shape)
                     continue
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, image_module.DecompressionBombError) as error:
             raise CorruptDataError(f"{where}: image {number} is damaged: {error}") from error
         raise FormatError(f"{where}: image {number}: expected shape {shape}, found {found}")
     return images

@@ -226,7 +226,7 @@ def _image_shape(values: Any) -> tuple[int, ...]:
             if opened.mode not in _MODES:
                 raise SpecError(f"its images are neither gray nor RGB with 8 bits (mode {opened.mode})")
             return (opened.height, opened.width, bands)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, image_module.DecompressionBombError) as error:
         raise SpecError(f"its images are neither PNG nor JPEG: {error}") from error
 
 

@@ -382,7 +382,7 @@ def _sized(leaf: Leaf, features: Features, where: str) -> Leaf:
     try:
         with image_module.open(io.BytesIO(files[0]), formats=("PNG", "JPEG")) as image:
             return leaf.with_shape((image.height, image.width, leaf.shape[2] or len(image.getbands())))
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, image_module.DecompressionBombError) as error:
         raise CorruptDataError(f"{where}: {leaf.key!r}: the first image is damaged: {error}") from error
 
 

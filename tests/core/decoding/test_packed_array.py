@@ -104,6 +104,6 @@ def test_a_frame_that_is_cut_or_not_base64():
 
 def test_a_bomb_is_refused():
     with pytest.raises(
-        CorruptDataError, match="a packed array: it announces .* more than 67,108,864 are not plausible"
+        CorruptDataError, match=r"a packed array: it announces .* more than 67,108,864 are not plausible"
     ):
         unpack(packed(bytes(70 << 20)))
