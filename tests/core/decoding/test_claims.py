@@ -112,7 +112,7 @@ def _moved_out(tmp_path, source, name):
 )
 def test_links_out_of_folders(tmp_path, source, name, opened):
     folder = _moved_out(tmp_path, source, name)
-    with pytest.raises(FormatError, match="a symbolic link to .*outside.*pass --follow-links"):
+    with pytest.raises(FormatError, match=r"a symbolic link to .*outside.*pass --follow-links"):
         opened(folder)
     with followed_links():
         opened(folder)
