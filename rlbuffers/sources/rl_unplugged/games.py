@@ -75,7 +75,7 @@ ATARI_GAMES = {
 
 NUM_RUNS = 5
 NUM_SHARDS = 100
-_BUCKET = "http://storage.googleapis.com/rl_unplugged/atari"
+_BUCKET = "https://storage.googleapis.com/rl_unplugged/atari"
 _NUM_EPISODE_SHARDS = 50
 # These games' runs were published with one checkpoint less.
 _SHORT_GAMES = {"Carnival": 49, "Gravitar": 49, "StarGunner": 49}
