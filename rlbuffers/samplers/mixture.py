@@ -17,7 +17,7 @@ from rlbuffers.samplers.shares import checked_shares, divided
 from rlbuffers.windows.base import Array, Batch
 
 if TYPE_CHECKING:
-    from rlbuffers.reader import Buffer
+    from rlbuffers.table import Table
 
 __all__ = ["BUFFER_INDEX", "MixtureSampler", "mix_buffers"]
 
@@ -114,7 +114,7 @@ class MixtureSampler(BatchSampler):
 
 
 def mix_buffers(
-    buffers: Sequence[Buffer],
+    buffers: Sequence[Table],
     proportions: Sequence[float],
     batch_size: int,
     seed: int = 0,
@@ -124,7 +124,7 @@ def mix_buffers(
 
     Parameters
     ----------
-    buffers : sequence of Buffer
+    buffers : sequence of Table
         Where to read; not closed by the sampler.
     proportions : sequence of float
         Relative sizes of their shares of a batch.
