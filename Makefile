@@ -5,8 +5,9 @@
 # make peers  an environment with the libraries that benchmarks and test-peers compare with
 # make test-peers   let these libraries read what is exported, and compare
 # make help   this list
+# Another Python gets an environment of its own: make test PYTHON=python3.13
 PYTHON ?= python3.11
-VENV := .venv
+VENV := $(if $(filter python3.11,$(notdir $(PYTHON))),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 REAL_FILES := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rlbuffers/real
@@ -41,8 +42,9 @@ types: $(VENV)/.dev
 	@mkdir -p $(VENV)/types && ln -sfn $(CURDIR)/cli $(VENV)/types/rlbuffers_cli
 	MYPYPATH=$(VENV)/types:. $(BIN)/mypy
 
+# TESTS: what to run of them, such as tests/core
 tests: $(VENV)/.dev
-	$(BIN)/pytest -n 2 -q
+	$(BIN)/pytest -n 2 -q $(TESTS)
 
 # One worker: several would each make the data, which takes as long as the trainings.
 test-slow: $(VENV)/.dev
@@ -65,4 +67,4 @@ test-peers: .venv-peers/.done
 	.venv-peers/bin/python -m pytest -q -p no:cacheprovider tests/peers
 
 clean:
-	rm -rf $(VENV) .venv-peers demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
