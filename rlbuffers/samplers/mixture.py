@@ -141,6 +141,14 @@ def mix_buffers(
     UsageError, SpecError, UnsupportedError
         As from `make_sampler`, or if the buffers' columns, dtypes or shapes differ, observations were normalized in
         different ways, or a column has spaces neither of which holds the other.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> with rlbuffers.open("runs.hdf5") as runs, rlbuffers.open("more.hdf5") as more:
+    ...     batch = rlbuffers.mix_buffers([runs, more], [0.9, 0.1], batch_size=100, seed=0).sample()
+    >>> int((batch["buffer_index"] == 0).sum())
+    90
     """
     own, *others = np.random.default_rng(seed).spawn(len(buffers) + 1)
     samplers = [
