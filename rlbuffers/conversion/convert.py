@@ -135,6 +135,14 @@ def convert(
         from what was read; nothing is left at `path`.
     UsageError
         If `sha256` is not 64 hexadecimal digits for each file, or the source is not made of files.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> from rlbuffers.sources import D4RLSource
+    >>> report = rlbuffers.convert(D4RLSource("runs.h5"), "converted.zarr")
+    >>> report.written.transitions, report.written.episodes
+    (100, 4)
     """
     started = time.perf_counter()
     if sha256 is not None:
