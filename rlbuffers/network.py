@@ -154,7 +154,7 @@ class Retries:
             or if the server asks to wait for more than a minute.
         """
         self._failures += 1
-        wait = min(_FIRST_WAIT_SECONDS * 2 ** (self._failures - 1), _MAX_WAIT_SECONDS) * random.uniform(0.5, 1.0)
+        wait: float = min(_FIRST_WAIT_SECONDS * 2 ** (self._failures - 1), _MAX_WAIT_SECONDS) * random.uniform(0.5, 1.0)
         if error.after is not None:
             if error.after > _MAX_WAIT_SECONDS:
                 raise DownloadError(f"{error}; the server asks to wait {error.after:,.0f} s: try again then") from error

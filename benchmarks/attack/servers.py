@@ -34,7 +34,7 @@ COMMANDS: dict[str, list[str]] = {
     "validate": ["validate", "URL"],
     "show": ["show", "URL", "0"],
     "subset": ["subset", "URL", "--size", "0.5", "-o", "OUT/x.hdf5"],
-    "export": ["export", "URL", "OUT/x.npz", "--to", "npz"],
+    "export": ["export", "URL", "--to", "npz", "-o", "OUT/x.npz"],
 }
 
 
