@@ -15,7 +15,7 @@ import click
 from rlbuffers.listing import listed
 from rlbuffers.local_inputs import followed_links
 from rlbuffers.paths import DEFAULT_BUFFER_DIR
-from rlbuffers_cli.option_types import Numbers
+from rlbuffers_cli.option_types import Numbers, OutputPath
 
 if TYPE_CHECKING:
     from rlbuffers.conversion.convert import ConversionReport
@@ -43,10 +43,10 @@ _MOST_LEFT_OUT = 20
 _STATED = ("num_actions", "first_action", "action_low", "action_high")
 CONTAINERS = click.Choice(["hdf5", "zarr", "zip"])
 _OUTPUT_OPTIONS = (
-    click.option("-o", "--output", type=click.Path(path_type=Path), help="The buffer, .hdf5, .zarr or .zarr.zip."),
+    click.option("-o", "--output", type=OutputPath(), help="The buffer, .hdf5, .zarr or .zarr.zip."),
     click.option(
         "--buffer-dir",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=OutputPath(file_okay=False),
         default=DEFAULT_BUFFER_DIR,
         show_default=True,
         help="Where buffers are written if --output is not given.",

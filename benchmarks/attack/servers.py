@@ -23,6 +23,9 @@ from typing import Any
 import numpy as np
 from attempts import FAILED, HARMLESS, Attack, Attempt, attempt, judged, main_of
 
+import rlbuffers.exports.export
+import rlbuffers.inspecting.footprint
+import rlbuffers.stores.remote_http  # noqa: F401  like the others, loaded once, before attempts fork
 from rlbuffers.conversion.convert import convert
 from rlbuffers.reader import open_buffer
 from rlbuffers.sources.npz import NpzSource
