@@ -221,7 +221,7 @@ def test_its_speed_is_measured(uploaded, ending, place):
 
 
 def test_nothing_is_written_to_an_address():
-    with pytest.raises(UsageError, match="write one and upload it"):
+    with pytest.raises(UsageError, match="write a file and upload it"):
         write("memory://bucket/x.zarr", make(RECIPES["vectors"]))
 
 
