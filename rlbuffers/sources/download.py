@@ -204,6 +204,9 @@ class _Download:
         except DownloadError as error:
             raise _NetworkError(str(error)) from error
         found = _version(response)
+        stated = response.headers.get("Content-Length")
+        if stated is not None and not (stated.isascii() and stated.isdecimal()):
+            raise _NetworkError(f"the server says a length of {stated!r:.40}")
         if response.status != _PARTIAL_CONTENT:
             self._empty()
         elif not str(response.headers.get("Content-Range")).startswith(f"bytes {self._have}-"):
@@ -231,6 +234,8 @@ class _Download:
         os.fsync(self._file.fileno())
         if total is not None and self._have != total:
             raise TransientError(f"the connection ended after {self._have:,} of {total:,} bytes")
+        if not self._have:
+            raise TransientError("the server sent an empty file")
         _check_crc32c(self._file, hashes, self._url, self._empty)
 
     def _room(self, total: int | None) -> int:

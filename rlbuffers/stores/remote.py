@@ -98,23 +98,23 @@ class _Remote:
             raise DownloadError(f"{where}: cannot be read: {one_line(error)}") from error
 
     def ranges(
-        self, urls: Sequence[Url], starts: Sequence[int], ends: Sequence[int], where: str, num_bytes: int | None = None
+        self, urls: Sequence[Url], starts: Sequence[int], ends: Sequence[int], where: str, longest: int | None = None
     ) -> list[Any]:
         """Read ranges of bytes at once; an exception stands in place of one that is missing or failed.
 
-        `num_bytes` is how much is expected, for the time that it may take; None: all that is asked for.
+        `longest` is for documents, which are asked for as a whole: longer ones are refused.
         """
 
         def ask(system: Any) -> list[Any]:
             paths = [system._strip_protocol(url) for url in urls]
-            more = {"versions": self.versions} if self._is_web else {}
+            more = {"versions": self.versions, "longest": longest} if self._is_web else {}
             found: list[Any] = self._run(
                 system,
                 "cat_ranges",
                 paths,
                 list(starts),
                 list(ends),
-                num_bytes=sum(ends) - sum(starts) if num_bytes is None else num_bytes,
+                num_bytes=sum(ends) - sum(starts) if longest is None else 0,
                 on_error="return",
                 batch_size=_CONCURRENT,
                 **more,
@@ -410,7 +410,7 @@ class RemoteFolder(Folder):
 
     def _documents(self, names: Sequence[str], longest: int) -> list[Any]:
         ends = [longest + 1] * len(names)
-        return self._remote.ranges([self._url(name) for name in names], [0] * len(names), ends, self.root, num_bytes=0)
+        return self._remote.ranges([self._url(name) for name in names], [0] * len(names), ends, self.root, longest)
 
     def _document(self, answer: Any, name: str, longest: int) -> bytes:
         content = self._remote.found(answer, self.name_of(name))

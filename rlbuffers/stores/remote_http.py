@@ -61,9 +61,14 @@ class LimitedHTTP(HTTPFileSystem):  # type: ignore[misc]  # fsspec has no types
         end: int | None = None,
         *,
         versions: Versions | None = None,
+        longest: int | None = None,
         **_: Any,
     ) -> bytes:
-        """Read a range; `versions` keeps what the first answer said of the file, and later ones are compared."""
+        """Read a range.
+
+        `versions` keeps what the first answer said of the file, and later ones are compared. More than `longest` bytes
+        are refused as they come.
+        """
         if start is None or end is None or start < 0:
             raise ValueError("expected a range from the beginning of the file")
         if end <= start:
@@ -73,7 +78,7 @@ class LimitedHTTP(HTTPFileSystem):  # type: ignore[misc]  # fsspec has no types
         while True:
             try:
                 try:
-                    return await self._read(url, start, end, limits, {} if versions is None else versions)
+                    return await self._read(url, start, end, limits, {} if versions is None else versions, longest)
                 except (DownloadError, FileNotFoundError):
                     raise
                 except (aiohttp.ClientError, OSError, UnicodeError) as error:
@@ -91,7 +96,9 @@ class LimitedHTTP(HTTPFileSystem):  # type: ignore[misc]  # fsspec has no types
             return DownloadError(one_line(error))
         return (DownloadError if isinstance(error, _PERMANENT) else TransientError)(one_line(error))
 
-    async def _read(self, url: str, start: int, end: int, limits: NetworkLimits, versions: Versions) -> bytes:
+    async def _read(
+        self, url: str, start: int, end: int, limits: NetworkLimits, versions: Versions, longest: int | None
+    ) -> bytes:
         pace = Pace(limits)
         async with asyncio.timeout(limits.timeout):
             response = await self._answer(url, start, end, limits)
@@ -100,7 +107,7 @@ class LimitedHTTP(HTTPFileSystem):  # type: ignore[misc]  # fsspec has no types
                 return b""
             found = _version(response)
             _compare(versions.get(url, found), found)
-            content = await _body(response, end - start, pace)
+            content = await _body(response, end - start, pace, longest)
             versions.setdefault(url, found)
             return content
         finally:
@@ -177,13 +184,15 @@ def _compare(first: Version, found: Version) -> None:
         raise DownloadError("the file was replaced on the server while it was read; open it again")
 
 
-async def _body(response: aiohttp.ClientResponse, num_bytes: int, pace: Pace) -> bytes:
+async def _body(response: aiohttp.ClientResponse, num_bytes: int, pace: Pace, longest: int | None) -> bytes:
     """Read at most so many bytes, however long the answer is."""
     parts: list[bytes] = []
     left = num_bytes
     while left > 0 and (part := await response.content.readany()):
         parts.append(part[:left])
         left -= len(part)
+        if longest is not None and num_bytes - left > longest:
+            raise DownloadError(f"expected a document of at most {longest:,} bytes, found more")
         if left > 0:
             pace.note(len(part))
     return b"".join(parts)
