@@ -13,8 +13,9 @@ import numpy as np
 from rlbuffers.conversion.piece_work import worked_pieces
 from rlbuffers.episode import Episode
 from rlbuffers.episode_block import EpisodeBlock
-from rlbuffers.errors import CorruptDataError, FormatError, SpecError
+from rlbuffers.errors import BufferExistsError, CorruptDataError, FormatError, SpecError
 from rlbuffers.metadata import written_by
+from rlbuffers.published import named_source
 from rlbuffers.reader import Buffer
 from rlbuffers.remarks import content_notes
 from rlbuffers.schema import FRAMES, REWARDS
@@ -78,7 +79,7 @@ class ConversionReport:
 
 
 def convert(
-    source: Source[Any],
+    source: Source[Any] | str,
     path: str | Path,
     *,
     overwrite: bool = False,
@@ -97,8 +98,9 @@ def convert(
 
     Parameters
     ----------
-    source : Source
-        Where the rows come from; used up by this call.
+    source : Source or str
+        Where the rows come from; used up by this call. A text is the name of a published dataset, such as
+        ``"d4rl:halfcheetah-medium-v2"`` (see `rlbuffers.datasets`), which is downloaded unless it is there.
     path : str or Path
         Name ending in ``.hdf5`` or ``.zarr``, or ``memory:NAME``.
     overwrite : bool, default False
@@ -133,8 +135,13 @@ def convert(
     >>> report = rlbuffers.convert(D4RLSource("runs.h5"), "converted.zarr")
     >>> report.written.transitions, report.written.episodes
     (100, 4)
+    >>> rlbuffers.convert("d4rl:hopper-medium-v2", "hopper.hdf5")  # doctest: +SKIP
     """
     started = time.perf_counter()
+    if isinstance(source, str):
+        if Path(path).exists() and not overwrite:  # before anything is downloaded
+            raise BufferExistsError(f"{path}: exists already; pass overwrite=True to replace it")
+        source = named_source(source)
     writer = BufferWriter(path, source.spec, facts, overwrite=overwrite, storage=storage)
     writer.early_metadata = source.early_metadata()
     try:
