@@ -14,9 +14,11 @@ import numpy as np
 from rlbuffers.conversion.piece_work import worked_pieces
 from rlbuffers.episode import Episode
 from rlbuffers.episode_block import EpisodeBlock
-from rlbuffers.errors import CorruptDataError, FormatError, SpecError, UsageError
+from rlbuffers.errors import BufferExistsError, CorruptDataError, FormatError, SpecError, UsageError
 from rlbuffers.listing import listed
 from rlbuffers.metadata import written_by
+from rlbuffers.paths import refuse_address
+from rlbuffers.published import named_source
 from rlbuffers.reader import Buffer
 from rlbuffers.remarks import content_notes
 from rlbuffers.schema import FRAMES, REWARDS
@@ -82,7 +84,7 @@ class ConversionReport:
 
 
 def convert(
-    source: Source[Any],
+    source: Source[Any] | str,
     path: str | Path,
     *,
     overwrite: bool = False,
@@ -102,8 +104,9 @@ def convert(
 
     Parameters
     ----------
-    source : Source
-        Where the rows come from; used up by this call.
+    source : Source or str
+        Where the rows come from; used up by this call. A text is the name of a published dataset, such as
+        ``"d4rl:halfcheetah-medium-v2"`` (see `rlbuffers.datasets`), which is downloaded unless it is there.
     path : str or Path
         Name ending in ``.hdf5`` or ``.zarr``, or ``memory:NAME``.
     overwrite : bool, default False
@@ -143,8 +146,14 @@ def convert(
     >>> report = rlbuffers.convert(D4RLSource("runs.h5"), "converted.zarr")
     >>> report.written.transitions, report.written.episodes
     (100, 4)
+    >>> rlbuffers.convert("d4rl:hopper-medium-v2", "hopper.hdf5")  # doctest: +SKIP
     """
     started = time.perf_counter()
+    if isinstance(source, str):
+        refuse_address(path)
+        if Path(path).exists() and not overwrite:  # before anything is downloaded
+            raise BufferExistsError(f"{path}: exists already; pass overwrite=True to replace it")
+        source = named_source(source)
     if sha256 is not None:
         _require_hashes(source, [sha256] if isinstance(sha256, str) else sha256)
     writer = BufferWriter(path, source.spec, facts, overwrite=overwrite, storage=storage)
