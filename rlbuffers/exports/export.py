@@ -10,6 +10,7 @@ from pathlib import Path
 from rlbuffers.atomic import AtomicPath
 from rlbuffers.exports import export_class
 from rlbuffers.kept_facts import kept_document, lost_on_readers
+from rlbuffers.paths import refuse_address
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import REWARDS
 from rlbuffers.tally import Tally, require_equal, tally_of
@@ -79,10 +80,19 @@ def export(
         If the output is taken or being written.
     CorruptDataError
         If what was written, read back, differs from the buffer.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> with rlbuffers.open("runs.hdf5") as buffer:
+    ...     report = rlbuffers.export(buffer, "runs.npz", "npz")
+    >>> report.written.transitions
+    100
     """
     started = time.perf_counter()
     chosen = export_class(to)
     exporter = chosen(buffer)
+    refuse_address(output)
     path = chosen.target(str(output))
     before = tally_of(buffer)
     target = AtomicPath(path, overwrite=overwrite)

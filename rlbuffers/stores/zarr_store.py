@@ -78,8 +78,11 @@ class _ShardedArray:
         return begins - begins[shards * self.chunks_per_shard] + starts[shards], sizes
 
     def finish(self) -> None:
-        """Complete the last shard, if it is not full."""
-        if len(self.sizes) % self.chunks_per_shard:
+        """Complete the last shard, if it is not full; an only one is cut to its chunks, and so is its index."""
+        if 0 < len(self.sizes) < self.chunks_per_shard:
+            self.chunks_per_shard = len(self.sizes)
+            self._complete(0)
+        elif len(self.sizes) % self.chunks_per_shard:
             self._complete(len(self.sizes) // self.chunks_per_shard)
 
     def _complete(self, shard: int) -> None:
@@ -231,7 +234,7 @@ class ZarrReader(StoreReader):
 
     def disk_bytes(self) -> int:
         """See base class."""
-        return self._folder.disk_bytes()
+        return self._folder.disk_bytes(shard for name in self.arrays for shard in self._shards(name))
 
     def close(self) -> None:
         """See base class; shards are closed when the last chunk table is dropped."""
@@ -245,9 +248,10 @@ class ZarrZipReader(ZarrReader):
         """See base class."""
         if not isinstance(path, Url):
             return cls(ZipFolder(OpenFile(path), LocalFiles([path])))
-        from rlbuffers.stores.remote import RemoteFile, RemoteFiles
+        from rlbuffers.stores.remote import RemoteFile
 
-        return cls(ZipFolder(RemoteFile(path), RemoteFiles(path, [path])))
+        file = RemoteFile(path)
+        return cls(ZipFolder(file, file.as_files()))
 
 
 def _shard_name(array: str, shard: int, row_shape: Sequence[int]) -> str:
