@@ -113,7 +113,8 @@ class DiffusionPolicySource(FileSource[Episode]):
     def _told(self) -> Iterator[None]:
         """Translate what zarr and its codecs raise where a group is damaged, or none."""
         try:
-            yield
+            with np.errstate(all="ignore"):  # of fill values that do not fit
+                yield
         except RlbuffersError:
             raise
         except (zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError) as error:

@@ -122,6 +122,7 @@ class RLDSSource(Source[RawEpisode]):
             raise FormatError(f"{directory}: expected episodes, found none in split {listed(self._splits)}")
         for shard in self._shards:
             _require_whole(shard, self._info)
+            require_inside(directory, shard.path)
         self._own = _own_facts(directory)
         self._builder = builder_of(self._info) if self._own is None else RLBUFFERS
         self._done = 0
