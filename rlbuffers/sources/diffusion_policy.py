@@ -11,6 +11,7 @@ import itertools
 import lzma
 import math
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -113,7 +114,8 @@ class DiffusionPolicySource(FileSource[Episode]):
     def _told(self) -> Iterator[None]:
         """Translate what zarr and its codecs raise where a group is damaged, or none."""
         try:
-            with np.errstate(all="ignore"):  # of fill values that do not fit
+            with warnings.catch_warnings():  # of fill values that do not fit
+                warnings.simplefilter("ignore", RuntimeWarning)
                 yield
         except RlbuffersError:
             raise
