@@ -60,7 +60,8 @@ def require_closed(first: bytes, where: object) -> None:
     if len(first) > _FLAGS_BYTE and first[_VERSION_BYTE] in _FLAGGED_VERSIONS and first[_FLAGS_BYTE]:
         raise FormatError(
             f"{where}: open for writing, or its writer was killed (HDF5's consistency flag is set). Close the program "
-            "that writes it; if it was killed, `h5clear -s FILE` clears the flag (try that on a copy)"
+            "that writes it; if it was killed, `rlbuffers repair FILE -o NEW` salvages a buffer, and `h5clear -s FILE` "
+            "clears the flag of any other file (try that on a copy)"
         )
 
 
