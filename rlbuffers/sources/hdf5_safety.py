@@ -56,6 +56,7 @@ class _Process:
     """The process, and the file in which it announces its steps."""
 
     def __init__(self) -> None:
+        self.step = ""  # the last one that it announced, once it has ended
         self._steps: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         descriptor = self._steps.fileno()
         self._process = subprocess.Popen(
@@ -90,16 +91,14 @@ class _Process:
                 with suppress(OSError):
                     pipe.close()
         try:
-            return self._process.wait(timeout=1)
+            code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            return 0
-
-    @property
-    def step(self) -> str:
-        """The last step that it announced; empty if there is none."""
-        return os.pread(self._steps.fileno(), _NAME_BYTES, 0).partition(b"\0")[0].decode(errors="replace")
+            code = 0
+        self.step = os.pread(self._steps.fileno(), _NAME_BYTES, 0).partition(b"\0")[0].decode(errors="replace")
+        self._steps.close()
+        return code
 
 
 @dataclass
