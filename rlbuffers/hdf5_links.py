@@ -204,7 +204,7 @@ def linked_file(folder: Path, where: object, lead: tuple[str, str, str]) -> Path
     return places[0]
 
 
-def leads_outside(file: h5py.File, on_item: Callable[[str], None] | None = None) -> Iterator[tuple[str, str, str]]:
+def leads_outside(file: h5py.File, on_item: Callable[[str], bool] | None = None) -> Iterator[tuple[str, str, str]]:
     """Yield (name, what it is, other file) of all that leads out of a file; nothing outside is opened.
 
     Parameters
@@ -212,21 +212,26 @@ def leads_outside(file: h5py.File, on_item: Callable[[str], None] | None = None)
     file : h5py.File
         The open file.
     on_item : callable, optional
-        Is given the name of each link and object before it is looked at.
+        Is given the name of each link and object before it is looked at. It returns True to end the walk; it must not
+        raise, of which h5py makes a SystemError.
     """
     found: list[tuple[str, str, str]] = []
-    tell = on_item or (lambda name: None)
+    tell = on_item or (lambda name: False)
     links = file.id.links
 
-    def look_at_link(name: bytes, info: Any) -> None:  # h5py's own walk over links stumbles over names that are no text
-        tell(shown(name))
+    def look_at_link(name: bytes, info: Any) -> bool | None:  # h5py's own walk stumbles over names that are no text
+        if tell(shown(name)):
+            return True
         if info.type == h5py.h5l.TYPE_EXTERNAL:
             found.append((shown(name), "an external link to", shown(links.get_val(name)[0])))
+        return None
 
-    def look_at_item(name: str | bytes, item: Any) -> None:
-        tell(shown(name))
+    def look_at_item(name: str | bytes, item: Any) -> bool | None:
+        if tell(shown(name)):
+            return True
         if isinstance(item, h5py.Dataset):
             found.extend((shown(name), what, other) for what, other in _stored_outside(item))
+        return None
 
     links.visit(look_at_link, info=True)
     yield from found

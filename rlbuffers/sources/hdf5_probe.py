@@ -31,7 +31,16 @@ __all__ = ["serve"]
 _BUFFER_ATTRIBUTE = "rlbuffers"
 _MAX_ATTRIBUTE_BYTES = 64 << 20
 # Whatever h5py raises on a damaged file, or of what it does not know.
-_LIBRARY_ERRORS = (OSError, RuntimeError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError)
+_LIBRARY_ERRORS = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    ArithmeticError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    SystemError,
+)
 _MEMORY = 2 << 30
 _IDLE_SECONDS = 60
 _PIECE_ROWS = 256
@@ -53,11 +62,15 @@ class _Steps:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.seconds = 0.0
+        self.is_deep = False
 
-    def __call__(self, name: str | bytes) -> None:
+    def __call__(self, name: str | bytes) -> bool:
+        """Announce a step; True if it is in more groups than is allowed."""
         encoded = name.encode(errors="replace") if isinstance(name, str) else name
         os.pwrite(self._descriptor, encoded[:_NAME_BYTES].ljust(1, b"/") + b"\0", 0)
         signal.setitimer(signal.ITIMER_PROF, self.seconds)
+        self.is_deep = self.is_deep or encoded.count(b"/") > _MAX_DEPTH
+        return self.is_deep
 
     def end(self) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -80,7 +93,7 @@ def serve(descriptor: int) -> None:
         if not line:
             return
         request = json.loads(line)
-        steps.seconds = request["seconds"]
+        steps.seconds, steps.is_deep = request["seconds"], False
         answer = _answer(request["path"], steps)
         steps.end()
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
@@ -104,6 +117,8 @@ def _answer(path: str, steps: _Steps) -> dict[str, Any]:
             if _BUFFER_ATTRIBUTE in file.attrs:
                 return {"buffer": True}
             outside = list(leads_outside(file, steps))
+            if steps.is_deep:
+                raise _TooMuchError(f"has groups in more than {_MAX_DEPTH} groups")
             _look_through(file, steps)
             return {"outside": outside}
     except (_TooMuchError, MemoryError) as error:
@@ -115,8 +130,6 @@ def _answer(path: str, steps: _Steps) -> dict[str, Any]:
 def _look_through(file: h5py.File, steps: _Steps) -> None:
     def look(name: str | bytes, item: Any) -> None:
         text = shown(name)
-        if text.count("/") > _MAX_DEPTH:
-            raise _TooMuchError(f"has groups in more than {_MAX_DEPTH} groups, at {text[:100]!r}")
         steps(text)
         _attempt(lambda: _attributes(item, text, steps))
         if isinstance(item, h5py.Dataset):

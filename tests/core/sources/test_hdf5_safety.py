@@ -141,6 +141,15 @@ def test_every_dtype_is_what_h5py_reads(tmp_path, kind):
         assert rows_of(made).dtype == made.dtype
 
 
+def test_groups_in_very_many_groups_are_refused(case):
+    with h5py.File(case.file, "r+") as file:
+        group = file
+        for _ in range(300):
+            group = group.create_group("g")
+    with pytest.raises(CorruptDataError, match="has groups in more than 100 groups"):
+        case.source(case.file)
+
+
 @pytest.mark.parametrize("kind", ["fifo", "device", "endless"])
 def test_what_a_linked_file_leads_to_is_looked_at_too(case, quick, kind):
     """With --follow-links, a linked file may itself lead on; not to what would never end."""
