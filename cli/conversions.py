@@ -15,7 +15,7 @@ import click
 from rlbuffers.listing import listed
 from rlbuffers.local_inputs import followed_links
 from rlbuffers.paths import DEFAULT_BUFFER_DIR
-from rlbuffers_cli.option_types import Numbers
+from rlbuffers_cli.option_types import Numbers, OutputPath
 
 if TYPE_CHECKING:
     from rlbuffers.conversion.convert import ConversionReport
@@ -43,10 +43,10 @@ _MOST_LEFT_OUT = 20
 _STATED = ("num_actions", "first_action", "action_low", "action_high")
 CONTAINERS = click.Choice(["hdf5", "zarr", "zip"])
 _OUTPUT_OPTIONS = (
-    click.option("-o", "--output", type=click.Path(path_type=Path), help="The buffer, .hdf5, .zarr or .zarr.zip."),
+    click.option("-o", "--output", type=OutputPath(), help="The buffer, .hdf5, .zarr or .zarr.zip."),
     click.option(
         "--buffer-dir",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=OutputPath(file_okay=False),
         default=DEFAULT_BUFFER_DIR,
         show_default=True,
         help="Where buffers are written if --output is not given.",
@@ -74,6 +74,13 @@ _OUTPUT_OPTIONS = (
     click.option("--first-action", type=int, help="Number of the first one.  [default: 0]"),
     click.option("--action-low", type=Numbers(), help="Lower bounds of actions that are vectors: one, or one each."),
     click.option("--action-high", type=Numbers(), help="Upper bounds."),
+    click.option(
+        "--sha256",
+        "hashes",
+        metavar="HEX",
+        multiple=True,
+        help="SHA-256 that the source's file must have. With several files: once for each, in their order.",
+    ),
 )
 
 
@@ -95,6 +102,8 @@ class OutputOptions:
         Processes that help.
     stated : StatedActions
         The space of actions, where the user states one.
+    hashes : tuple of str
+        SHA-256 of the source's files, where the user gives them.
     """
 
     output: Path | None
@@ -103,6 +112,7 @@ class OutputOptions:
     overwrite: bool
     workers: int
     stated: StatedActions
+    hashes: tuple[str, ...] = ()
 
     def path(self, default: Path) -> Path:
         """Tell where the buffer goes, and refuse early if it is there already.
@@ -144,13 +154,15 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
         overwrite: bool,
         follow_links: bool,
         workers: int,
+        hashes: tuple[str, ...],
         **others: Any,
     ) -> None:
         from rlbuffers.stated_actions import StatedActions
 
         stated = StatedActions(**{name: others.pop(name) for name in _STATED})
         with followed_links(follow_links):
-            command(output=OutputOptions(output, buffer_dir, format_name, overwrite, workers, stated), **others)
+            options = OutputOptions(output, buffer_dir, format_name, overwrite, workers, stated, hashes)
+            command(output=options, **others)
 
     decorated: Callable[..., None] = with_output
     for option in reversed(_OUTPUT_OPTIONS):
@@ -222,6 +234,7 @@ def run_conversion(sources: Sequence[Source[Any]], path: Path, options: OutputOp
             path,
             overwrite=options.overwrite,
             workers=options.workers,
+            sha256=options.hashes or None,
             on_progress=lambda done, total, count: progress.update(bar, completed=done, total=total, count=count),
         )
         progress.update(bar, completed=source.total)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["download_unless_there"]
+if TYPE_CHECKING:
+    from rlbuffers.published.downloads import Downloads
+
+__all__ = ["downloads_to"]
 
 
-def download_unless_there(url: str, path: Path, *, num_bytes: int | None = None, sha256: str | None = None) -> None:
-    """Fetch `url` into `path` unless it is there; see :func:`rlbuffers.sources.download.download`."""
+def downloads_to(folder: Path) -> Downloads:
+    """Return what downloads into a folder and shows how far it is."""
+    from rlbuffers.published.downloads import Downloads
+
+    return Downloads(folder, _download)
+
+
+def _download(url: str, path: Path, num_bytes: int | None, sha256: str | None) -> None:
     from rlbuffers.sources.download import download
     from rlbuffers_cli.console import progress_bar
 
-    if path.exists():
-        return
     with progress_bar() as progress:
         progress.console.print(f"{url} -> {path}", soft_wrap=True)
         bar = progress.add_task("Downloading", total=None)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from rlbuffers_cli.option_types import OutputPath
 
 if TYPE_CHECKING:
     from rlbuffers.editing.derivation import EditReport, OnProgress
@@ -20,7 +21,7 @@ output_option = click.option(
     "-o",
     "--output",
     metavar="NEW",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     required=True,
     help="The new buffer, .hdf5, .zarr or .zarr.zip.",
 )

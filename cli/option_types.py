@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
-__all__ = ["Numbers", "WholeNumbers"]
+__all__ = ["Numbers", "OutputPath", "WholeNumbers", "refused_address"]
+
+
+class OutputPath(click.Path):
+    """A path to write to, as a `Path`; addresses are refused."""
+
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, file_okay=file_okay, dir_okay=dir_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        refused_address(ctx, param, value)
+        return super().convert(value, param, ctx)
+
+
+def refused_address(ctx: click.Context | None, param: click.Parameter | None, value: Any) -> Any:
+    """Return what an option for output was given, unless that is an address; also a callback of options."""
+    from rlbuffers.errors import UsageError
+    from rlbuffers.paths import refuse_address
+
+    if value is not None:
+        try:
+            refuse_address(value)
+        except UsageError as error:
+            raise click.BadParameter(str(error), ctx=ctx, param=param) from error
+    return value
 
 
 class WholeNumbers(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rlbuffers.episode_block import EpisodeBlock
     from rlbuffers.exports.export import export
     from rlbuffers.online.ring import RingBuffer
+    from rlbuffers.published import datasets
     from rlbuffers.reader import Buffer
     from rlbuffers.reader import open_buffer as open
     from rlbuffers.samplers import mix_buffers
@@ -57,6 +58,7 @@ __all__ = [
     "__version__",
     "convert",
     "create",
+    "datasets",
     "diff",
     "export",
     "filter",
@@ -85,6 +87,7 @@ __getattr__ = lazy_names(
         "Transitions": "rlbuffers.episode:Transitions",
         "convert": "rlbuffers.conversion.convert:convert",
         "create": "rlbuffers.writer:create",
+        "datasets": "rlbuffers.published:datasets",
         "diff": "rlbuffers.editing.diff:diff",
         "export": "rlbuffers.exports.export:export",
         "filter": "rlbuffers.editing.filter:filter_buffer",

@@ -5,13 +5,26 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
-__all__ = ["DEFAULT_BUFFER_DIR", "DEFAULT_DATASET_DIR", "DEFAULT_LOG_DIR", "Url", "generated_buffer_path", "located"]
+from rlbuffers.errors import UsageError
+
+__all__ = [
+    "DEFAULT_BUFFER_DIR",
+    "DEFAULT_DATASET_DIR",
+    "DEFAULT_LOG_DIR",
+    "Url",
+    "generated_buffer_path",
+    "located",
+    "refuse_address",
+]
 
 DEFAULT_DATASET_DIR = Path("~/.rl_unplugged/datasets")
 DEFAULT_BUFFER_DIR = Path("~/.rl_unplugged/buffers")
 DEFAULT_LOG_DIR = Path("~/.rl_unplugged/runs")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# A `Path` of an address has one of its slashes.
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+_PLACES_OF_OURS = ("memory",)
 
 
 class Url(str):
@@ -45,6 +58,20 @@ class Url(str):
     def expanduser(self) -> Url:
         """Return the address, which has no ``~`` for a home."""
         return self
+
+
+def refuse_address(path: str | Path) -> None:
+    """Do nothing unless a path to write to is an address, such as ``s3://bucket/x.zarr``, whole or as a `Path` has it.
+
+    Raises
+    ------
+    UsageError
+        If it is one: nothing is written to servers.
+    """
+    text = str(path)
+    found = _ADDRESS.match(text)
+    if isinstance(path, Url) or _URL.match(text) or (found and found[1] not in _PLACES_OF_OURS):
+        raise UsageError(f"{text}: is an address, and output is written to files; write a file and upload it")
 
 
 def located(path: str | Path) -> Path | Url:

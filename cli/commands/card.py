@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rlbuffers_cli.option_types import OutputPath
+
 if TYPE_CHECKING:
     from rlbuffers.reader import Buffer
 
@@ -15,7 +17,7 @@ __all__ = ["card", "default_title"]
 
 @click.command()
 @click.argument("buffer", metavar="BUFFER")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@click.option("-o", "--output", type=OutputPath(dir_okay=False), help="Write to a file.")
 @click.option("--name", help="Title of the card.  [default: task and file name]")
 @click.option("--croissant", is_flag=True, help="Write Croissant JSON-LD instead of Markdown.")
 @click.option("--url", help="With --croissant: address of the folder in which BUFFER is published.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rlbuffers.optional import require
+from rlbuffers_cli.option_types import OutputPath
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ _TABLE = ".md"
     "-o",
     "--output",
     "outputs",
-    type=_PATH,
+    type=OutputPath(),
     multiple=True,
     help="Curves: .png, .pdf and .svg draw them, .csv lists them. The table: .md.",
 )

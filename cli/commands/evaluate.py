@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlbuffers.optional import require
+from rlbuffers_cli.option_types import OutputPath
 
 if TYPE_CHECKING:
     from rlbuffers_train.evaluation.checkpoint_evaluation import CheckpointEvaluation
@@ -27,7 +28,7 @@ _OF_DATA = ("buffer", "updates", "gamma")
 @click.option("--eps", type=click.FloatRange(0, 1), help="Share of random actions.  [default: the training's]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--num-envs", type=click.IntRange(min=1), default=10, show_default=True, help="Played side by side.")
-@click.option("--video", type=click.Path(path_type=Path, dir_okay=False), help="Draw one more episode: a GIF.")
+@click.option("--video", type=OutputPath(dir_okay=False), help="Draw one more episode: a GIF.")
 @click.option("--fqe", is_flag=True, help="Play nothing: estimate the value from --buffer (Fitted Q Evaluation).")
 @click.option("--buffer", metavar="PATH", help="With --fqe: the data, best some held out of training.")
 @click.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rlbuffers.exports import EXPORTS
+from rlbuffers_cli.option_types import refused_address
 
 __all__ = ["export"]
 
@@ -15,7 +16,12 @@ _CACHE_BYTES = 32 << 20
 @click.command()
 @click.argument("buffer", metavar="BUFFER")
 @click.option("--to", "to", type=click.Choice(sorted(EXPORTS)), required=True, help="The format to write.")
-@click.option("-o", "--output", help="Where to write; with --to minari the dataset's id.  [default: beside BUFFER]")
+@click.option(
+    "-o",
+    "--output",
+    callback=refused_address,
+    help="Where to write; with --to minari the dataset's id.  [default: beside BUFFER]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing output.")
 def export(buffer: str, to: str, output: str | None, overwrite: bool) -> None:
     """Write BUFFER in another library's format; see `rlbuffers formats`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from rlbuffers.optional import require
+from rlbuffers_cli.option_types import OutputPath
 
 __all__ = ["export_policy"]
 
@@ -15,7 +16,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("export-policy")
 @click.argument("checkpoint", type=_PATH)
-@click.option("-o", "--output", type=_PATH, required=True, help="policy.pt2 (torch.export) or policy.onnx.")
+@click.option("-o", "--output", type=OutputPath(), required=True, help="policy.pt2 (torch.export) or policy.onnx.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def export_policy(checkpoint: Path, output: Path, overwrite: bool) -> None:
     """Write the policy of a CHECKPOINT, or of the best epoch of a run's folder, as a file that runs without rlbuffers.

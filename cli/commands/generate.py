@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlbuffers.paths import DEFAULT_BUFFER_DIR
+from rlbuffers_cli.option_types import OutputPath
 from rlbuffers_train.levels import LEVELS
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _SIZE = 100_000
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help=f"The buffer: .hdf5, .zarr, .zarr.zip.  [default: {DEFAULT_BUFFER_DIR}/TASK/POLICY-LEVEL-epsEPS.hdf5]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)

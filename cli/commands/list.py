@@ -1,4 +1,4 @@
-"""`rlbuffers list [DIR ...]`: the buffers below directories, one line each."""
+"""`rlbuffers list [DIR ...]`: the buffers below directories, or the published datasets, one line each."""
 
 from __future__ import annotations
 
@@ -22,24 +22,62 @@ _FINGERPRINT_DIGITS = 8
 
 
 @click.command("list")
-@click.argument("folders", metavar="[DIR ...]", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("places", metavar="[DIR ...]", nargs=-1)
+@click.option(
+    "--remote", is_flag=True, help="List published datasets instead: all, or those whose names match the arguments."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_buffers(folders: tuple[Path, ...], as_json: bool) -> None:
+def list_buffers(places: tuple[str, ...], remote: bool, as_json: bool) -> None:
     """List the buffers below each DIR.
 
     Without DIR, those below the folder that convert writes into. Reads metadata only. What is damaged, interrupted
     or being written is listed with the reason.
+
+    With --remote, arguments are parts of names, or patterns such as 'd4rl:hopper-*'. Nothing is asked of a server.
     """
     from rlbuffers.inspecting.catalog import catalog
     from rlbuffers_cli.console import print_json
 
-    wanted = folders or (DEFAULT_BUFFER_DIR.expanduser(),)
+    if remote:
+        _print_published(places, as_json=as_json)
+        return
+    existing = click.Path(path_type=Path, exists=True, file_okay=False)
+    folders = [existing.convert(place, None, click.get_current_context()) for place in places]
+    wanted = folders or [DEFAULT_BUFFER_DIR.expanduser()]
     listed = {folder: list(catalog(folder)) if folder.exists() else [] for folder in wanted}
     if as_json:
         print_json([entry.to_json() for entries in listed.values() for entry in entries if entry.state != "foreign"])
         return
     for folder, entries in listed.items():
         _print_folder(folder, entries)
+
+
+def _print_published(patterns: tuple[str, ...], *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from rlbuffers import datasets
+    from rlbuffers.errors import UsageError
+    from rlbuffers.published import EXAMPLES
+    from rlbuffers_cli.console import console, print_json, size_text
+    from rlbuffers_cli.fitted_table import print_fitted
+
+    found = {dataset.name: dataset for pattern in patterns or (None,) for dataset in datasets(pattern)}
+    if not found:
+        raise UsageError(f"no published dataset has a name like {' or '.join(patterns)}; see `rlbuffers list --remote`")
+    if as_json:
+        print_json([asdict(dataset) for dataset in found.values()])
+        return
+    rows = [
+        [one.name, one.about, one.num_files, "" if one.num_bytes is None else size_text(one.num_bytes)]
+        for one in found.values()
+    ]
+    print_fitted("Published datasets", ("name", "about", "files", "size"), rows, ("about",), ("files", "size"))
+    others = " and ".join(f"{prefix}:{EXAMPLES[prefix]}" for prefix in ("minari", "tfds"))
+    console.print(
+        f"{len(found):,} datasets. In Python: rlbuffers.convert(NAME, PATH), also names such as {others}.",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 def _print_folder(folder: Path, entries: list[CatalogEntry]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rlbuffers_cli.editing import json_option, overwrite_option, print_reports, progress
+from rlbuffers_cli.option_types import OutputPath
 
 if TYPE_CHECKING:
     from rlbuffers.editing.normalize import StatisticsReport
@@ -18,7 +19,7 @@ __all__ = ["normalize"]
 @click.command()
 @click.argument("buffer", metavar="BUFFER")
 @click.option("--stats", is_flag=True, help="Show the statistics, after checking them against the data.")
-@click.option("-o", "--output", metavar="NEW", type=click.Path(path_type=Path), help="The new buffer.")
+@click.option("-o", "--output", metavar="NEW", type=OutputPath(), help="The new buffer.")
 @click.option("--epsilon", type=float, help="Added to the standard deviation.  [default: 0.001]")
 @overwrite_option
 @json_option

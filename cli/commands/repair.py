@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rlbuffers_cli.option_types import OutputPath
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -19,9 +21,7 @@ __all__ = ["repair"]
 
 @click.command()
 @click.argument("buffer", metavar="BUFFER")
-@click.option(
-    "-o", "--output", metavar="NEW", type=click.Path(path_type=Path), help="The new buffer, .hdf5, .zarr or .zarr.zip."
-)
+@click.option("-o", "--output", metavar="NEW", type=OutputPath(), help="The new buffer, .hdf5, .zarr or .zarr.zip.")
 @click.option("--dry-run", is_flag=True, help="Say what could be salvaged, and write nothing.")
 @click.option("--without", multiple=True, metavar="NAME", help="Leave out a damaged column to keep its rows.")
 @click.option("--trust-metadata", is_flag=True, help="Take metadata that fail their checksum as they are.")

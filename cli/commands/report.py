@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from rlbuffers_cli.option_types import OutputPath
+
 __all__ = ["report"]
 
 # Columns are read once, in blocks; only small ones are worth keeping.
@@ -17,7 +19,7 @@ _CACHE_BYTES = 32 << 20
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputPath(dir_okay=False),
     help="The page; replaced if it is there.  [default: NAME.report.html here]",
 )
 @click.option(

@@ -8,6 +8,7 @@ import click
 
 from rlbuffers_cli.conversions import CONTAINERS
 from rlbuffers_cli.editing import json_option, overwrite_option, print_reports, progress
+from rlbuffers_cli.option_types import OutputPath
 
 __all__ = ["split"]
 
@@ -27,7 +28,7 @@ def _fractions(ctx: click.Context, parameter: click.Parameter, text: str | None)
 @click.option("--episodes-per-part", type=click.IntRange(min=1), help="Cut after so many episodes each, in order.")
 @click.option("--names", help="Of the parts, separated by commas: train,test.  [default: 00001-of-00002, ...]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the drawing.")
-@click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), help="[default: beside BUFFER]")
+@click.option("--output-dir", type=OutputPath(file_okay=False), help="[default: beside BUFFER]")
 @click.option("--format", "format_name", type=CONTAINERS, help="[default: that of BUFFER]")
 @overwrite_option
 @json_option

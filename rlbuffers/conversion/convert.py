@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,18 +14,23 @@ import numpy as np
 from rlbuffers.conversion.piece_work import worked_pieces
 from rlbuffers.episode import Episode
 from rlbuffers.episode_block import EpisodeBlock
-from rlbuffers.errors import CorruptDataError, FormatError, SpecError
+from rlbuffers.errors import BufferExistsError, CorruptDataError, FormatError, SpecError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.metadata import written_by
+from rlbuffers.paths import refuse_address
+from rlbuffers.published import named_source
 from rlbuffers.reader import Buffer
 from rlbuffers.remarks import content_notes
 from rlbuffers.schema import FRAMES, REWARDS
 from rlbuffers.sources.base import Rows, Source
+from rlbuffers.sources.files import require_sha256
 from rlbuffers.tally import Tally, require_equal, tally_of
 from rlbuffers.writer import BufferWriter
 from rlbuffers.writing.storage_options import StorageOptions
 
 __all__ = ["ConversionReport", "Progress", "convert"]
 
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 Progress = Callable[[int, int | None, int], None]
 
 
@@ -78,7 +84,7 @@ class ConversionReport:
 
 
 def convert(
-    source: Source[Any],
+    source: Source[Any] | str,
     path: str | Path,
     *,
     overwrite: bool = False,
@@ -87,6 +93,7 @@ def convert(
     facts: Mapping[str, Any] | None = None,
     storage: StorageOptions | None = None,
     expected_fingerprint: str | None = None,
+    sha256: str | Sequence[str] | None = None,
     keep_interrupted: bool = False,
 ) -> ConversionReport:
     """Write everything that a source yields into a new buffer.
@@ -97,8 +104,9 @@ def convert(
 
     Parameters
     ----------
-    source : Source
-        Where the rows come from; used up by this call.
+    source : Source or str
+        Where the rows come from; used up by this call. A text is the name of a published dataset, such as
+        ``"d4rl:halfcheetah-medium-v2"`` (see `rlbuffers.datasets`), which is downloaded unless it is there.
     path : str or Path
         Name ending in ``.hdf5`` or ``.zarr``, or ``memory:NAME``.
     overwrite : bool, default False
@@ -114,6 +122,9 @@ def convert(
         Chunks and compression other than the defaults.
     expected_fingerprint : str, optional
         Of the content, where it is known: another one makes no buffer.
+    sha256 : str or sequence of str, optional
+        SHA-256 (hexadecimal) of the source's files in order, compared before anything is written. For formats
+        without checksums of their own (docs/formats.md).
     keep_interrupted : bool, default False
         Whether a conversion that fails or is stopped keeps what it has for `rlbuffers.repair`, as
         one that is killed does. For sources that cannot simply be read again.
@@ -123,8 +134,10 @@ def convert(
     BufferExistsError, BufferBusyError
         If the path is taken or being written.
     FormatError, CorruptDataError
-        If the source is not what its format says, or what was written differs from what was read;
-        nothing is left at `path`.
+        If the source is not what its format says, a file does not have its `sha256`, or what was written differs
+        from what was read; nothing is left at `path`.
+    UsageError
+        If `sha256` is not 64 hexadecimal digits for each file, or the source is not made of files.
 
     Examples
     --------
@@ -133,8 +146,16 @@ def convert(
     >>> report = rlbuffers.convert(D4RLSource("runs.h5"), "converted.zarr")
     >>> report.written.transitions, report.written.episodes
     (100, 4)
+    >>> rlbuffers.convert("d4rl:hopper-medium-v2", "hopper.hdf5")  # doctest: +SKIP
     """
     started = time.perf_counter()
+    if isinstance(source, str):
+        refuse_address(path)
+        if Path(path).exists() and not overwrite:  # before anything is downloaded
+            raise BufferExistsError(f"{path}: exists already; pass overwrite=True to replace it")
+        source = named_source(source)
+    if sha256 is not None:
+        _require_hashes(source, [sha256] if isinstance(sha256, str) else sha256)
     writer = BufferWriter(path, source.spec, facts, overwrite=overwrite, storage=storage)
     writer.early_metadata = source.early_metadata()
     try:
@@ -172,6 +193,23 @@ def convert(
             left_out=list(buffer.metadata.get("left_out", [])),
             notes=content_notes(buffer.metadata),
         )
+
+
+def _require_hashes(source: Source[Any], hashes: Sequence[str]) -> None:
+    """Compare the files of a source with their SHA-256."""
+    for text in hashes:
+        if not _SHA256.fullmatch(text):
+            raise UsageError(f"SHA-256 {text:.80}: expected 64 hexadecimal digits, as sha256sum prints them")
+    files = source.files
+    if not files:
+        raise UsageError(f"{source.where}: a SHA-256 is compared with files, and this source is not a file")
+    if len(files) != len(hashes):
+        raise UsageError(
+            f"expected one SHA-256 for each file, in this order: {listed(path.name for path in files)} "
+            f"({len(files):,}); got {len(hashes):,}"
+        )
+    for path, expected in zip(files, hashes, strict=True):
+        require_sha256(path, expected)
 
 
 def _told_of_interrupted(writer: BufferWriter) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rlbuffers.atomic import AtomicPath
 from rlbuffers.exports import export_class
 from rlbuffers.kept_facts import kept_document, lost_on_readers
+from rlbuffers.paths import refuse_address
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import REWARDS
 from rlbuffers.tally import Tally, require_equal, tally_of
@@ -91,6 +92,7 @@ def export(
     started = time.perf_counter()
     chosen = export_class(to)
     exporter = chosen(buffer)
+    refuse_address(output)
     path = chosen.target(str(output))
     before = tally_of(buffer)
     target = AtomicPath(path, overwrite=overwrite)

@@ -8,7 +8,7 @@ other processes. A source that has nothing to parallelize yields finished rows a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -61,6 +61,11 @@ class Source(ABC, Generic[Piece]):
     @abstractmethod
     def where(self) -> str:
         """What is read, for messages: a path, or the name of a task."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files that are read, in order, where the user names files; empty where it is a folder, a server, ..."""
+        return ()
 
     @property
     @abstractmethod
@@ -166,6 +171,11 @@ class FileSource(RowSource[RowPiece]):
     def where(self) -> str:
         """Path of the file."""
         return str(self.path)
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The file, unless it is a folder."""
+        return [self.path] if self.path.is_file() else []
 
     @property
     def done(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,12 @@ class ConcatenatedSource(Source[Any]):
     def where(self) -> str:
         """What the current part reads."""
         return self._parts[self._current].where
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Those of all parts; none if a part has none."""
+        files = [part.files for part in self._parts]
+        return [path for each in files for path in each] if all(files) else []
 
     @property
     def spec(self) -> BufferSpec:

@@ -111,6 +111,11 @@ class ExORLSource(RowSource[Episode]):
         return str(self._current)
 
     @property
+    def files(self) -> Sequence[Path]:
+        """The archives."""
+        return self._paths
+
+    @property
     def spec(self) -> BufferSpec:
         """Episodes of observations, actions, rewards, discounts, terminals, timeouts, and physics if there are any."""
         return self._spec

@@ -21,6 +21,7 @@ __all__ = [
     "json_object_in",
     "natural_key",
     "require_file",
+    "require_sha256",
 ]
 
 _DIGITS = re.compile(r"(\d+)")
@@ -73,6 +74,22 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def require_sha256(path: Path, expected: str) -> None:
+    """Do nothing if a file has this SHA-256.
+
+    Raises
+    ------
+    CorruptDataError
+        If it has another one.
+    """
+    found = file_facts(path)["sha256"]
+    if found != expected.lower():
+        raise CorruptDataError(
+            f"{path}: expected SHA-256 {expected.lower()}, found {found}; it is damaged, or another version. "
+            "Fetch it again"
+        )
 
 
 def file_facts(path: Path) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,11 @@ class StatedActionsSource(Source[Any]):
     def where(self) -> str:
         """That of the source."""
         return self._source.where
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Those of the source."""
+        return self._source.files
 
     @property
     def spec(self) -> BufferSpec:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rlbuffers.errors import BufferNotFoundError, FormatError, UsageError
 from rlbuffers.local_inputs import refuse_special
-from rlbuffers.paths import Url
+from rlbuffers.paths import Url, refuse_address
 from rlbuffers.stores.base import StoreReader, StoreWriter
 
 __all__ = ["FORMATS", "MEMORY_PREFIX", "format_of", "is_in_memory", "named_format", "open_store", "writer_class"]
@@ -46,8 +46,7 @@ def format_of(path: Path | Url) -> str:
     """
     if is_in_memory(path):
         return "memory"
-    if isinstance(path, Url):
-        raise UsageError(f"{path}: buffers are written to files; write one and upload it")
+    refuse_address(path)
     found = named_format(path)
     if found is None:
         raise UsageError(f"{path}: the name must end in .hdf5, .zarr or .zarr.zip, or begin with 'memory:'")

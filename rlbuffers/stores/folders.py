@@ -6,13 +6,13 @@ import os
 import struct
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.errors import CorruptDataError, DownloadError, FormatError
 from rlbuffers.local_inputs import read_document, require_inside
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, Int64
 from rlbuffers.stores.local_files import LocalFiles
@@ -69,8 +69,11 @@ class Folder(ABC):
         """Sum of the sizes of files; those that are missing count nothing."""
 
     @abstractmethod
-    def disk_bytes(self) -> int:
-        """Size of everything below the root."""
+    def disk_bytes(self, known: Iterable[str]) -> int:
+        """Size of everything below the root.
+
+        `known` are the names of shards that should be there; a folder that cannot be listed counts these.
+        """
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the container itself."""
@@ -122,7 +125,7 @@ class LocalFolder(Folder):
         paths = [self._path / name for name in names]
         return sum(path.stat().st_size for path in paths if path.exists())
 
-    def disk_bytes(self) -> int:
+    def disk_bytes(self, known: Iterable[str]) -> int:
         """See base class."""
         return sum(path.stat().st_size for path in self._path.rglob("*") if path.is_file())
 
@@ -146,6 +149,8 @@ class ZipFolder(Folder):
             with zipfile.ZipFile(_Seekable(file)) as archive:
                 self._members = {member.filename: member for member in archive.infolist()}
         except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, EOFError) as error:
+            if isinstance(error.__context__, DownloadError):  # which zipfile takes for a damaged file
+                raise error.__context__ from None
             raise CorruptDataError(f"{self.root}: damaged; not a whole ZIP file ({error})") from error
         for name, member in self._members.items():
             if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
@@ -182,7 +187,7 @@ class ZipFolder(Folder):
         """See base class; a ZIP file is kept in memory as a whole."""
         return self._file.size
 
-    def disk_bytes(self) -> int:
+    def disk_bytes(self, known: Iterable[str]) -> int:
         """See base class."""
         return self._file.size
 
@@ -194,6 +199,8 @@ class ZipFolder(Folder):
             if bad is not None:
                 yield f"{self.name_of(bad)}: the CRC-32 in the ZIP file's directory does not fit"
         except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, EOFError) as error:
+            if isinstance(error.__context__, DownloadError):
+                raise error.__context__ from None
             yield f"{self.root}: damaged; not a whole ZIP file ({error})"
 
 

@@ -132,10 +132,10 @@ class HDF5Reader(StoreReader):
         self._files: ChunkFiles
         self._remote: RemoteFile | None = None
         if isinstance(path, Url):
-            from rlbuffers.stores.remote import RemoteFile, RemoteFiles
+            from rlbuffers.stores.remote import RemoteFile
 
             self._file = self._remote = RemoteFile(path)
-            self._files = RemoteFiles(path, [path])
+            self._files = self._remote.as_files()
         else:
             self._file, self._files = OpenFile(path), LocalFiles([path])
         if self._file.size < len(_SIGNATURE) or self._file.read(0, len(_SIGNATURE)) != _SIGNATURE:

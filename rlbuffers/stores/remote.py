@@ -2,12 +2,17 @@
 
 The ranges of a batch that lie close together become one request, and all requests of a batch go out at once
 where the file system can do that. Nothing is written remotely: write a buffer locally and upload it.
+
+No server can make a reader wait for ever or take all memory: `rlbuffers.network` has the limits. Web servers are read
+by `rlbuffers.stores.remote_http`; the libraries of object stores are given the limits, and what they do has an end.
 """
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +26,8 @@ from rlbuffers.errors import (
     RlbuffersError,
     UsageError,
 )
+from rlbuffers.local_inputs import MAX_DOCUMENT_BYTES
+from rlbuffers.network import NetworkLimits, one_line
 from rlbuffers.optional import require
 from rlbuffers.paths import Url
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, Int64
@@ -34,6 +41,15 @@ _MAX_GAP_BYTES = 64 << 10
 _MAX_REQUEST_BYTES = 8 << 20
 _BLOCK_BYTES = 256 << 10
 _BLOCKS = 64
+# Requests of a batch that are under way at once.
+_CONCURRENT = 100
+# What describes an array has a few hundred bytes.
+_MAX_ARRAY_DOCUMENT_BYTES = 1 << 20
+_MAX_DOCUMENTS = 10_000
+_MIN_BYTES_PER_SECOND = 1024
+_WEB = ("http", "https")
+_S3 = ("s3", "s3a")
+_OTHERS = ("gs", "gcs", "az", "abfs", "abfss", "adl", "hf", "oci", "oss", "memory")
 _Result = TypeVar("_Result")
 
 
@@ -42,11 +58,12 @@ class _Remote:
 
     def __init__(self, url: Url) -> None:
         self.url = url
+        self.versions: dict[str, Any] = {}
         self._process = -1
         self._system: Any = None
 
-    def call(self, what: Callable[[Any, str], _Result], where: str) -> _Result:
-        """Do something with the file system and the path in it; translate what goes wrong.
+    def call(self, what: Callable[[Any], _Result], where: str) -> _Result:
+        """Do something with the file system; translate what goes wrong.
 
         Raises
         ------
@@ -58,36 +75,145 @@ class _Remote:
             If the network or the server fails.
         """
         try:
-            system, path = self._connected()
-            return what(system, path)
+            return what(self._connected())
+        except DownloadError as error:
+            raise DownloadError(f"{where}: cannot be read: {one_line(error)}") from error
         except RlbuffersError:
             raise
         except FileNotFoundError as error:
             root = _root_cause(error)
             if isinstance(root, OSError) and not isinstance(root, FileNotFoundError):  # fsspec's word for no answer
-                raise DownloadError(f"{where}: cannot be read: {_one_line(root)}") from error
+                raise DownloadError(f"{where}: cannot be read: {one_line(root)}") from error
             raise BufferNotFoundError(f"{where}: there is no such object") from error
         except ImportError as error:
             raise MissingDependencyError(
-                f"Reading {self.url} needs more than is installed: {_one_line(error)}. "
+                f"Reading {self.url} needs more than is installed: {one_line(error)}. "
                 "Install it with: pip install 'rlbuffers[remote]'"
             ) from error
+        except TimeoutError as error:
+            raise DownloadError(
+                f"{where}: cannot be read: no whole answer in time; RLBUFFERS_TIMEOUT sets the limit"
+            ) from error
         except Exception as error:  # each file system raises what its libraries raise
-            raise DownloadError(f"{where}: cannot be read: {_one_line(error)}") from error
+            raise DownloadError(f"{where}: cannot be read: {one_line(error)}") from error
 
-    def _connected(self) -> tuple[Any, str]:
+    def ranges(
+        self, urls: Sequence[Url], starts: Sequence[int], ends: Sequence[int], where: str, longest: int | None = None
+    ) -> list[Any]:
+        """Read ranges of bytes at once; an exception stands in place of one that is missing or failed.
+
+        `longest` is for documents, which are asked for as a whole: longer ones are refused.
+        """
+
+        def ask(system: Any) -> list[Any]:
+            paths = [system._strip_protocol(url) for url in urls]
+            more = {"versions": self.versions, "longest": longest} if self._is_web else {}
+            found: list[Any] = self._run(
+                system,
+                "cat_ranges",
+                paths,
+                list(starts),
+                list(ends),
+                num_bytes=sum(ends) - sum(starts) if longest is None else 0,
+                on_error="return",
+                batch_size=_CONCURRENT,
+                **more,
+            )
+            return found
+
+        return self.call(ask, where)
+
+    def range(self, url: Url, start: int, end: int, where: str) -> bytes:
+        """Read one range of bytes; raises what `call` raises."""
+        (found,) = self.ranges([url], [start], [end], where)
+        return self.found(found, where)
+
+    def found(self, answer: Any, where: str) -> bytes:
+        """Return bytes that `ranges` gave; raises what `call` raises if it gave an exception."""
+
+        def give(_: Any) -> bytes:
+            if isinstance(answer, BaseException):
+                raise answer
+            content: bytes = answer
+            return content
+
+        return self.call(give, where)
+
+    def sizes(self, urls: Sequence[Url], where: str) -> list[int | None]:
+        """Return the sizes of files in bytes; None where that is not known."""
+
+        def ask(system: Any) -> list[int | None]:
+            found: list[int | None] = self._run(system, "sizes", [system._strip_protocol(url) for url in urls])
+            return found
+
+        return self.call(ask, where)
+
+    def size(self, url: Url, where: str) -> int | None:
+        """Return the size of a file in bytes; None if the server does not say."""
+        if not self._is_web:
+            return self.sizes([url], where)[0]
+        self.range(url, 0, 1, where)  # the answer says it
+        size: int | None = self.versions[str(url)][0] if str(url) in self.versions else 0
+        return size
+
+    @property
+    def _is_web(self) -> bool:
+        return _protocol(self.url) in _WEB
+
+    def _run(self, system: Any, name: str, *arguments: Any, num_bytes: int = 0, **options: Any) -> Any:
+        """Call a method of the file system; one that answers asynchronously is given up after a time."""
+        if not system.async_impl:
+            options.pop("batch_size", None)
+            return getattr(system, name)(*arguments, **options)
+        from fsspec.asyn import sync
+
+        limits = NetworkLimits.from_environment()
+        # Web servers are watched request by request; what libraries of object stores do is bounded as a whole.
+        seconds = (limits.retries + 1) * limits.timeout + num_bytes / _MIN_BYTES_PER_SECOND
+        return sync(
+            system.loop, getattr(system, f"_{name}"), *arguments, timeout=None if self._is_web else seconds, **options
+        )
+
+    def _connected(self) -> Any:
         if self._process != os.getpid():
             fsspec = require("fsspec", extra="remote", purpose="Reading from URLs")
-            protocol = self.url.partition("://")[0]
-            if protocol not in fsspec.available_protocols():
-                raise UsageError(f"{self.url}: nothing is known about addresses that begin with {protocol}://")
-            self._system = fsspec.filesystem(protocol)
+            protocol = _protocol(self.url)
+            if protocol in _WEB:
+                require("aiohttp", extra="remote", purpose="Reading from web servers")
+                from rlbuffers.stores.remote_http import LimitedHTTP
+
+                self._system = LimitedHTTP()
+            elif protocol in (*_S3, *_OTHERS):
+                self._system = fsspec.filesystem(protocol, **_options(protocol, fsspec.config.conf))
+            else:
+                known = ", ".join(f"{name}://" for name in (*_WEB, "s3", "gs", "az", "hf"))
+                raise UsageError(
+                    f"{self.url}: nothing is known about addresses that begin with {protocol}://; buffers are read "
+                    f"from {known} and files"
+                )
             self._process = os.getpid()
-        return self._system, self._system._strip_protocol(self.url)
+        return self._system
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _protocol(url: Url) -> str:
+    return url.partition("://")[0].lower()
+
+
+def _options(protocol: str, configured: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file system is made with: the limits, in the words of its library; the user's settings go first."""
+    if protocol not in _S3:
+        return {}
+    limits = NetworkLimits.from_environment()
+    theirs = configured.get(protocol, {}).get("config_kwargs", {})
+    retries = {"max_attempts": limits.retries, "mode": "standard"}
+    return {
+        "config_kwargs": {
+            "connect_timeout": limits.timeout,
+            "read_timeout": limits.timeout,
+            "retries": retries,
+            **theirs,
+        }
+    }
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -112,10 +238,11 @@ class RemoteFile:
 
     def __init__(self, url: Url) -> None:
         self.name = str(url)
+        self._url = url
         self._remote = _Remote(url)
-        self._opened: Any = None
+        self._opened: _BlockFile | None = None
         self._opened_by = -1
-        size = self._remote.call(lambda system, path: system.size(path), self.name)
+        size = self._remote.size(url, self.name)
         if size is None:
             raise DownloadError(f"{url}: the server does not say how large it is, which reading parts of it needs")
         self.size = int(size)
@@ -128,27 +255,64 @@ class RemoteFile:
         CorruptDataError
             If the file ends before the range does.
         DownloadError
-            If the network or the server fails.
+            If the network or the server fails, or the file was replaced meanwhile.
         """
-        found: bytes = self._remote.call(
-            lambda system, path: system.cat_file(path, start=offset, end=offset + size), self.name
-        )
-        return _whole(found, self.name, offset, size)
+        return _whole(self._remote.range(self._url, offset, offset + size, self.name), self.name, offset, size)
 
-    def opened(self) -> Any:
+    def opened(self) -> io.RawIOBase:
         """Return a file object that keeps the blocks it has fetched, for libraries that read in small pieces."""
-        if self._opened_by != os.getpid():
-            options = {"block_size": _BLOCK_BYTES, "cache_type": "blockcache", "cache_options": {"maxblocks": _BLOCKS}}
-            self._opened = self._remote.call(lambda system, path: system.open(path, "rb", **options), self.name)
+        if self._opened is None or self._opened_by != os.getpid():
+            self._opened = _BlockFile(self)
             self._opened_by = os.getpid()
         return self._opened
+
+    def as_files(self) -> RemoteFiles:
+        """Return the same file as the only one, of number 0, that holds chunks."""
+        return RemoteFiles(self._url, [self._url], self._remote)
+
+
+class _BlockFile(io.RawIOBase):
+    """A remote file for libraries; keeps the blocks that it read last."""
+
+    def __init__(self, file: RemoteFile) -> None:
+        super().__init__()
+        self._size = file.size
+        self._block = lru_cache(_BLOCKS)(
+            lambda number: file.read(number * _BLOCK_BYTES, min(_BLOCK_BYTES, file.size - number * _BLOCK_BYTES))
+        )
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        return self._position
+
+    def readinto(self, target: Any) -> int:
+        view = memoryview(target).cast("B")
+        count = max(0, min(len(view), self._size - self._position))
+        done = 0
+        while done < count:
+            number, offset = divmod(self._position + done, _BLOCK_BYTES)
+            part = self._block(number)[offset : offset + count - done]
+            view[done : done + len(part)] = part
+            done += len(part)
+        self._position += count
+        return count
 
 
 class RemoteFiles(ChunkFiles):
     """Remote files that hold chunks."""
 
-    def __init__(self, root: Url, urls: Sequence[Url]) -> None:
-        self._remote = _Remote(root)
+    def __init__(self, root: Url, urls: Sequence[Url], remote: _Remote | None = None) -> None:
+        self._remote = remote or _Remote(root)
         self._urls = urls
         self._sizes: dict[int, int] = {}
         self._in_memory: MemoryBlocks | None = None
@@ -161,9 +325,12 @@ class RemoteFiles(ChunkFiles):
         """See base class."""
         if number not in self._sizes:
             try:
-                self._sizes[number] = RemoteFile(self._urls[number]).size
+                size = self._remote.size(self._urls[number], self.name(number))
             except BufferNotFoundError as error:
-                raise CorruptDataError(f"{self._urls[number]}: this part of the buffer is missing") from error
+                raise CorruptDataError(f"{self.name(number)}: this part of the buffer is missing") from error
+            if size is None:
+                raise DownloadError(f"{self.name(number)}: the server does not say how large it is")
+            self._sizes[number] = size
         return self._sizes[number]
 
     def read(self, numbers: Int64, offsets: Int64, sizes: Array) -> Sequence[memoryview]:
@@ -182,19 +349,17 @@ class RemoteFiles(ChunkFiles):
             return []
         numbers, starts, stops = (list(part) for part in zip(*requests, strict=True))
 
-        def ask(system: Any, _: str) -> list[bytes]:
-            paths = [system._strip_protocol(self._urls[number]) for number in numbers]
-            found: list[bytes] = system.cat_ranges(paths, starts, stops, on_error="raise")
-            return found
-
-        try:
-            blocks = self._remote.call(ask, str(self._remote.url))
-        except BufferNotFoundError as error:
-            raise CorruptDataError(f"{self._remote.url}: a part of it is missing ({error.__cause__})") from error
+        answers = self._remote.ranges([self._urls[number] for number in numbers], starts, stops, str(self._remote.url))
         return [
-            _whole(block, self.name(number), start, stop - start)
-            for block, (number, start, stop) in zip(blocks, requests, strict=True)
+            _whole(self._part(answer, number), self.name(number), start, stop - start)
+            for answer, (number, start, stop) in zip(answers, requests, strict=True)
         ]
+
+    def _part(self, answer: Any, number: int) -> bytes:
+        try:
+            return self._remote.found(answer, self.name(number))
+        except BufferNotFoundError as error:
+            raise CorruptDataError(f"{self.name(number)}: this part of the buffer is missing") from error
 
     def in_memory(self) -> MemoryBlocks:
         """See base class."""
@@ -224,62 +389,56 @@ class RemoteFolder(Folder):
         """See base class; they are fetched at once."""
         folders = {parent.as_posix() for name in known for parent in Path(name).parents if parent.name}
         names = sorted(f"{name}/{DOCUMENT}" for name in {*known, *folders})
-
-        def ask(system: Any, _: str) -> dict[str, Any]:
-            paths = {system._strip_protocol(self._url(name)): name for name in names}
-            found = system.cat(list(paths), on_error="omit")
-            return {paths[path]: content for path, content in found.items() if path in paths}
-
-        self._fetched.update(self._remote.call(ask, self.root) if names else {})
+        if len(names) > _MAX_DOCUMENTS:
+            raise CorruptDataError(f"{self.root}: claims {len(names):,} arrays, more than {_MAX_DOCUMENTS:,}")
+        for name, answer in zip(names, self._documents(names, _MAX_ARRAY_DOCUMENT_BYTES), strict=True):
+            if not isinstance(answer, FileNotFoundError):
+                self._fetched[name] = self._document(answer, name, _MAX_ARRAY_DOCUMENT_BYTES)
         return names
 
     def read(self, name: str) -> bytes:
         """See base class."""
         if name in self._fetched:
             return self._fetched[name]
-
-        def ask(system: Any, _: str) -> bytes:
-            content: bytes = system.cat_file(system._strip_protocol(self._url(name)))
-            return content
-
+        longest = MAX_DOCUMENT_BYTES if name == DOCUMENT else _MAX_ARRAY_DOCUMENT_BYTES
         try:
-            return self._remote.call(ask, self.name_of(name))
+            return self._document(self._documents([name], longest)[0], name, longest)
         except BufferNotFoundError as error:
             if name == DOCUMENT:
                 raise
             raise CorruptDataError(f"{self.name_of(name)}: this part of the buffer is missing") from error
 
+    def _documents(self, names: Sequence[str], longest: int) -> list[Any]:
+        ends = [longest + 1] * len(names)
+        return self._remote.ranges([self._url(name) for name in names], [0] * len(names), ends, self.root, longest)
+
+    def _document(self, answer: Any, name: str, longest: int) -> bytes:
+        content = self._remote.found(answer, self.name_of(name))
+        if len(content) > longest:
+            raise CorruptDataError(
+                f"{self.name_of(name)}: expected a document of at most {longest:,} bytes, found more"
+            )
+        return content
+
     def files(self, names: Sequence[str]) -> RemoteFiles:
         """See base class."""
-        return RemoteFiles(Url(self.root), [self._url(name) for name in names])
+        return RemoteFiles(Url(self.root), [self._url(name) for name in names], self._remote)
 
     def stored_bytes(self, names: Sequence[str]) -> int:
         """See base class."""
-
-        def ask(system: Any, _: str) -> int:
-            sizes = system.sizes([system._strip_protocol(self._url(name)) for name in names])
-            return sum(size or 0 for size in sizes)
-
         try:
-            return self._remote.call(ask, self.root)
+            return sum(size or 0 for size in self._remote.sizes([self._url(name) for name in names], self.root))
         except BufferNotFoundError:
             return 0
 
-    def disk_bytes(self) -> int:
-        """See base class; of a server that lists nothing, what is known of."""
-
-        def ask(system: Any, path: str) -> int:
-            return int(system.du(path))
-
-        return self._remote.call(ask, self.root)
+    def disk_bytes(self, known: Iterable[str]) -> int:
+        """See base class; counts what is known of."""
+        return len(self.read(DOCUMENT)) + sum(map(len, self._fetched.values())) + self.stored_bytes(list(known))
 
 
 def _whole(found: bytes, name: str, offset: int, size: int) -> bytes:
     if len(found) != size:
-        raise CorruptDataError(
-            f"{name}: expected {size} bytes at offset {offset}, got {len(found)}; it was cut short, or the server "
-            "does not answer range requests"
-        )
+        raise CorruptDataError(f"{name}: expected {size} bytes at offset {offset}, got {len(found)}; it was cut short")
     return found
 
 

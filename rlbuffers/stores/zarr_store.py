@@ -234,7 +234,7 @@ class ZarrReader(StoreReader):
 
     def disk_bytes(self) -> int:
         """See base class."""
-        return self._folder.disk_bytes()
+        return self._folder.disk_bytes(shard for name in self.arrays for shard in self._shards(name))
 
     def close(self) -> None:
         """See base class; shards are closed when the last chunk table is dropped."""
@@ -248,9 +248,10 @@ class ZarrZipReader(ZarrReader):
         """See base class."""
         if not isinstance(path, Url):
             return cls(ZipFolder(OpenFile(path), LocalFiles([path])))
-        from rlbuffers.stores.remote import RemoteFile, RemoteFiles
+        from rlbuffers.stores.remote import RemoteFile
 
-        return cls(ZipFolder(RemoteFile(path), RemoteFiles(path, [path])))
+        file = RemoteFile(path)
+        return cls(ZipFolder(file, file.as_files()))
 
 
 def _shard_name(array: str, shard: int, row_shape: Sequence[int]) -> str:

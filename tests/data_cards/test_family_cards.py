@@ -8,13 +8,13 @@ import yaml
 
 from rlbuffers.cards.bibtex import authors, entry_lines
 from rlbuffers.cards.licenses import find_license
+from rlbuffers.published.rl_unplugged import SUITES
 from rlbuffers.sources import SOURCES
 from rlbuffers.sources.d4rl.datasets import all_datasets
 from rlbuffers.sources.d4rl.facts import known_facts
 from rlbuffers.sources.dqn_runs import CITATION, DQN_REPLAY_GAMES
 from rlbuffers.sources.ogbench import CITATION as OGBENCH_CITATION
 from rlbuffers.sources.rl_unplugged import games, tasks
-from rlbuffers_cli.rl_unplugged_shards import SUITES
 
 CARDS = Path(__file__).parents[2] / "data_cards"
 SECTIONS = ["Facts", "Get and convert", "In a buffer", "Known faults", "License and citation"]

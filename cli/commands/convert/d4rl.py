@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +16,13 @@ from rlbuffers_cli.conversions import (
     run_conversion,
     terminals_option,
 )
-from rlbuffers_cli.downloads import download_unless_there
+from rlbuffers_cli.downloads import downloads_to
 
 if TYPE_CHECKING:
     from rlbuffers.sources.base import Source
-    from rlbuffers.sources.d4rl.datasets import D4RLDataset
     from rlbuffers.sources.flat_source import TerminalMeaning
 
 __all__ = ["command"]
-
-_D4RL_CACHE = "~/.d4rl/datasets"
 
 
 @click.command("d4rl")
@@ -72,6 +68,7 @@ def command(
     names (obs, next_obs, rew, done, terminated, ...) are understood, others are named with --map.
     """
     from rlbuffers.errors import UsageError
+    from rlbuffers.published.d4rl import file_of
     from rlbuffers.sources.d4rl.datasets import dataset_of_file, find_dataset
     from rlbuffers.sources.d4rl.hdf5 import D4RLSource
     from rlbuffers.sources.d4rl.qlearning import D4RLQLearningSource
@@ -86,7 +83,7 @@ def command(
     name = title if view == "episodes" else f"{title}-{view}"
     target = output.path(Path("d4rl") / name)
     if dataset is not None and not files:
-        files = (_fetched(dataset, dataset_dir.expanduser()),)
+        files = (file_of(dataset, downloads_to(dataset_dir)),)
     found, names = files_in(files, (".hdf5", ".h5")), names_of_pairs(pairs)
     by_name = dataset is None
     known = [(path, dataset or dataset_of_file(path.name)) for path in found]
@@ -97,16 +94,3 @@ def command(
     )
     # The rows are finished as they are read: sending them to other processes and back only costs time.
     run_conversion(sources, target, output, title=title)
-
-
-def _fetched(dataset: D4RLDataset, folder: Path) -> Path:
-    """Return where the file of a dataset is; downloads it if it is nowhere."""
-    path = folder / dataset.path
-    theirs = Path(os.environ.get("D4RL_DATASET_DIR") or _D4RL_CACHE).expanduser() / dataset.file_name
-    if not path.exists() and theirs.exists():
-        return theirs
-    # Sizes without a hash were recorded years ago: another upload is told of, not refused.
-    download_unless_there(
-        dataset.url, path, num_bytes=dataset.num_bytes if dataset.sha256 else None, sha256=dataset.sha256
-    )
-    return path

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlbuffers.paths import DEFAULT_DATASET_DIR
+from rlbuffers.published.rl_unplugged import SUITES, Request, find_shards
 from rlbuffers_cli.conversions import OutputOptions, output_options, run_conversion
-from rlbuffers_cli.downloads import download_unless_there
-from rlbuffers_cli.rl_unplugged_shards import SUITES, Request, find_shards
+from rlbuffers_cli.downloads import downloads_to
 
 if TYPE_CHECKING:
     from rlbuffers.sources.base import Source
@@ -87,9 +87,10 @@ def command(
     names = [path.name for path in files] or [shards.name(number) for number in numbers]
     more = f"+{len(names) - 1}" if len(names) > 1 else ""
     target = output.path(shards.folder / f"{names[0]}{more}")
-    sources: list[Source[Any]] = [shards.open(require_file(path), shards.stated) for path in files]
-    for number, name in () if files else zip(numbers, names, strict=True):
-        path, url = dataset_dir.expanduser() / shards.folder / name, shards.url(number)
-        download_unless_there(url, path)
-        sources.append(shards.open(path, {**shards.facts, "shard_id": number, "published_at": url}))
+    downloads = downloads_to(dataset_dir)
+    sources: list[Source[Any]] = (
+        [shards.open(require_file(path), shards.stated) for path in files]
+        if files
+        else [shards.published(number, downloads) for number in numbers]
+    )
     run_conversion(sources, target, output, title=shards.title)

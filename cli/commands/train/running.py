@@ -12,7 +12,7 @@ from rlbuffers.errors import UsageError
 from rlbuffers.listing import listed
 from rlbuffers.optional import require
 from rlbuffers_cli.commands.train.options import Defaults, SectionedCommand, options_of
-from rlbuffers_cli.option_types import WholeNumbers
+from rlbuffers_cli.option_types import OutputPath, WholeNumbers
 from rlbuffers_train.algorithms import ACTION_KINDS, AlgorithmEntry, entries_of, load_algorithm
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _general_options(is_online: bool, presets: list[str]) -> list[click.Paramete
             help="A run to train again: config.yaml or its folder; options change it.",
         ),
         click.Option(["--device"], help="auto, cpu, cuda, ...  [default: auto]"),
-        click.Option(["--logdir"], type=_PATH, help="Folder of the run; new by default."),
+        click.Option(["--logdir"], type=OutputPath(), help="Folder of the run; new by default."),
         click.Option(["--resume-path"], type=_PATH, help="A run to go on with: last.pth or its folder."),
         click.Option(["--seeds"], type=WholeNumbers(), help="Several runs, such as 0,1,2; the same command goes on."),
         click.Option(["--parallel"], type=click.IntRange(min=1), help="Runs at a time with --seeds.  [default: 1]"),

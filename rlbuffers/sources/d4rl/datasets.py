@@ -21,7 +21,7 @@ __all__ = ["D4RLDataset", "all_datasets", "dataset_of_file", "find_dataset"]
 
 Scores = tuple[float, float]
 Timeouts = Literal["horizon", "none", "unknown"]
-_BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
+_BASE_URL = "https://rail.eecs.berkeley.edu/datasets/offline_rl"
 
 
 @dataclass(frozen=True)

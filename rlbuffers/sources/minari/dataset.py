@@ -8,7 +8,7 @@ Nothing of the minari package is needed but to download.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,11 @@ class MinariSource(RowSource[Episode]):
                 "notes": self._notes(),
             }
         )
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """What holds the episodes."""
+        return self._payload.files
 
     def _files(self) -> list[dict[str, Any]]:
         paths = [*self._payload.files]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,6 +178,11 @@ class RLUAtariSource(Source[RecordBatch]):
     def where(self) -> str:
         """Path of the shard."""
         return str(self.path)
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The shard."""
+        return [self.path]
 
     @property
     def spec(self) -> BufferSpec:

@@ -19,6 +19,7 @@ __all__ = [
     "check_game",
     "episodes_shard_name",
     "episodes_shard_url",
+    "num_episode_shards",
     "shard_name",
     "shard_url",
 ]
@@ -75,7 +76,7 @@ ATARI_GAMES = {
 
 NUM_RUNS = 5
 NUM_SHARDS = 100
-_BUCKET = "http://storage.googleapis.com/rl_unplugged/atari"
+_BUCKET = "https://storage.googleapis.com/rl_unplugged/atari"
 _NUM_EPISODE_SHARDS = 50
 # These games' runs were published with one checkpoint less.
 _SHORT_GAMES = {"Carnival": 49, "Gravitar": 49, "StarGunner": 49}
@@ -127,8 +128,12 @@ def episodes_shard_name(game: str, run_id: int, shard_id: int) -> str:
     UsageError
         If there is no such game, run (1 to 5) or shard (0 to 49; 0 to 48 for three games).
     """
-    num_shards = _SHORT_GAMES.get(check_game(game), _NUM_EPISODE_SHARDS)
-    return _name(run_id, shard_id, num_shards)
+    return _name(run_id, shard_id, num_episode_shards(game))
+
+
+def num_episode_shards(game: str) -> int:
+    """Return in how many shards a run's whole episodes are published."""
+    return _SHORT_GAMES.get(check_game(game), _NUM_EPISODE_SHARDS)
 
 
 def episodes_shard_url(game: str, run_id: int, shard_id: int) -> str:

@@ -157,6 +157,11 @@ class ShardSource(Source[Piece]):
         return str(self._shard.path)
 
     @property
+    def files(self) -> Sequence[Path]:
+        """The shard."""
+        return [self._shard.path]
+
+    @property
     def total(self) -> int:
         """Size of the shard in bytes."""
         return self._shard.size

@@ -37,7 +37,7 @@ __all__ = [
     "rwrl_shards",
 ]
 
-_BUCKET = "http://storage.googleapis.com/rl_unplugged"
+_BUCKET = "https://storage.googleapis.com/rl_unplugged"
 LICENSE = "not stated by the publisher (the code beside the data is Apache-2.0)"
 CITATION_2020 = (
     "@inproceedings{gulcehre2020rl, "

@@ -82,6 +82,11 @@ class RLlibSource(RowSource[Episode]):
         """The files, or the first of them."""
         return self._where
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files."""
+        return self.paths
+
     def _batches(self) -> Iterator[Batch]:
         for path in self.paths:
             read = parquet_batches if _is_parquet(path) else json_batches

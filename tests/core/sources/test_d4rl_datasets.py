@@ -8,7 +8,7 @@ from rlbuffers.errors import UsageError
 from rlbuffers.sources.d4rl.checksums import NUM_BYTES, SHA256
 from rlbuffers.sources.d4rl.datasets import all_datasets, dataset_of_file, find_dataset
 
-BASE = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
+BASE = "https://rail.eecs.berkeley.edu/datasets/offline_rl/"
 ANT = "noisy_multistart"
 
 

@@ -284,7 +284,7 @@ def test_names_and_addresses_of_shards():
     assert episodes_shard_name("Pong", 5, 49) == "run_5-00049-of-00050"
     assert episodes_shard_name("Carnival", 1, 48) == "run_1-00048-of-00049"
     assert episodes_shard_url("Pong", 1, 0) == (
-        "http://storage.googleapis.com/rl_unplugged/atari_episodes_ordered/Pong/run_1-00000-of-00050"
+        "https://storage.googleapis.com/rl_unplugged/atari_episodes_ordered/Pong/run_1-00000-of-00050"
     )
     for game, run, shard in (("Pong", 1, 50), ("StarGunner", 1, 49), ("Pong", 0, 0), ("Pong", 6, 0), ("Pung", 1, 0)):
         with pytest.raises(UsageError, match=r"expected|did you mean"):

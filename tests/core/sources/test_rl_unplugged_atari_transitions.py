@@ -286,7 +286,7 @@ def test_the_suite_has_46_games():
 
 def test_shards_are_named_as_published():
     assert shard_name(1, 7) == "run_1-00007-of-00100"
-    assert shard_url("Pong", 5, 99) == "http://storage.googleapis.com/rl_unplugged/atari/Pong/run_5-00099-of-00100"
+    assert shard_url("Pong", 5, 99) == "https://storage.googleapis.com/rl_unplugged/atari/Pong/run_5-00099-of-00100"
     for run_id, shard_id in ((0, 0), (6, 0), (1, -1), (1, 100)):
         with pytest.raises(UsageError, match="expected"):
             shard_name(run_id, shard_id)

@@ -20,7 +20,7 @@ from rlbuffers.sources.rl_unplugged.tasks import (
     rwrl_shards,
 )
 
-BUCKET = "http://storage.googleapis.com/rl_unplugged"
+BUCKET = "https://storage.googleapis.com/rl_unplugged"
 
 
 def test_how_many_there_are():

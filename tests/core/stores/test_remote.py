@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import itertools
@@ -17,9 +18,18 @@ from hypothesis import strategies as st
 from reference import Recipe, assert_same_rows, make, taken, write
 
 import rlbuffers
-from rlbuffers.errors import BufferNotFoundError, CorruptDataError, DownloadError, FormatError, UsageError
+from rlbuffers import network
+from rlbuffers.errors import (
+    BufferNotFoundError,
+    CorruptDataError,
+    DownloadError,
+    FormatError,
+    RlbuffersError,
+    UsageError,
+)
 from rlbuffers.inspecting.read_speed import measure_read_speed
 from rlbuffers.paths import Url, located
+from rlbuffers.stores import remote
 from rlbuffers.stores.remote import RemoteFiles, _coalesced
 
 RECIPES = {
@@ -211,7 +221,7 @@ def test_its_speed_is_measured(uploaded, ending, place):
 
 
 def test_nothing_is_written_to_an_address():
-    with pytest.raises(UsageError, match="write one and upload it"):
+    with pytest.raises(UsageError, match="write a file and upload it"):
         write("memory://bucket/x.zarr", make(RECIPES["vectors"]))
 
 
@@ -246,3 +256,239 @@ def test_ranges_that_are_close_are_one_request(data):
     requests, _ = _coalesced(numbers, offsets, sizes)
     for (file, _, stop), (following, start, _) in itertools.pairwise(requests):
         assert following > file or start - stop > 64 << 10
+
+
+FAULTS = {
+    "stall": r"sent nothing for 0\.4 s",
+    "silence": r"sent nothing for 0\.4 s",
+    "trickle": r"less than 1,024 a second|sent nothing|not an HDF5|ZIP|range requests|replaced",
+    "slow header": r"sent nothing for 0\.4 s",
+    "cut": "payload|closed|reset|disconnected|cut",
+    "endless": "at most|web page|HDF5|ZIP|does not say|range|JSON|expected",
+    "endless ranges": "at most|HDF5|ZIP|does not say|range|JSON|expected",
+    "no ranges": "range requests|replaced",
+    "other range": "another range",
+    "loop": "more than 5 redirects",
+    "file": "not an http or https address",
+    "ftp": "not an http or https address",
+    "web page": "web page",
+    "busy": r"HTTP 503.*2 tries",
+    "later": "asks to wait 7,200 s",
+    "forbidden": "HTTP 403",
+    "garbage": "Bad status line|Expected HTTP|disconnected|nothing",
+    "compressed": "compressed its answer",
+}
+
+
+class FaultyHandler(RangeHandler):
+    """Serves files as `RangeHandler` does, but those that end in `at` with a fault."""
+
+    fault: str | None = None
+    over: threading.Event
+    at = ""
+    left = 10**9  # how many answers have the fault
+
+    def do_GET(self):
+        cls = type(self)
+        if self.fault is None or not self.path.endswith(self.at) or cls.left <= 0:
+            super().do_GET()
+            return
+        cls.left -= 1
+        self.requests.append(self.path)
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            getattr(self, "_" + self.fault.replace(" ", "_"))()
+
+    def _stall(self):
+        self.over.wait(20)
+
+    def _silence(self):
+        self._head(206, **{"Content-Range": "bytes 0-999/1000", "Content-Length": "1000"})
+        self.over.wait(20)
+
+    def _trickle(self):
+        self._head(200, **{"Content-Length": "100000"})
+        while not self.over.wait(0.05):
+            self.wfile.write(b"{")
+
+    def _slow_header(self):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        while not self.over.wait(0.05):
+            self.wfile.write(b"x")
+
+    def _cut(self):
+        start = re.match(r"bytes=(\d+)", self.headers["Range"])[1]
+        self._head(206, **{"Content-Range": f"bytes {start}-/*", "Content-Length": "1000"})
+
+    def _endless(self):
+        self._head(200)
+        while True:
+            self.wfile.write(b" " * 65536)
+
+    def _endless_ranges(self):
+        self._head(206, **{"Content-Range": "bytes 0-999/*"})
+        while True:
+            self.wfile.write(b" " * 65536)
+
+    def _no_ranges(self):
+        del self.headers["Range"]
+        super().do_GET()
+
+    def _other_range(self):
+        self._head(206, **{"Content-Range": "bytes 7-999/1000", "Content-Length": "0"})
+
+    def _loop(self):
+        self._head(302, Location=self.path)
+
+    def _file(self):
+        self._head(302, Location="file:///etc/passwd")
+
+    def _ftp(self):
+        self._head(302, Location="ftp://127.0.0.1/x")
+
+    def _web_page(self):
+        self._head(200, **{"Content-Type": "text/html", "Content-Length": "1000"})
+
+    def _busy(self):
+        self._head(503)
+
+    def _later(self):
+        self._head(429, **{"Retry-After": "7200"})
+
+    def _forbidden(self):
+        self._head(403)
+
+    def _garbage(self):
+        self.wfile.write(b"\xff" * 1000)
+
+    def _compressed(self):
+        self._head(200, **{"Content-Encoding": "gzip"})
+
+    def _head(self, status, **headers):
+        self.send_response(status)
+        for name, text in headers.items():
+            self.send_header(name, text)
+        self.end_headers()
+
+
+@pytest.fixture
+def faulty(tmp_path, monkeypatch):
+    """Serve a buffer and return (its address without the ending, handler) of a server with faults."""
+    pytest.importorskip("aiohttp")
+    monkeypatch.setenv("RLBUFFERS_TIMEOUT", "0.4")
+    monkeypatch.setenv("RLBUFFERS_RETRIES", "1")
+    monkeypatch.setattr(network, "_FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(remote, "MAX_DOCUMENT_BYTES", 1 << 20)
+    handler = type("Handler", (FaultyHandler,), {"requests": [], "over": threading.Event()})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=tmp_path)) as running:
+        running.daemon_threads = True
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}/x", handler
+        handler.over.set()
+        running.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_server_is_one_line(tmp_path, faulty, ending, fault):
+    url, handler = faulty
+    write(tmp_path / f"x.{ending}", make(RECIPES["vectors"]))
+    handler.fault = fault
+    with pytest.raises(RlbuffersError, match=FAULTS[fault]) as error, rlbuffers.open(f"{url}.{ending}", cache=0) as one:
+        one[:]
+    assert str(error.value).startswith(url)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("ending", "at"), [("zarr", "c/0/0"), ("zarr.zip", "zip"), ("hdf5", "hdf5")])
+@pytest.mark.parametrize("fault", ["stall", "trickle", "cut", "busy", "loop", "web page", "forbidden"])
+def test_a_server_that_fails_later_is_one_line(tmp_path, faulty, fault, ending, at):
+    url, handler = faulty
+    write(tmp_path / f"x.{ending}", make(RECIPES["vectors"]))
+    handler.at = at
+    buffer = rlbuffers.open(f"{url}.{ending}", cache=0)
+    handler.fault = fault
+    with pytest.raises(DownloadError, match=FAULTS[fault]) as error:
+        buffer[:]
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("fault", ["cut", "busy"])
+def test_a_failure_that_passes_is_not_noticed(tmp_path, faulty, monkeypatch, ending, fault):
+    monkeypatch.setenv("RLBUFFERS_RETRIES", "3")
+    monkeypatch.setenv("RLBUFFERS_TIMEOUT", "20")
+    url, handler = faulty
+    made = make(RECIPES["vectors"])
+    write(tmp_path / f"x.{ending}", made)
+    handler.fault, handler.left = fault, 2
+    with rlbuffers.open(f"{url}.{ending}", cache=0) as buffer:
+        handler.left = 2
+        assert_same_rows(buffer[:], made.table)
+    assert handler.left == 0
+
+
+@pytest.mark.parametrize("ending", ["hdf5", "zarr.zip", "zarr"])
+def test_a_file_that_is_replaced_while_it_is_open_is_noticed(tmp_path, faulty, ending):
+    url, _ = faulty
+    path = write(tmp_path / f"x.{ending}", make(RECIPES["shuffled"]))
+    with rlbuffers.open(f"{url}.{ending}", cache=0) as buffer:
+        buffer.rows([0])
+        changed = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
+        for part in changed:
+            part.write_bytes(part.read_bytes() + b" ")
+        with pytest.raises(DownloadError, match="replaced on the server while it was read"):
+            buffer.rows([5])
+
+
+def test_a_redirect_to_another_place_is_followed(tmp_path, faulty):
+    url, handler = faulty
+    made = make(RECIPES["vectors"])
+    write(tmp_path / "x.hdf5", made)
+    handler._loop = lambda self: self._head(307, Location="/x.hdf5")
+    handler.fault, handler.at = "loop", "y.hdf5"
+    with rlbuffers.open(url.replace("/x", "/y.hdf5")) as buffer:
+        assert_same_rows(buffer[:], made.table)
+
+
+def test_claims_of_many_arrays_are_not_followed():
+    with pytest.raises(CorruptDataError, match="claims 10,001 arrays"):
+        remote.RemoteFolder(Url("http://127.0.0.1:1/x.zarr")).documents([f"a{number}" for number in range(10_001)])
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "sftp", "zip", "data", "nonsense", "FTP", "file+x"])
+def test_schemes_that_are_not_read_are_one_line(scheme):
+    with pytest.raises(UsageError, match="nothing is known about addresses that begin with") as error:
+        rlbuffers.open(f"{scheme}://127.0.0.1/x.zarr")
+    assert "\n" not in str(error.value)
+
+
+def test_object_stores_are_given_the_limits(monkeypatch):
+    s3fs = pytest.importorskip("s3fs")
+    monkeypatch.setenv("RLBUFFERS_TIMEOUT", "7")
+    monkeypatch.setenv("RLBUFFERS_RETRIES", "2")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    options = remote._options("s3", {})
+    system = s3fs.S3FileSystem(anon=True, skip_instance_cache=True, **options)
+    config = fsspec.asyn.sync(system.loop, system.set_session).meta.config
+    assert (config.connect_timeout, config.read_timeout) == (7, 7)
+    assert config.retries["mode"] == "standard"
+    assert config.retries["total_max_attempts"] == 3
+    theirs = {"s3": {"config_kwargs": {"read_timeout": 99}}}
+    assert remote._options("s3", theirs)["config_kwargs"]["read_timeout"] == 99
+    assert remote._options("gs", {}) == {}
+
+
+def test_a_silent_object_store_is_given_up(faulty, monkeypatch):
+    pytest.importorskip("s3fs")
+    url, handler = faulty
+    handler.fault = "stall"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": url.removesuffix("/x")})
+    with pytest.raises(DownloadError, match=r"s3://bucket/x\.zarr.*: cannot be read") as error:
+        rlbuffers.open("s3://bucket/x.zarr")
+    assert "\n" not in str(error.value)

@@ -1,26 +1,29 @@
-"""Which shards of RL Unplugged a command line names, where they are, and which source reads them."""
+"""Which shards of RL Unplugged a name or a request stands for, where they are, and which source reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlbuffers.errors import UsageError
+from rlbuffers.published.downloads import Downloads
+from rlbuffers.published.known import KnownDataset
 
 if TYPE_CHECKING:
     from rlbuffers.sources.base import Source
-    from rlbuffers.sources.rl_unplugged.tasks import ShardSet
+    from rlbuffers.sources.rl_unplugged.tasks import KnownTask, ShardSet
 
-__all__ = ["SUITES", "Request", "Shards", "find_shards"]
+__all__ = ["SUITES", "Request", "Shards", "find_shards", "known", "sources"]
 
 Open = Callable[[Path, Mapping[str, Any]], "Source[Any]"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """The options of `rlbuffers convert rl-unplugged` that not every suite has; None or empty if not given."""
+    """What a shard is named by; None where not every suite has it and it is not given."""
 
     task: str
     run_id: int | None = None
@@ -58,6 +61,20 @@ class Shards:
     open: Open
     facts: Mapping[str, Any]
     stated: Mapping[str, Any]
+
+    def published(self, number: int, downloads: Downloads) -> Source[Any]:
+        """Return what reads a shard, after downloading it if it is not there.
+
+        Raises
+        ------
+        UsageError
+            If there is no shard of that number.
+        DownloadError
+            If it cannot be downloaded.
+        """
+        url = self.url(number)
+        path = downloads.file(self.folder / self.name(number), url)
+        return self.open(path, {**self.facts, "shard_id": number, "published_at": url})
 
 
 def find_shards(suite: str, layout: str | None, request: Request) -> Shards:
@@ -240,3 +257,66 @@ SUITES: Mapping[str, Mapping[str, tuple[_Builder, Sequence[str]]]] = {
     "dmlab": {"episodes": (_dmlab_episodes, ("last_row",))},
     "bsuite": {"transitions": (_bsuite_transitions, ("limit",))},
 }
+
+
+# What a part of a name says, beside the suite and the task.
+_PARTS = re.compile(r"(run|shard|challenge|percent)_(\w+)")
+_LAYOUTS = ("transitions", "episodes")
+
+
+def sources(name: str, downloads: Downloads) -> list[Source[Any]]:
+    """Return what reads ``[SUITE/]TASK[/LAYOUT][/run_R][/challenge_C][/percent_P][/shard_S]``.
+
+    Suite ``atari``, run 1, shard 0 and the suite's first layout unless said.
+    """
+    parts = name.split("/")
+    suite = parts.pop(0) if parts[0] in SUITES else "atari"
+    layout, task, stated = None, [], dict[str, str]()
+    for part in parts:
+        found = _PARTS.fullmatch(part)
+        if part in _LAYOUTS:
+            layout = part
+        elif found:
+            stated[found[1]] = found[2]
+        else:
+            task.append(part)
+    run, shard, percent = (_number(stated.get(key), name) for key in ("run", "shard", "percent"))
+    difficulty = None if percent is None else str(percent)
+    request = Request("/".join(task), run, challenge=stated.get("challenge"), difficulty=difficulty)
+    return [find_shards(suite, layout, request).published(shard or 0, downloads)]
+
+
+def _number(text: str | None, name: str) -> int | None:
+    if text is not None and not text.isdecimal():
+        raise UsageError(
+            f"rl-unplugged:{name}: expected a number, found {text!r}; names look like Breakout/run_1/shard_1"
+        )
+    return None if text is None else int(text)
+
+
+def known() -> Iterator[KnownDataset]:
+    """Yield every task, with every run or challenge where there are several."""
+    from rlbuffers.sources.rl_unplugged import games, tasks
+
+    for game in games.ATARI_GAMES:
+        for run in range(1, games.NUM_RUNS + 1):
+            yield KnownDataset(f"{game}/run_{run}", games.NUM_SHARDS, None, "atari, DQN, transitions")
+            shards = games.num_episode_shards(game)
+            yield KnownDataset(f"{game}/episodes/run_{run}", shards, None, "atari, DQN, episodes")
+    yield from _of_suite("control-suite", tasks.CONTROL_SUITE_TASKS, tasks.control_suite_shards)
+    yield from _of_suite("locomotion", tasks.LOCOMOTION_TASKS, tasks.locomotion_shards)
+    for name, task in tasks.RWRL_TASKS.items():
+        for challenge in tasks.RWRL_CHALLENGES:
+            for percent in tasks.RWRL_PERCENTAGES:
+                shards = tasks.rwrl_shards(task, challenge, percent).count
+                full = f"rwrl/{name}/challenge_{challenge}/percent_{percent}"
+                yield KnownDataset(full, shards, None, f"rwrl, {task.behavior}")
+    yield from _of_suite("dmlab", tasks.DMLAB_TASKS, tasks.dmlab_shards)
+    yield from _of_suite("bsuite", tasks.BSUITE_TASKS, tasks.bsuite_shards)
+
+
+def _of_suite(
+    suite: str, tasks: Mapping[str, KnownTask], shards_of: Callable[[KnownTask], ShardSet]
+) -> Iterator[KnownDataset]:
+    for name, task in tasks.items():
+        yield KnownDataset(f"{suite}/{name}", shards_of(task).count, None, f"{suite}, {task.behavior}")
