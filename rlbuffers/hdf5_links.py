@@ -8,7 +8,7 @@ opens other files by itself as soon as such a name is asked for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,17 @@ from rlbuffers.errors import FormatError
 from rlbuffers.local_inputs import kind_of_file, refuse_special
 
 __all__ = [
+    "STORED_IN",
     "SUPERBLOCK_BYTES",
     "is_other_file",
     "leads_inside",
+    "leads_outside",
+    "linked_file",
     "names_below",
+    "refuse_outside",
     "refuse_what_is_outside",
     "require_closed",
-    "require_linked_files",
+    "shown",
 ]
 
 # One group under very many names makes a small file list without end.
@@ -35,6 +39,7 @@ _SELF = "."
 _VERSION_BYTE, _FLAGS_BYTE = 8, 11
 _FLAGGED_VERSIONS = (2, 3)
 SUPERBLOCK_BYTES = 12
+STORED_IN = "stored in"
 
 
 def require_closed(first: bytes, where: object) -> None:
@@ -55,7 +60,8 @@ def require_closed(first: bytes, where: object) -> None:
     if len(first) > _FLAGS_BYTE and first[_VERSION_BYTE] in _FLAGGED_VERSIONS and first[_FLAGS_BYTE]:
         raise FormatError(
             f"{where}: open for writing, or its writer was killed (HDF5's consistency flag is set). Close the program "
-            "that writes it; if it was killed, `h5clear -s FILE` clears the flag (try that on a copy)"
+            "that writes it; if it was killed, `rlbuffers repair FILE -o NEW` salvages a buffer, and `h5clear -s FILE` "
+            "clears the flag of any other file (try that on a copy)"
         )
 
 
@@ -143,45 +149,89 @@ def refuse_what_is_outside(file: h5py.File, where: object, *, is_source: bool = 
     FormatError
         If there is an external link, a dataset that is stored in other files, or a virtual one of other files.
     """
-    for name, what, other in _leads_outside(file):
-        gone = "" if _beside(file, other) else ", which is not there"
-        option = "pass --follow-links, or " if is_source else ""
-        raise FormatError(
-            f"{where}: {name!r} is {what} {other!r}{gone}; other files are not followed. If you trust it, {option}copy "
-            "the data into one file"
-        )
+    folder = Path(str(file.filename)).parent
+    for name, what, other in leads_outside(file):
+        refuse_outside(folder, where, (name, what, other), is_source=is_source)
 
 
-def require_linked_files(file: h5py.File, where: object) -> None:
-    """Require that whatever leads to other files leads to ordinary ones that are there.
+def refuse_outside(folder: Path, where: object, lead: tuple[str, str, str], *, is_source: bool = True) -> None:
+    """Refuse a file for something in it that leads to another one; see `refuse_what_is_outside`.
 
-    HDF5 shows a virtual dataset whose file is gone as fill values, without a word.
+    Parameters
+    ----------
+    folder : Path
+        Where the file is.
+    where, is_source
+        As for `refuse_what_is_outside`.
+    lead : (str, str, str)
+        Its name, what it is, the other file.
 
     Raises
     ------
     FormatError
-        If a file is not there, or is not an ordinary file.
+        Always.
     """
-    for name, what, other in _leads_outside(file):
-        beside = _beside(file, other)
-        if beside is None:
-            raise FormatError(f"{where}: {name!r} is {what} {other!r}, which is not there")
-        refuse_special(beside)
+    name, what, other = lead
+    gone = "" if _beside(folder, other) else ", which is not there"
+    option = "pass --follow-links, or " if is_source else ""
+    raise FormatError(
+        f"{where}: {name!r} is {what} {other!r}{gone}; other files are not followed. If you trust it, {option}copy "
+        "the data into one file"
+    )
 
 
-def _leads_outside(file: h5py.File) -> Iterator[tuple[str, str, str]]:
-    """Yield (name, what it is, other file) of all that leads out of a file."""
+def linked_file(folder: Path, where: object, lead: tuple[str, str, str]) -> Path:
+    """Return the file that something in another one leads to.
+
+    HDF5 shows a virtual dataset whose file is gone as fill values, without a word.
+
+    Parameters
+    ----------
+    folder, where, lead
+        As for `refuse_outside`.
+
+    Raises
+    ------
+    FormatError
+        If there is no such file, or it is not an ordinary one.
+    """
+    name, what, other = lead
+    places = _beside(folder, other)
+    if not places:
+        raise FormatError(f"{where}: {name!r} is {what} {other!r}, which is not there")
+    for place in places:  # whichever it is, HDF5 opens it
+        refuse_special(place)
+    return places[0]
+
+
+def leads_outside(file: h5py.File, on_item: Callable[[str], bool] | None = None) -> Iterator[tuple[str, str, str]]:
+    """Yield (name, what it is, other file) of all that leads out of a file; nothing outside is opened.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The open file.
+    on_item : callable, optional
+        Is given the name of each link and object before it is looked at. It returns True to end the walk; it must not
+        raise, of which h5py makes a SystemError.
+    """
     found: list[tuple[str, str, str]] = []
-
+    tell = on_item or (lambda name: False)
     links = file.id.links
 
-    def look_at_link(name: bytes, info: Any) -> None:  # h5py's own walk over links stumbles over names that are no text
+    def look_at_link(name: bytes, info: Any) -> bool | None:  # h5py's own walk stumbles over names that are no text
+        if tell(shown(name)):
+            return True
         if info.type == h5py.h5l.TYPE_EXTERNAL:
-            found.append((_shown(name), "an external link to", _shown(links.get_val(name)[0])))
+            found.append((shown(name), "an external link to", shown(links.get_val(name)[0])))
+        return None
 
-    def look_at_item(name: str | bytes, item: Any) -> None:
+    def look_at_item(name: str | bytes, item: Any) -> bool | None:
+        if tell(shown(name)):
+            return True
         if isinstance(item, h5py.Dataset):
-            found.extend((_shown(name), what, other) for what, other in _stored_outside(item))
+            found.extend((shown(name), what, other) for what, other in _stored_outside(item))
+        return None
 
     links.visit(look_at_link, info=True)
     yield from found
@@ -195,7 +245,7 @@ def _stored_outside(dataset: h5py.Dataset) -> Iterator[tuple[str, str]]:
     layout = created.get_layout()
     if layout == h5py.h5d.CONTIGUOUS:
         for number in range(created.get_external_count()):
-            yield "stored in", Path(created.get_external(number)[0].decode(errors="replace")).as_posix()
+            yield STORED_IN, Path(created.get_external(number)[0].decode(errors="replace")).as_posix()
     elif layout == h5py.h5d.VIRTUAL:
         for source in dataset.virtual_sources():
             if is_other_file(source.file_name, dataset):
@@ -207,14 +257,14 @@ def is_other_file(name: str, dataset: h5py.Dataset) -> bool:
     return name not in (_SELF, dataset.file.filename)
 
 
-def _beside(file: h5py.File, other: str) -> Path | None:
-    """Return where HDF5 finds another file that a file names, as it is said or beside the file; None: nowhere."""
-    folder = Path(str(file.filename)).parent
+def _beside(folder: Path, other: str) -> list[Path]:
+    """Return where HDF5 may find another file that a file names: as it is said, or beside the file."""
     with suppress(OSError, ValueError):  # of names that cannot be those of files
-        places = (folder / other, Path(other), folder / Path(other).name)
-        return next((place for place in places if kind_of_file(place)), None)
-    return None
+        places = dict.fromkeys((folder / other, Path(other), folder / Path(other).name))
+        return [place for place in places if kind_of_file(place)]
+    return []
 
 
-def _shown(name: str | bytes) -> str:
+def shown(name: str | bytes) -> str:
+    """Return a name as text; h5py gives bytes where it is not UTF-8."""
     return name.decode(errors="replace") if isinstance(name, bytes) else name

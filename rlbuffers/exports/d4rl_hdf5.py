@@ -12,11 +12,11 @@ from rlbuffers.errors import UnsupportedError
 from rlbuffers.exports.base import Export
 from rlbuffers.exports.flat_arrays import flat_names, lost_in_flat_arrays
 from rlbuffers.exports.hdf5_arrays import write_column, write_scalar, write_whole
+from rlbuffers.hdf5_writing import written_hdf5
 from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import REWARDS, TERMINALS
 from rlbuffers.stats import total_reward
-from rlbuffers.stores.hdf5_store import plain_disk_errors
 from rlbuffers.tally import Tally
 
 __all__ = ["D4RLExport"]
@@ -53,7 +53,7 @@ class D4RLExport(Export):
         def tell(rows: int) -> None:
             on_progress((done + rows) // len(self._names))
 
-        with plain_disk_errors(path), h5py.File(path, "w") as file:
+        with written_hdf5(path, on_progress) as (file, on_progress):
             for name in self._names:
                 write_column(file, name, self.buffer, name, tell)
                 done += len(self.buffer)

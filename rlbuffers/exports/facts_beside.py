@@ -21,11 +21,9 @@ _MAX_COMMENT_BYTES = 0xFFFF
 
 def keep_in_hdf5(path: Path, place: str, document: Mapping[str, Any]) -> None:
     """Write a document as an attribute of a group or a dataset."""
-    import h5py  # not where the table of exports is only looked at
+    from rlbuffers.hdf5_writing import written_hdf5  # not where the table of exports is only looked at
 
-    from rlbuffers.stores.hdf5_store import plain_disk_errors
-
-    with plain_disk_errors(path), h5py.File(path, "r+") as file:
+    with written_hdf5(path, mode="r+") as (file, _):
         file[place].attrs[NAME] = _text_of(document)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.hdf5_links import leads_inside
-from rlbuffers.local_inputs import refuse_special
+from rlbuffers.local_inputs import MAX_DOCUMENT_BYTES, refuse_special
+from rlbuffers.metadata import FORMAT_NAME
+from rlbuffers.repair.hdf5_superblock import opened_damaged, opened_without_root
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, missing_array
 from rlbuffers.repair.stated_array import StatedArray
 from rlbuffers.schema import BufferSpec
@@ -29,6 +32,7 @@ __all__ = ["find_hdf5_arrays", "read_hdf5_metadata"]
 Int64 = np.ndarray[Any, np.dtype[np.int64]]
 
 _ATTRIBUTE = "rlbuffers"
+_METADATA_BEGIN = b'{"arrays": '  # its keys are sorted
 _MAX_CHUNK_BYTES = 1 << 30
 # Whatever h5py raises on a damaged file.
 _LIBRARY_ERRORS = (OSError, RuntimeError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError)
@@ -45,16 +49,32 @@ def read_hdf5_metadata(path: Path) -> str:
         If the file is of another program.
     """
     try:
-        with h5py.File(refuse_special(path), "r", locking=False) as file:
+        with opened_damaged(path) as file:
             found = file.attrs.get(_ATTRIBUTE)
     except _LIBRARY_ERRORS as error:
-        raise CorruptDataError(
-            f"{path}: the root of the file is damaged, without which nothing in it can be found "
-            f"({_first_line(error)}); take a copy, or convert the source once more"
-        ) from error
+        found = _scanned_metadata(path)
+        if found is None:
+            raise CorruptDataError(
+                f"{path}: the root of the file is damaged ({_first_line(error)}), and its metadata, which say what the "
+                "bytes mean, are found nowhere in it; take a copy, or convert the source once more"
+            ) from error
     if found is None:
         raise FormatError(f"{path}: an HDF5 file, but not an rlbuffers buffer")
     return found.decode(errors="replace") if isinstance(found, bytes) else str(found)
+
+
+def _scanned_metadata(path: Path) -> str | None:
+    """Find the metadata text, which stands in the file in one piece, without the library."""
+    with refuse_special(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        place = content.find(_METADATA_BEGIN)
+        while place >= 0:
+            text = content[place : place + MAX_DOCUMENT_BYTES].decode("latin-1")  # JSON as it is written is ASCII
+            with suppress(ValueError, RecursionError):
+                document, end = json.JSONDecoder().raw_decode(text)
+                if document.get("format") == FORMAT_NAME:
+                    return text[:end]
+            place = content.find(_METADATA_BEGIN, place + 1)
+    return None
 
 
 def find_hdf5_arrays(path: Path, stated: Mapping[str, StatedArray], spec: BufferSpec) -> dict[str, SalvagedArray]:
@@ -62,14 +82,47 @@ def find_hdf5_arrays(path: Path, stated: Mapping[str, StatedArray], spec: Buffer
     with refuse_special(path).open("rb") as opened:
         content = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
     opened_file = OpenFile(path)
-    with h5py.File(path, "r", locking=False) as file:
+    with ExitStack() as stack:
         tables: dict[str, StoredTable] = {}
-        with suppress(*_LIBRARY_ERRORS):
-            tables = find_tables(file)
+        datasets: dict[str, h5py.Dataset | Exception]
+        try:
+            file = stack.enter_context(opened_damaged(path))
+            with suppress(*_LIBRARY_ERRORS):
+                tables = find_tables(file)
+            datasets = {name: _named(file, name) for name in stated}
+        except _LIBRARY_ERRORS as error:
+            datasets = dict.fromkeys(stated, error)
+        if any(isinstance(found, Exception) for found in datasets.values()):
+            with suppress(*_LIBRARY_ERRORS):
+                datasets |= _in_order(stack.enter_context(opened_without_root(path)), stated)
         return {
-            name: _find(file, array, content, spec, partial(_from_table, tables.get(name), opened_file))
+            name: _find(datasets[name], array, content, spec, partial(_from_table, tables.get(name), opened_file))
             for name, array in stated.items()
         }
+
+
+def _named(file: h5py.File, name: str) -> h5py.Dataset | Exception:
+    try:
+        if not leads_inside(file, name):
+            raise KeyError(f"{name!r} is missing, or a link to another place")
+        return file[name]
+    except _LIBRARY_ERRORS as error:
+        return error
+
+
+def _in_order(file: h5py.File, stated: Mapping[str, StatedArray]) -> dict[str, h5py.Dataset]:
+    """Return the datasets of a file without names, which were made in the order of the arrays; nothing if one lacks."""
+    found = []
+    for number in range(len(file)):
+        with suppress(*_LIBRARY_ERRORS):
+            item = file[str(number)]
+            if isinstance(item, h5py.Dataset) and item.chunks is not None:
+                found.append(item)
+    fits = len(found) == len(stated) and all(
+        item.dtype == array.spec.dtype and item.shape == array.shape
+        for item, array in zip(found, stated.values(), strict=True)
+    )
+    return dict(zip(stated, found, strict=True)) if fits else {}
 
 
 def _from_table(table: StoredTable | None, file: OpenFile, offsets: Int64, sizes: Int64) -> None:
@@ -86,13 +139,17 @@ def _from_table(table: StoredTable | None, file: OpenFile, offsets: Int64, sizes
 
 
 def _find(
-    file: h5py.File, stated: StatedArray, content: memoryview, spec: BufferSpec, fill: Callable[[Int64, Int64], None]
+    found: h5py.Dataset | Exception,
+    stated: StatedArray,
+    content: memoryview,
+    spec: BufferSpec,
+    fill: Callable[[Int64, Int64], None],
 ) -> SalvagedArray:
     name, dtype = stated.spec.name, stated.spec.dtype
     try:
-        if not leads_inside(file, name):
-            raise KeyError(f"{name!r} is missing, or a link to another place")
-        dataset = file[name]
+        if isinstance(found, Exception):
+            raise found
+        dataset = found
         rows, shuffled = int(dataset.chunks[0]), bool(dataset.shuffle)
         fits = dataset.dtype == dtype and dataset.shape == stated.shape and dataset.chunks[1:] == stated.shape[1:]
     except _LIBRARY_ERRORS as error:

@@ -16,18 +16,17 @@ from typing import Any
 import h5py
 import numpy as np
 
-from rlbuffers.errors import FormatError
 from rlbuffers.kept_facts import NAME, KeptFacts
 from rlbuffers.listing import listed
 from rlbuffers.schema import ACTIONS, REWARDS, TERMINALS, TIMEOUTS, is_observation
 from rlbuffers.sources.flat_columns import is_storable
 from rlbuffers.sources.flat_table import FlatTable
 from rlbuffers.sources.hdf5_files import WrittenChunks, check_size, datasets_of, opened_hdf5
+from rlbuffers.sources.hdf5_rows import rows_of
 
 __all__ = ["HDF5Columns"]
 
 Array = np.ndarray[Any, Any]
-_BUFFER_ATTRIBUTE = "rlbuffers"
 _BAND_BYTES = 1 << 20
 _NEEDED = (ACTIONS, REWARDS, TERMINALS, TIMEOUTS)
 _MAX_LISTED = 8
@@ -57,8 +56,6 @@ class HDF5Columns(FlatTable):
         self, path: Path, ignore: str = "", names: Mapping[str, str] | None = None, *, of_recordings: bool = False
     ) -> None:
         with opened_hdf5(path) as file:
-            if _BUFFER_ATTRIBUTE in file.attrs:
-                raise FormatError(f"{path}: expected another library's file, found an rlbuffers buffer")
             self._datasets, left_out = datasets_of(file, ignore)
             for dataset in self._datasets.values():
                 if not dataset.shape or (is_storable(dataset.dtype) and math.prod(dataset.shape)):
@@ -82,7 +79,7 @@ class HDF5Columns(FlatTable):
 
     def _read(self, name: str) -> Array:
         with opened_hdf5(self.path) as file:
-            return _native(file[name][:])
+            return _native(rows_of(file[name]))
 
     def _scalar(self, name: str) -> Any:
         """Read a number or a text; a text of variable length is one in Python too, unless it is no UTF-8."""
@@ -114,7 +111,7 @@ class _BandReader:
         parts = [self._held[start - self._first :]] if start < self._first + len(self._held) else []
         position = self._first + len(self._held) if parts else start // self._band_rows * self._band_rows
         while position < stop:
-            band = self._dataset[position : position + self._band_rows]
+            band = rows_of(self._dataset, position, position + self._band_rows)
             parts.append(band[max(start - position, 0) :])
             position += len(band)
         joined = parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -15,15 +15,17 @@ import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
 from rlbuffers.hdf5_links import (
+    STORED_IN,
     SUPERBLOCK_BYTES,
     is_other_file,
+    linked_file,
     names_below,
-    refuse_what_is_outside,
+    refuse_outside,
     require_closed,
-    require_linked_files,
 )
 from rlbuffers.local_inputs import follows_links
 from rlbuffers.sources.files import require_file
+from rlbuffers.sources.hdf5_safety import Probed, probed
 
 __all__ = ["WrittenChunks", "check_size", "datasets_of", "opened_hdf5"]
 
@@ -33,45 +35,46 @@ _MAX_EXPANSION = 1100
 _UNSUSPICIOUS_BYTES = 1 << 20
 _MAX_CHUNK_BYTES = 1 << 30
 _MAX_LISTED = 8
-# Files that were found to lead nowhere they must not, so that large ones are not walked through at each opening.
+# What was found in files, so that they are not looked through at each opening.
 _MAX_REMEMBERED = 64
-_looked_through: set[tuple[int, ...]] = set()
+_Identity = tuple[int, ...]
+_looked_through: dict[_Identity, Probed] = {}
 
 
 @contextmanager
-def opened_hdf5(path: Path) -> Iterator[h5py.File]:
+def opened_hdf5(path: Path, *, or_buffer: bool = False) -> Iterator[h5py.File]:
     """Open a file for reading, and translate what h5py raises on a damaged one inside the block.
 
-    What the file brings stands in the file itself: one that leads to other files is refused before any of them is
-    opened, unless links are followed (`rlbuffers.local_inputs.followed_links`).
+    The HDF5 library loops or crashes over some damage, so it looks through each file in another process first
+    (`rlbuffers.sources.hdf5_safety`). What the file brings stands in the file itself: one that leads to other files is
+    refused before any of them is opened, unless links are followed (`rlbuffers.local_inputs.followed_links`).
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    or_buffer : bool, default False
+        Whether it may be a buffer of rlbuffers, of which only the root's names and attributes may be asked.
 
     Raises
     ------
     BufferNotFoundError
         If there is no such file.
     FormatError
-        If it is not HDF5, is open for writing, leads to other files, or has a name at its root that is no text.
+        If it is not HDF5, is open for writing, leads to other files, is a buffer, or has a name at its root that is no
+        text.
     CorruptDataError
         If it is damaged or cut short.
     """
-    with require_file(path).open("rb") as file:
-        first = file.read(SUPERBLOCK_BYTES)
-        status = os.fstat(file.fileno())
-    if first[: len(_SIGNATURE)] != _SIGNATURE:
-        raise FormatError(f"{path}: expected an HDF5 file; its first bytes are not HDF5's signature")
-    require_closed(first, path)
-    known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    found = _require_sound(path, set())
+    if found.is_buffer and not or_buffer:
+        raise FormatError(f"{path}: expected another library's file, found an rlbuffers buffer")
     try:
         with h5py.File(path, "r", locking=False) as hdf5:
             for name in hdf5:
                 _require_text(name, path)
-            if follows_links():
-                require_linked_files(hdf5, path)
-            elif known not in _looked_through:
-                refuse_what_is_outside(hdf5, path)
-                if len(_looked_through) >= _MAX_REMEMBERED:
-                    _looked_through.clear()
-                _looked_through.add(known)
+            if found.raised:
+                raise OSError(found.raised)
             yield hdf5
     except RlbuffersError:
         raise
@@ -83,6 +86,35 @@ def opened_hdf5(path: Path) -> Iterator[h5py.File]:
         raise CorruptDataError(
             f"{path}: damaged or cut short; the HDF5 library says: {reason}. Fetch the file again"
         ) from error
+
+
+def _require_sound(path: Path, followed: set[_Identity]) -> Probed:
+    """Look through a file, and through those that it leads to if links are followed."""
+    with require_file(path).open("rb") as file:
+        first = file.read(SUPERBLOCK_BYTES)
+        status = os.fstat(file.fileno())
+    if first[: len(_SIGNATURE)] != _SIGNATURE:
+        raise FormatError(f"{path}: expected an HDF5 file; its first bytes are not HDF5's signature")
+    require_closed(first, path)
+    identity = _identity(status)
+    if identity not in _looked_through:
+        found = probed(path)
+        if len(_looked_through) >= _MAX_REMEMBERED:
+            _looked_through.clear()
+        _looked_through[identity] = found
+    found = _looked_through[identity]
+    followed.add(identity)
+    for lead in found.outside:
+        if not follows_links():
+            refuse_outside(path.parent, path, lead)
+        other = linked_file(path.parent, path, lead)
+        if lead[1] != STORED_IN and _identity(other.stat()) not in followed:  # of raw storage any file will do
+            _require_sound(other, followed)
+    return found
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _require_text(name: str | bytes, path: str | Path) -> None:

@@ -12,6 +12,7 @@ import h5py
 from rlbuffers.decoding.zip_directory import require_few_members
 from rlbuffers.hdf5_links import leads_inside
 from rlbuffers.local_inputs import refuse_special
+from rlbuffers.sources.hdf5_files import opened_hdf5
 from rlbuffers.sources.ogbench_names import find_ogbench
 
 __all__ = ["BUFFER", "recognized"]
@@ -111,7 +112,7 @@ def _has_steps(path: Path) -> bool:
 
 
 def _of_hdf5(path: Path) -> str | None:
-    with h5py.File(refuse_special(path), "r", locking=False) as file:
+    with opened_hdf5(path, or_buffer=True) as file:
         names = set(file)
         if BUFFER in file.attrs:
             return BUFFER

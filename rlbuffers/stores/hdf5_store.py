@@ -8,8 +8,6 @@ that ``h5py.File(path)["observations"][i]`` works although nothing is stored twi
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -21,6 +19,7 @@ import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, SpecError
 from rlbuffers.hdf5_links import SUPERBLOCK_BYTES, refuse_what_is_outside, require_closed
+from rlbuffers.hdf5_writing import FailingDisk
 from rlbuffers.paths import Url
 from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, ChunkTable
@@ -41,12 +40,11 @@ from rlbuffers.stores.local_files import LocalFiles, OpenFile
 if TYPE_CHECKING:
     from rlbuffers.stores.remote import RemoteFile
 
-__all__ = ["HDF5Reader", "HDF5Writer", "plain_disk_errors"]
+__all__ = ["HDF5Reader", "HDF5Writer"]
 
 _ATTRIBUTE = "rlbuffers"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_CHUNK_BYTES = 1 << 30
-_ERRNO = re.compile(r"errno = (\d+)")
 
 
 class HDF5Writer(StoreWriter):
@@ -55,7 +53,8 @@ class HDF5Writer(StoreWriter):
     def __init__(self, path: Path) -> None:
         self._path = path
         # Without management of free space each chunk is put at the end of the file, so that its place is known.
-        self._file = h5py.File(path, "w", libver=LIBRARY_VERSIONS, locking=False, fs_strategy="none")
+        self._disk = FailingDisk(path, "w")
+        self._file = h5py.File(self._disk, "w", libver=LIBRARY_VERSIONS, fs_strategy="none")
         self._places: dict[str, tuple[list[int], list[int]]] = {}
 
     def create_array(self, name: str, dtype: np.dtype[Any], row_shape: tuple[int, ...], chunk_rows: int) -> Codec:
@@ -77,20 +76,20 @@ class HDF5Writer(StoreWriter):
 
     def write_chunks(self, name: str, chunks: Sequence[bytes]) -> None:
         """See base class."""
-        with plain_disk_errors(self._path):
-            dataset = self._file[name]
-            chunk_rows = dataset.chunks[0]
-            offsets, sizes = self._places[name]
-            first = len(offsets)
-            dataset.resize((first + len(chunks)) * chunk_rows, axis=0)
-            rest = (0,) * (dataset.ndim - 1)
-            end_of_file = self._file.id.get_filesize
-            for index, chunk in enumerate(chunks, first):
-                offsets.append(end_of_file())
-                sizes.append(len(chunk))
-                dataset.id.write_direct_chunk((index * chunk_rows, *rest), chunk)
-            if not first and offsets:
-                offsets[0] = _first_offset(dataset)  # its index is made with the first chunk, and may come before it
+        dataset = self._file[name]
+        chunk_rows = dataset.chunks[0]
+        offsets, sizes = self._places[name]
+        first = len(offsets)
+        dataset.resize((first + len(chunks)) * chunk_rows, axis=0)
+        rest = (0,) * (dataset.ndim - 1)
+        end_of_file = self._file.id.get_filesize
+        for index, chunk in enumerate(chunks, first):
+            offsets.append(end_of_file())
+            sizes.append(len(chunk))
+            dataset.id.write_direct_chunk((index * chunk_rows, *rest), chunk)
+        self._disk.require()
+        if not first and offsets:
+            offsets[0] = _first_offset(dataset)  # its index is made with the first chunk, and may come before it
 
     def written(self, name: str) -> tuple[Array, Array]:
         """See base class."""
@@ -99,35 +98,26 @@ class HDF5Writer(StoreWriter):
 
     def finish(self, lengths: Mapping[str, int], metadata: str, views: Sequence[View]) -> None:
         """See base class."""
-        with plain_disk_errors(self._path):
-            for name, length in lengths.items():
-                self._file[name].resize(length, axis=0)
-            write_tables(self._file, {name: len(offsets) for name, (offsets, _) in self._places.items()})
-            add_views(self._file, views)
-            encoded = metadata.encode()
-            self._file.attrs.create(_ATTRIBUTE, encoded, dtype=h5py.string_dtype("utf-8", len(encoded)))
+        for name, length in lengths.items():
+            self._file[name].resize(length, axis=0)
+        write_tables(self._file, {name: len(offsets) for name, (offsets, _) in self._places.items()})
+        add_views(self._file, views)
+        encoded = metadata.encode()
+        self._file.attrs.create(_ATTRIBUTE, encoded, dtype=h5py.string_dtype("utf-8", len(encoded)))
+        self._close()
+        self._disk.require()
+        if views:
+            protect_views(self._path)
+
+    def _close(self) -> None:
+        if self._file:
             self._file.close()
-            if views:
-                protect_views(self._path)
+        self._disk.close()
 
     def abort(self) -> None:
         """See base class."""
-        # Closing writes what is pending, which fails again on a full disk; it is thrown away in any case.
-        with suppress(OSError, RuntimeError):
-            if self._file:
-                self._file.close()
-
-
-@contextmanager
-def plain_disk_errors(path: Path) -> Iterator[None]:
-    """Turn HDF5's account of a full disk, a paragraph of either of two types, into an ordinary OSError."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        code = _ERRNO.search(str(error))
-        if code is None:
-            raise
-        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
+        with suppress(OSError, RuntimeError):  # it is thrown away in any case
+            self._close()
 
 
 class HDF5Reader(StoreReader):

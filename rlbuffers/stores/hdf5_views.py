@@ -17,6 +17,7 @@ import numpy as np
 import xxhash
 
 from rlbuffers.errors import CorruptDataError
+from rlbuffers.hdf5_writing import written_hdf5
 from rlbuffers.stores.base import StackView, StepView, View
 from rlbuffers.stores.folders import ByteFile
 from rlbuffers.stores.local_files import OpenFile
@@ -49,7 +50,7 @@ def protect_views(path: Path) -> None:
     """Store digests of the heaps of a closed file, as an attribute of its root."""
     file = OpenFile(path)
     heaps = [[start, size, _digest(file.read(start, size))] for start, size in _heaps(file)]
-    with h5py.File(path, "r+", libver=LIBRARY_VERSIONS, locking=False) as hdf5:
+    with written_hdf5(path, mode="r+", libver=LIBRARY_VERSIONS) as (hdf5, _):
         hdf5.attrs[_ATTRIBUTE] = np.bytes_(json.dumps(heaps))  # of fixed length: others stand in a heap
 
 

@@ -14,11 +14,11 @@ import h5py
 from rlbuffers.exports.base import Export
 from rlbuffers.exports.d3rlpy.episodes import D3rlpyEpisode, D3rlpyEpisodes
 from rlbuffers.exports.hdf5_arrays import write_whole
+from rlbuffers.hdf5_writing import written_hdf5
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS
 from rlbuffers.sources.d3rlpy.replay_buffer import FINAL_ROWS, NUM_EPISODES, OBSERVATION_NAMES, TERMINATED
 from rlbuffers.stats import total_reward
-from rlbuffers.stores.hdf5_store import plain_disk_errors
 from rlbuffers.tally import Tally
 
 __all__ = ["D3rlpyExport"]
@@ -44,7 +44,7 @@ class D3rlpyExport(Export):
     def write(self, path: Path, on_progress: Callable[[int], None]) -> None:
         """Write episode by episode."""
         names = self.buffer.spec.observation_names
-        with plain_disk_errors(path), h5py.File(path, "w") as file:
+        with written_hdf5(path, on_progress) as (file, on_progress):
             file["columns"] = [OBSERVATIONS, ACTIONS, REWARDS, TERMINATED]
             file[NUM_EPISODES] = len(self._episodes)
             file["version"] = _VERSION

@@ -19,6 +19,7 @@ from rlbuffers.exports.base import Export, require_episodes
 from rlbuffers.exports.facts_beside import keep_in_hdf5
 from rlbuffers.exports.kept_steps import KeptSteps
 from rlbuffers.exports.minari.episodes import MinariEpisodes
+from rlbuffers.hdf5_writing import written_hdf5
 from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, REWARDS
@@ -80,7 +81,7 @@ class MinariExport(Export):
         """Write the episodes, then what is said of them."""
         data = path / "data"
         data.mkdir(parents=True)
-        with h5py.File(data / HDF5_FILE, "w", track_order=True) as file:
+        with written_hdf5(data / HDF5_FILE, on_progress, track_order=True) as (file, on_progress):
             self._episodes.write(file, on_progress)
         self._dataset_id = _id_of(path)
         megabytes = (data / HDF5_FILE).stat().st_size / _BYTES_PER_MEGABYTE

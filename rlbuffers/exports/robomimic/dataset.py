@@ -21,6 +21,7 @@ from rlbuffers.exports.episode_arrays import NumberArray
 from rlbuffers.exports.kept_steps import KeptSteps
 from rlbuffers.exports.newest_frames import newest_frames, next_frames
 from rlbuffers.exports.robomimic.places import Places
+from rlbuffers.hdf5_writing import written_hdf5
 from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import (
@@ -36,7 +37,6 @@ from rlbuffers.schema import (
 from rlbuffers.sources.robomimic.dataset import DATA, DONES, ENV_ARGS, MASK, MASKS, TOTAL
 from rlbuffers.sources.robomimic.survey import DEMO_NUMBERS, DERIVED, FINAL_KNOWN, NUM_SAMPLES, column_name
 from rlbuffers.stats import total_reward
-from rlbuffers.stores.hdf5_store import plain_disk_errors
 from rlbuffers.tally import Tally
 
 __all__ = ["RobomimicExport"]
@@ -96,7 +96,7 @@ class RobomimicExport(Export):
 
     def write(self, path: Path, on_progress: Callable[[int], None]) -> None:
         """Write demo by demo; memory is bounded by a block of rows."""
-        with plain_disk_errors(path), h5py.File(path, "w") as file:
+        with written_hdf5(path, on_progress) as (file, on_progress):
             data = file.create_group(DATA)
             self._write_demos(data, on_progress)
             data.attrs[TOTAL] = int((self._stops - self._ends.starts).sum())

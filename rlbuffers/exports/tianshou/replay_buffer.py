@@ -16,12 +16,12 @@ import numpy as np
 from rlbuffers.exports.base import Export
 from rlbuffers.exports.hdf5_arrays import write_rows
 from rlbuffers.exports.tianshou.layout import TianshouArray, TianshouLayout
+from rlbuffers.hdf5_writing import written_hdf5
 from rlbuffers.reader import Buffer
 from rlbuffers.schema import ColumnSpec
 from rlbuffers.sources.tianshou.dump import KIND, ROWS
 from rlbuffers.sources.tianshou.file import BEGINS
 from rlbuffers.stats import total_reward
-from rlbuffers.stores.hdf5_store import plain_disk_errors
 from rlbuffers.tally import Tally
 
 __all__ = ["TianshouExport"]
@@ -50,7 +50,7 @@ class TianshouExport(Export):
         indices = ColumnSpec("_indices", np.dtype(np.int64))
         arrays = [TianshouArray("_indices", indices, np.arange)]
         arrays += [TianshouArray(f"{ROWS}/{array.place}", array.column, array.read) for array in self._layout.arrays()]
-        with plain_disk_errors(path), h5py.File(path, "w") as file:
+        with written_hdf5(path, on_progress) as (file, on_progress):
             file.attrs.update(self._layout.numbers)
             file.create_group("options").attrs.update(self._layout.options)
             file.create_group(ROWS).attrs[KIND] = "Batch"

@@ -25,6 +25,7 @@ from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.hdf5_files import WrittenChunks, check_size, opened_hdf5
+from rlbuffers.sources.hdf5_rows import rows_of
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -101,7 +102,7 @@ class D3rlpySource(FileSource[Episode]):
     def _read_final_rows(self, file: h5py.File) -> Array:
         if FINAL_ROWS not in file:
             return np.zeros(self._count, bool)
-        rows: Array = file[FINAL_ROWS][:]
+        rows: Array = rows_of(file[FINAL_ROWS])
         if rows.shape != (self._count,) or rows.dtype != np.bool_:
             raise FormatError(f"{self.path}: expected a bool for each of {self._count:,} episodes in '{FINAL_ROWS}'")
         return rows
@@ -147,7 +148,7 @@ class D3rlpySource(FileSource[Episode]):
                 members = self._members(file, number)
                 for name, array in members.items():
                     self._written.look(array, name, is_needed=True)
-                rows = {name: array[:] for name, array in members.items()}
+                rows = {name: rows_of(array) for name, array in members.items()}
                 terminated = self._terminated(file, number)
                 count = self._checked_count(number, rows, terminated)
                 self._done += 1

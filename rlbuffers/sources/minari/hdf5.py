@@ -15,6 +15,7 @@ from rlbuffers.hdf5_links import names_below
 from rlbuffers.local_inputs import require_inside
 from rlbuffers.schema import is_observation
 from rlbuffers.sources.hdf5_files import WrittenChunks, check_size, opened_hdf5
+from rlbuffers.sources.hdf5_rows import rows_of
 from rlbuffers.sources.minari.places import HDF5_FILE
 from rlbuffers.sources.minari.stored import MAX_ITEM_BYTES, NEEDED, STORABLE, Rows, Shapes, Stored
 
@@ -116,11 +117,12 @@ class HDF5Payload:
         if dtype != np.uint8 or len(found) != 2 or found[1] <= width or found[1:] == shape:
             return False
         check_size(item, self.files[0])
-        return len(item) > 0 and bool((item[:, :width] == _JPEG_MAGIC).all())
+        begins = (rows_of(item, 0, count)[:, :width] for count in (1, len(item)))  # most are not, as the first row says
+        return len(item) > 0 and all((begin == _JPEG_MAGIC).all() for begin in begins)
 
     def _rows(self, item: h5py.Dataset, shape: tuple[int, ...] | None) -> Rows:
         check_size(item, self.files[0])
-        stored, rows = self._described(item, shape), item[:]
+        stored, rows = self._described(item, shape), rows_of(item)
         if stored.kind == "files":
             return [bytes(row) for row in rows]
         return np.asarray(rows, stored.dtype)

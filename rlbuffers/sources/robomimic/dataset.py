@@ -28,6 +28,7 @@ from rlbuffers.sources.files import file_facts, finite_object, natural_key
 from rlbuffers.sources.flat_columns import flat_column, scalar_facts
 from rlbuffers.sources.flat_ends import ENDS_LOOKED_AT
 from rlbuffers.sources.hdf5_files import check_size, opened_hdf5
+from rlbuffers.sources.hdf5_rows import rows_of
 from rlbuffers.sources.robomimic.ends import DemoEnds
 from rlbuffers.sources.robomimic.survey import (
     DEMO_NUMBERS,
@@ -189,7 +190,7 @@ class RobomimicSource(FileSource[Episode]):
         if not isinstance(array, h5py.Dataset) or array.dtype.kind not in "biuf" or array.shape is None:
             return None
         check_size(array, self.path)
-        rows = array[()].reshape(-1)
+        rows = rows_of(array).reshape(-1)
         return rows if len(rows) == self._num_steps(demo) else None
 
     def _repeats_last(self, data: h5py.Group) -> bool:
@@ -198,18 +199,18 @@ class RobomimicSource(FileSource[Episode]):
         for demo_name in self._demos[:ENDS_LOOKED_AT]:
             demo, steps = data[demo_name], self._steps[demo_name]
             for name in filter(is_observed, self._found.columns):
-                last = demo[name][steps - 1]
+                last = _row(demo[name], steps - 1)
                 if not _same(last, self._final_row(demo, name)):
                     return False
                 if steps > 1:
-                    still = _same(demo[name][steps - 2], last)
+                    still = _same(_row(demo[name], steps - 2), last)
                     moved, stood = moved or not still, stood or still
         return moved or not stood
 
     @staticmethod
     def _final_row(demo: h5py.Group, name: str) -> Array:
-        row: Array = demo[next_obs_name(name) if next_obs_name(name) in demo else name][-1]
-        return row
+        array = demo[next_obs_name(name) if next_obs_name(name) in demo else name]
+        return _row(array, len(array) - 1)
 
     @property
     def _has_flags(self) -> bool:
@@ -261,7 +262,7 @@ class RobomimicSource(FileSource[Episode]):
         observations: dict[str, Array] = {}
         unlike_next = np.zeros(steps - 1, bool)
         for stored, spec in self._found.columns.items():
-            rows = demo[stored][()]
+            rows = rows_of(demo[stored])
             if is_observed(stored):
                 unlike_next |= self._unlike_next_rows(demo, stored, rows[:steps])
                 final = [self._final_row(demo, stored)[None]] if self._knows_final(demo) else []
@@ -289,7 +290,7 @@ class RobomimicSource(FileSource[Episode]):
         """Tell which next observations, but for the last one, are not the following row's observation."""
         if not self._found.knows_next or next_obs_name(name) not in demo:
             return np.zeros(len(rows) - 1, bool)
-        following, here = demo[next_obs_name(name)][:-1], rows[1:]
+        following, here = rows_of(demo[next_obs_name(name)])[:-1], rows[1:]
         different = (following != here) & ~((following != following) & (here != here))
         unlike: Array = different.any(axis=tuple(range(1, different.ndim)))
         return unlike
@@ -310,7 +311,7 @@ class RobomimicSource(FileSource[Episode]):
 
     def _facts(self, demo: h5py.Group, name: str) -> dict[str, Any]:
         found = self._found
-        facts = {spec.name: demo[stored][()] for stored, spec in found.facts.items()}
+        facts = {spec.name: rows_of(demo[stored]) for stored, spec in found.facts.items()}
         facts |= {spec.name: demo.attrs[stored] for stored, spec in found.attributes.items()}
         return facts | ({DEMO_NUMBERS: self._numbers[name]} if DEMO_NUMBERS in self._spec.episode_columns else {})
 
@@ -403,6 +404,11 @@ def _number(name: str) -> int | None:
     match = _NUMBERED.fullmatch(name)
     number = int(match[1]) if match else -1
     return number if 0 <= number <= _MAX_NUMBER else None
+
+
+def _row(array: h5py.Dataset, number: int) -> Array:
+    row: Array = rows_of(array, number, number + 1)[0]
+    return row
 
 
 def _same(first: Array, other: Array) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from rlbuffers.errors import FormatError
 from rlbuffers.listing import listed
 from rlbuffers.local_inputs import refuse_special
+from rlbuffers.sources.hdf5_rows import rows_of
 
 __all__ = [
     "ARRAYS",
@@ -98,7 +99,7 @@ def _number_in_pickle(array: h5py.Dataset) -> int | None:
     if array.ndim != 1 or array.dtype != np.int8 or len(array) > _MAX_PICKLED_NUMBER_BYTES:
         return None
     try:
-        arguments = [argument for _, argument, _ in pickletools.genops(array[:].tobytes())]
+        arguments = [argument for _, argument, _ in pickletools.genops(rows_of(array).tobytes())]
     except (ValueError, IndexError, struct.error):
         return None
     words = " ".join(argument for argument in arguments if isinstance(argument, str)).split()

@@ -33,6 +33,7 @@ from rlbuffers.sources.base import blamed_on
 from rlbuffers.sources.files import require_file
 from rlbuffers.sources.flat_columns import flat_column
 from rlbuffers.sources.hdf5_files import WrittenChunks, check_size, datasets_of, opened_hdf5
+from rlbuffers.sources.hdf5_rows import rows_of
 from rlbuffers.sources.tianshou.dump import (
     ARRAYS,
     ROWS,
@@ -152,7 +153,7 @@ class TianshouFile:
                 yield {name: self._read(file, name, start, stop) for name in names}
 
     def _read(self, file: h5py.File, column: str, start: int, stop: int | None) -> Array:
-        rows = flat_column(_like(column), file[self._places[column]][start:stop], str(self.path))
+        rows = flat_column(_like(column), rows_of(file[self._places[column]], start, stop), str(self.path))
         return rows.astype(self.columns[column].dtype, copy=False)
 
     def _stack_num(self) -> int:
@@ -192,7 +193,7 @@ class TianshouFile:
         array = arrays.get(name)
         if array is None or array.ndim != 1 or array.dtype.kind not in "iu" or len(array) > _MAX_SUB_BUFFERS:
             raise FormatError(f"{self.path}: expected whole numbers in {name!r}, one for each sub-buffer")
-        return [int(number) for number in array[:]]
+        return [int(number) for number in rows_of(array)]
 
     def _named(self, rows: dict[str, h5py.Dataset]) -> dict[str, str]:
         """Return the name of the data set that holds each column."""
