@@ -18,6 +18,7 @@ from typing import Any
 
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.json_documents import parsed_json
+from rlbuffers.listing import shortened
 from rlbuffers.metadata_schema import DECISIVE, METADATA, settled
 
 __all__ = [
@@ -50,6 +51,7 @@ _DERIVED = {
     "noticed": dict,
 }
 _MOST_NAMED = 5
+_SHOWN = 60
 _TOLD = {
     "environment": dict,
     "behavior_policy": dict,
@@ -109,9 +111,9 @@ def parse_metadata(text: str, where: str) -> dict[str, Any]:
     if not _passes_checksum(document):
         raise CorruptDataError(f"{where}: the metadata fails its checksum; the file is damaged or was edited by hand")
     if document.get("format_version") != FORMAT_VERSION:
+        version = shortened(repr(document.get("format_version")), _SHOWN)
         raise FormatError(
-            f"{where}: format version {document.get('format_version')!r}, this release reads version {FORMAT_VERSION}; "
-            "upgrade rlbuffers"
+            f"{where}: format version {version}, this release reads version {FORMAT_VERSION}; upgrade rlbuffers"
         )
     return settled_metadata(document, where)
 
