@@ -9,8 +9,8 @@ __all__ = ["MAX_NESTING", "parsed_json", "require_plain"]
 
 # Each generation of parents in a buffer's metadata takes three; Python's own limit is a thousand calls.
 MAX_NESTING = 200
-# What a double holds; the shortest text of a larger number has more than 300 digits.
-_MAX_NUMBER = 1 << 1000
+# What a double holds, and 1e300 times 10.
+_MAX_NUMBER = 10**301
 
 
 def parsed_json(text: str | bytes) -> Any:
@@ -46,8 +46,8 @@ def require_plain(value: Any) -> Any:
                 inner.extend(item.values())
             elif isinstance(item, list):
                 inner.extend(item)
-            elif isinstance(item, int) and abs(item) > _MAX_NUMBER:
-                raise ValueError("a number has more than 300 digits")
+            elif isinstance(item, int | float) and not -_MAX_NUMBER <= item <= _MAX_NUMBER:
+                raise ValueError("a number is too large: it has more than 300 digits")
         level, depth = inner, depth + 1
     return value
 
