@@ -4,15 +4,17 @@
 # make test-real   compare conversions of real files with facts derived without us; fetches the files unless they are in $RLBUFFERS_REAL_FILES
 # make peers  an environment with the libraries that benchmarks and test-peers compare with
 # make test-peers   let these libraries read what is exported, and compare
+# make docs   the documentation as a site, in build/docs
 # make help   this list
+# Another Python gets an environment of its own: make test PYTHON=python3.13
 PYTHON ?= python3.11
-VENV := .venv
+VENV := $(if $(filter python3.11,$(notdir $(PYTHON))),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 REAL_FILES := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rlbuffers/real
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test lint types tests test-slow test-real peers test-peers clean
+.PHONY: help demo test lint types tests test-slow test-real peers test-peers docs clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -41,8 +43,9 @@ types: $(VENV)/.dev
 	@mkdir -p $(VENV)/types && ln -sfn $(CURDIR)/cli $(VENV)/types/rlbuffers_cli
 	MYPYPATH=$(VENV)/types:. $(BIN)/mypy
 
+# TESTS: what to run of them, such as tests/core
 tests: $(VENV)/.dev
-	$(BIN)/pytest -n 2 -q
+	$(BIN)/pytest -n 2 -q $(TESTS)
 
 # One worker: several would each make the data, which takes as long as the trainings.
 test-slow: $(VENV)/.dev
@@ -64,5 +67,15 @@ peers: .venv-peers/.done
 test-peers: .venv-peers/.done
 	.venv-peers/bin/python -m pytest -q -p no:cacheprovider tests/peers
 
+# The pages stand in the repository as readers of it expect them; the site is built of links to them.
+docs: $(VENV)/.docs
+	rm -rf build/docs-src && mkdir -p build/docs-src
+	ln -s $(CURDIR)/README.md $(CURDIR)/CONTRIBUTING.md $(CURDIR)/CHANGELOG.md $(CURDIR)/docs $(CURDIR)/data_cards build/docs-src
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(PIP_INSTALL) --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-peers demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

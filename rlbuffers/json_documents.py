@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NoReturn
 
 __all__ = ["MAX_NESTING", "parsed_json", "require_plain"]
 
 # Each generation of parents in a buffer's metadata takes three; Python's own limit is a thousand calls.
 MAX_NESTING = 200
-# What a double holds, and 1e300 times 10.
-_MAX_NUMBER = 10**301
+# So that it can be made a double.
+_MAX_WHOLE = 10**300
 
 
 def parsed_json(text: str | bytes) -> Any:
@@ -46,7 +47,9 @@ def require_plain(value: Any) -> Any:
                 inner.extend(item.values())
             elif isinstance(item, list):
                 inner.extend(item)
-            elif isinstance(item, int | float) and not -_MAX_NUMBER <= item <= _MAX_NUMBER:
+            elif isinstance(item, float) and not math.isfinite(item):  # such as 1e999
+                raise ValueError("a number is too large for a double")
+            elif isinstance(item, int) and abs(item) > _MAX_WHOLE:
                 raise ValueError("a number is too large: it has more than 300 digits")
         level, depth = inner, depth + 1
     return value

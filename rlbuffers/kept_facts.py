@@ -21,7 +21,7 @@ from rlbuffers.metadata import METADATA_KEYS, is_derived
 from rlbuffers.schema import BufferSpec, ColumnSpec, next_name
 
 if TYPE_CHECKING:
-    from rlbuffers.reader import Buffer
+    from rlbuffers.table import Table
 
 __all__ = ["COMMENT", "EXPORTED_FROM", "NAME", "KeptFacts", "kept_document", "lost_on_readers"]
 
@@ -34,12 +34,12 @@ _OF_ORIGIN = ("source", "derivation", "written_by")
 _NORMALIZATION = "normalization"
 
 
-def kept_document(buffer: Buffer, names: Mapping[str, str]) -> dict[str, Any]:
+def kept_document(buffer: Table, names: Mapping[str, str]) -> dict[str, Any]:
     """Return the document for a buffer.
 
     Parameters
     ----------
-    buffer : Buffer
+    buffer : Table
         What is exported.
     names : mapping of str to str
         Columns to their names when the file is read again, where these are others.
@@ -55,7 +55,7 @@ def kept_document(buffer: Buffer, names: Mapping[str, str]) -> dict[str, Any]:
     return {_METADATA: told, _SPACES: spaces, _EPISODE_SPACES: once, _FINGERPRINT: buffer.fingerprint}
 
 
-def lost_on_readers(buffer: Buffer) -> list[str]:
+def lost_on_readers(buffer: Table) -> list[str]:
     """Name what the document says and no reader but rlbuffers would know, where it changes what the numbers mean."""
     if not buffer.metadata.get(_NORMALIZATION):
         return []

@@ -367,5 +367,14 @@ class Buffer:
 
 
 def open_buffer(path: str | Path, *, cache: int | str = DEFAULT_CACHE_BYTES) -> Buffer:
-    """Open a finished buffer for reading; public as ``rlbuffers.open``. See :class:`Buffer`."""
+    """Open a finished buffer for reading; public as ``rlbuffers.open``. See :class:`Buffer`.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> with rlbuffers.open("runs.hdf5") as buffer:
+    ...     batch = buffer.sampler(batch_size=32, seed=0).sample()
+    >>> batch["observations"].shape, batch["rewards"].shape
+    ((32, 3), (32,))
+    """
     return Buffer(path, cache=cache)

@@ -20,7 +20,7 @@ from rlbuffers.standardization import NORM_EPSILON, Standardization
 from rlbuffers.stats import summable
 
 if TYPE_CHECKING:
-    from rlbuffers.reader import Buffer
+    from rlbuffers.table import Table
 
 __all__ = ["ClipRewards", "ConvertDtypes", "NormalizeObservations", "ScaleObservations", "ScaleRewards", "Transform"]
 
@@ -85,7 +85,7 @@ class NormalizeObservations:
         }
 
     @classmethod
-    def of(cls, buffer: Buffer, epsilon: float = NORM_EPSILON) -> NormalizeObservations:
+    def of(cls, buffer: Table, epsilon: float = NORM_EPSILON) -> NormalizeObservations:
         """Take mean and standard deviation from the statistics that the buffer stores.
 
         Raises

@@ -389,7 +389,25 @@ def create(
     overwrite: bool = False,
     storage: StorageOptions | None = None,
 ) -> BufferWriter:
-    """Begin a new buffer; see :class:`BufferWriter`."""
+    """Begin a new buffer; see :class:`BufferWriter`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rlbuffers
+    >>> spec = rlbuffers.BufferSpec(
+    ...     "episodes",
+    ...     [
+    ...         rlbuffers.ColumnSpec("observations", np.float32, (3,)),
+    ...         rlbuffers.ColumnSpec("actions", np.int64, (), {"type": "discrete", "n": 2}),
+    ...         rlbuffers.ColumnSpec("rewards", np.float32),
+    ...         rlbuffers.ColumnSpec("terminals", np.bool_),
+    ...     ],
+    ... )
+    >>> with rlbuffers.create("mine.zarr", spec, {"environment": {"id": "Mine-v0"}}) as writer:
+    ...     columns = {"actions": np.array([0, 1]), "rewards": np.ones(2, "f4"), "terminals": np.array([False, True])}
+    ...     writer.append_episode(rlbuffers.Episode(columns, {"observations": np.zeros((3, 3), "f4")}))
+    """
     return BufferWriter(path, spec, metadata, overwrite=overwrite, storage=storage)
 
 

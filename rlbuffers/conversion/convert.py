@@ -125,6 +125,14 @@ def convert(
     FormatError, CorruptDataError
         If the source is not what its format says, or what was written differs from what was read;
         nothing is left at `path`.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> from rlbuffers.sources import D4RLSource
+    >>> report = rlbuffers.convert(D4RLSource("runs.h5"), "converted.zarr")
+    >>> report.written.transitions, report.written.episodes
+    (100, 4)
     """
     started = time.perf_counter()
     writer = BufferWriter(path, source.spec, facts, overwrite=overwrite, storage=storage)

@@ -111,6 +111,14 @@ def diff(first: BufferOrPath, second: BufferOrPath, *, on_array: Callable[[str],
         In any containers.
     on_array : callable, optional
         Is given the name of each array before it is read.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> rlbuffers.diff("runs.hdf5", "runs.hdf5").equal
+    True
+    >>> [array.name for array in rlbuffers.diff("runs.hdf5", "more.hdf5").arrays]
+    ['actions', 'episodes/final_observations', 'observations']
     """
     with opened(first) as left, opened(second) as right:
         return DiffReport(

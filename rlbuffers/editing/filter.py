@@ -77,6 +77,15 @@ def filter_buffer(
         If there is no condition, it cannot be understood, or nothing satisfies it.
     UnsupportedError
         If independent transitions do not hold what a condition is about.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> report = rlbuffers.filter("runs.hdf5", "long.hdf5", "length >= 30 and not timeout")
+    >>> report.written.episodes
+    2
+    >>> rlbuffers.filter("runs.hdf5", "best.hdf5", top_returns=0.5).written.transitions
+    70
     """
     with opened(buffer) as parent:
         if where is None and top_returns is None and min_length is None:

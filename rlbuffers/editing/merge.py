@@ -55,6 +55,13 @@ def merge(
     SpecError
         If two differ in layout, stack, columns, dtypes, shapes or normalization, or have spaces neither of which
         holds the other; names the first difference.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> report = rlbuffers.merge(["runs.hdf5", "more.hdf5"], "all.zarr")
+    >>> report.written.transitions
+    200
     """
     if len(buffers) < 2:
         raise UsageError("merge needs two buffers or more")

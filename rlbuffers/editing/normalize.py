@@ -132,6 +132,13 @@ def normalize(
         If the buffer is normalized already, or an element without spread would be divided by 0.
     UnsupportedError
         If its observations are images, or lack statistics.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> report = rlbuffers.normalize("runs.hdf5", "normalized.hdf5")
+    >>> with rlbuffers.open("normalized.hdf5") as buffer:
+    ...     normalizer = rlbuffers.Normalizer.of(buffer)  # for the observations of an environment
     """
     if epsilon < 0:
         raise UsageError(f"epsilon {epsilon}: expected 0 or more")

@@ -45,6 +45,13 @@ def repack(
         If a number in `storage` cannot be obeyed.
     CorruptDataError
         If what was read has not the fingerprint that the buffer states.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> report = rlbuffers.repack("runs.hdf5", "small.zarr", storage=rlbuffers.StorageOptions(level=9))
+    >>> rlbuffers.diff("runs.hdf5", "small.zarr").equal
+    True
     """
     path = Path(output)
     with opened(buffer) as parent:

@@ -78,6 +78,13 @@ def split(
         If it is not said how, or a part would be empty.
     UnsupportedError
         If independent transitions were to be divided by episodes.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> train, test = rlbuffers.split("runs.hdf5", fractions=[0.75, 0.25], names=["train", "test"])
+    >>> train.path.name, train.written.episodes, test.written.episodes
+    ('runs-train.hdf5', 3, 1)
     """
     with opened(buffer) as parent:
         chosen, arguments = _chosen(parent, fractions, parts, episodes_per_part, seed)

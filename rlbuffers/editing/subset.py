@@ -70,6 +70,14 @@ def subset(
         If the size is none, or larger than the buffer.
     UnsupportedError
         If independent transitions were to be chosen by episodes and have no ``episode_ids``.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> rlbuffers.subset("runs.hdf5", "first.hdf5", 30).written.transitions
+    30
+    >>> rlbuffers.subset("runs.hdf5", "half.hdf5", 0.5, by="random", seed=1).written.transitions  # whole episodes
+    60
     """
     with opened(buffer) as parent:
         wanted = _transitions_of(size, parent)

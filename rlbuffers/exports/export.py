@@ -79,6 +79,14 @@ def export(
         If the output is taken or being written.
     CorruptDataError
         If what was written, read back, differs from the buffer.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> with rlbuffers.open("runs.hdf5") as buffer:
+    ...     report = rlbuffers.export(buffer, "runs.npz", "npz")
+    >>> report.written.transitions
+    100
     """
     started = time.perf_counter()
     chosen = export_class(to)

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from rlbuffers.errors import RlbuffersError, UsageError
-from rlbuffers.samplers.base import BatchSampler
+from rlbuffers.loading.stream import BatchStream
 from rlbuffers.samplers.draws import Drawn
 from rlbuffers.stores.native import decode_alone
 from rlbuffers.windows.base import Batch
@@ -78,7 +78,7 @@ class _Pending(Generic[T]):
         return self.group.drawn[self.index]
 
 
-def _read(sampler: BatchSampler, converter: BatchConverter[T], drawn: Sequence[Drawn]) -> list[T | _Failed]:
+def _read(sampler: BatchStream, converter: BatchConverter[T], drawn: Sequence[Drawn]) -> list[T | _Failed]:
     try:
         return [converter.prepare(batch) for batch in sampler.read_together(drawn)]
     except RlbuffersError:
@@ -112,7 +112,7 @@ class Loader(Generic[T]):
 
     Parameters
     ----------
-    sampler : BatchSampler
+    sampler : BatchStream
         Draws and reads; to be used through the loader only, from here on.
     converter : BatchConverter
         What is handed out.
@@ -136,7 +136,7 @@ class Loader(Generic[T]):
         If a number is out of range, or the sampler's data change while it draws.
     """
 
-    def __init__(self, sampler: BatchSampler, converter: BatchConverter[T], *, prefetch: int, workers: int) -> None:
+    def __init__(self, sampler: BatchStream, converter: BatchConverter[T], *, prefetch: int, workers: int) -> None:
         if prefetch < 1 or workers < 0:
             raise UsageError(f"prefetch must be at least 1 and workers not negative, got {prefetch} and {workers}")
         if not sampler.is_fixed:
@@ -156,7 +156,7 @@ class Loader(Generic[T]):
         self.num_delivered = 0
 
     @property
-    def sampler(self) -> BatchSampler:
+    def sampler(self) -> BatchStream:
         """The sampler, for `update_priorities` and the like; do not draw from it."""
         return self._sampler
 
@@ -298,7 +298,7 @@ class Loader(Generic[T]):
 
 
 def _restored(
-    sampler: BatchSampler, converter: BatchConverter[T], prefetch: int, workers: int, state: Mapping[str, Any]
+    sampler: BatchStream, converter: BatchConverter[T], prefetch: int, workers: int, state: Mapping[str, Any]
 ) -> Loader[T]:
     loader = Loader(sampler, converter, prefetch=prefetch, workers=workers)
     loader.load_state_dict(state)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rlbuffers.loading.loader import Loader, NumpyBatches
+from rlbuffers.loading.stream import BatchStream
 from rlbuffers.optional import require
-from rlbuffers.samplers.base import BatchSampler
 
 __all__ = ["make_loader"]
 
@@ -14,13 +14,13 @@ _PREFETCH = 4
 
 
 def make_loader(
-    sampler: BatchSampler, *, prefetch: int | None = None, workers: int = 1, device: Any = None
+    sampler: BatchStream, *, prefetch: int | None = None, workers: int = 1, device: Any = None
 ) -> Loader[Any]:
     """Return a loader over a sampler.
 
     Parameters
     ----------
-    sampler : BatchSampler
+    sampler : BatchStream
         Draws and reads.
     prefetch : int, optional
         Number of batches read ahead, 4 by default. Without threads, the number that is read by one call, 1 by default.

@@ -254,7 +254,7 @@ class RingBuffer:
         SpecError
             If a column does not exist.
         """
-        from rlbuffers.online.windows import make_ring_sampler
+        from rlbuffers.online.ring_sampler import make_ring_sampler
 
         return make_ring_sampler(
             self,

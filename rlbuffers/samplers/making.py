@@ -29,7 +29,7 @@ from rlbuffers.windows.sequences import Sequences
 from rlbuffers.windows.transitions import DiscountedTransitions, FollowedTransitions, Transitions
 
 if TYPE_CHECKING:
-    from rlbuffers.reader import Buffer
+    from rlbuffers.table import Table
 
 __all__ = ["SamplerOptions", "make_sampler"]
 
@@ -58,7 +58,7 @@ class SamplerOptions(TypedDict, total=False):
 
 
 def make_sampler(
-    buffer: Buffer,
+    buffer: Table,
     batch_size: int,
     seed: int | np.random.Generator = 0,
     *,
@@ -85,7 +85,7 @@ def make_sampler(
 
     Parameters
     ----------
-    buffer : Buffer
+    buffer : Table
         Where to read; not closed by the sampler.
     batch_size : int
         Number of transitions, sequences or episodes in a batch, at least 1.
@@ -201,7 +201,7 @@ def _episodes(rows: Rows, form: str) -> Window:
     return forms[form](rows)
 
 
-def _one_each(buffer: Buffer, given: Array | str, items: Items, what: str) -> Array:
+def _one_each(buffer: Table, given: Array | str, items: Items, what: str) -> Array:
     """Return one value for each place, from an array or the name of a column."""
     count = len(buffer) if items.kind == "rows" else buffer.num_episodes
     values = _column(buffer, given, items) if isinstance(given, str) else np.asarray(given)
@@ -210,7 +210,7 @@ def _one_each(buffer: Buffer, given: Array | str, items: Items, what: str) -> Ar
     return values[items.at(np.arange(*items.bounds))]
 
 
-def _column(buffer: Buffer, name: str, items: Items) -> Array:
+def _column(buffer: Table, name: str, items: Items) -> Array:
     if items.kind == "rows":
         buffer.spec.batch_column(name)
         stored = buffer.arrays.get(name)

@@ -17,7 +17,7 @@ from rlbuffers.samplers.shares import checked_shares, divided
 from rlbuffers.windows.base import Array, Batch
 
 if TYPE_CHECKING:
-    from rlbuffers.reader import Buffer
+    from rlbuffers.table import Table
 
 __all__ = ["BUFFER_INDEX", "MixtureSampler", "mix_buffers"]
 
@@ -114,7 +114,7 @@ class MixtureSampler(BatchSampler):
 
 
 def mix_buffers(
-    buffers: Sequence[Buffer],
+    buffers: Sequence[Table],
     proportions: Sequence[float],
     batch_size: int,
     seed: int = 0,
@@ -124,7 +124,7 @@ def mix_buffers(
 
     Parameters
     ----------
-    buffers : sequence of Buffer
+    buffers : sequence of Table
         Where to read; not closed by the sampler.
     proportions : sequence of float
         Relative sizes of their shares of a batch.
@@ -141,6 +141,14 @@ def mix_buffers(
     UsageError, SpecError, UnsupportedError
         As from `make_sampler`, or if the buffers' columns, dtypes or shapes differ, observations were normalized in
         different ways, or a column has spaces neither of which holds the other.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> with rlbuffers.open("runs.hdf5") as runs, rlbuffers.open("more.hdf5") as more:
+    ...     batch = rlbuffers.mix_buffers([runs, more], [0.9, 0.1], batch_size=100, seed=0).sample()
+    >>> int((batch["buffer_index"] == 0).sum())
+    90
     """
     own, *others = np.random.default_rng(seed).spawn(len(buffers) + 1)
     samplers = [

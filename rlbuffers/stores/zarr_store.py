@@ -85,8 +85,11 @@ class _ShardedArray:
         return begins - begins[shards * self.chunks_per_shard] + starts[shards], sizes
 
     def finish(self) -> None:
-        """Complete the last shard, if it is not full."""
-        if len(self.sizes) % self.chunks_per_shard:
+        """Complete the last shard, if it is not full; an only one is cut to its chunks, and so is its index."""
+        if 0 < len(self.sizes) < self.chunks_per_shard:
+            self.chunks_per_shard = len(self.sizes)
+            self._complete(0)
+        elif len(self.sizes) % self.chunks_per_shard:
             self._complete(len(self.sizes) // self.chunks_per_shard)
 
     def _complete(self, shard: int) -> None:

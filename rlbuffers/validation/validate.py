@@ -62,6 +62,13 @@ def validate(path: str | Path, *, on_rule: Callable[[str], None] | None = None) 
     ------
     BufferNotFoundError
         If nothing is at `path`. Whatever else is wrong is in the report.
+
+    Examples
+    --------
+    >>> import rlbuffers
+    >>> report = rlbuffers.validate("runs.hdf5")
+    >>> report.ok, [finding.message for finding in report.errors]
+    (True, [])
     """
     try:
         buffer = Buffer(path)

@@ -14,7 +14,7 @@ from rlbuffers.errors import UsageError
 from rlbuffers.schema import NEXT_OBSERVATIONS, OBSERVATIONS
 
 if TYPE_CHECKING:
-    from rlbuffers.reader import Buffer
+    from rlbuffers.table import Table
 
 __all__ = ["CachedBlocks", "ShuffledBlocks"]
 
@@ -51,7 +51,7 @@ class CachedBlocks:
 
     Parameters
     ----------
-    buffer : Buffer
+    buffer : Table
         Where to read; not closed.
     columns : sequence of str
         What will be asked for.
@@ -59,7 +59,7 @@ class CachedBlocks:
         Sizes and the limit of memory.
     """
 
-    def __init__(self, buffer: Buffer, columns: Sequence[str], blocks: ShuffledBlocks) -> None:
+    def __init__(self, buffer: Table, columns: Sequence[str], blocks: ShuffledBlocks) -> None:
         self._made_from = buffer, tuple(columns), blocks
         self._buffer = buffer
         self._block_rows = blocks.block_items
@@ -79,7 +79,7 @@ class CachedBlocks:
         return bool(self._buffer.spec.stack) and name in (OBSERVATIONS, NEXT_OBSERVATIONS)
 
     def take(self, indices: Indices, columns: Sequence[str]) -> dict[str, Array]:
-        """Return columns at rows, as `Buffer.take` does; safe to call from several threads."""
+        """Return columns at rows, as `Table.take` does; safe to call from several threads."""
         numbers, which = np.unique(indices // self._block_rows, return_inverse=True)
         kept = [name for name in columns if name in self._kept]
         if len(numbers) > self._num_slots or not kept:

@@ -12,14 +12,14 @@ from rlbuffers.schema import EPISODE_LENGTHS, EPISODE_STARTS, TERMINALS
 from rlbuffers.windows.base import Array, Indices
 
 if TYPE_CHECKING:
-    from rlbuffers.reader import Buffer
+    from rlbuffers.table import Table
 
 __all__ = ["EpisodeBounds", "is_among", "unusable_rows"]
 
 _ROWS_AT_ONCE = 1 << 20
 
 
-def unusable_rows(buffer: Buffer) -> Indices:
+def unusable_rows(buffer: Table) -> Indices:
     """Return the rows, ascending, that are not terminal and whose next observation is not known."""
     rows = buffer.rows_without_next
     if len(rows) and TERMINALS in buffer.spec.columns:
@@ -46,7 +46,7 @@ class EpisodeBounds:
 
     Parameters
     ----------
-    buffer : Buffer
+    buffer : Table
         With layout ``episodes``.
     purpose : str
         What needs episodes, the beginning of the error's sentence.
@@ -57,7 +57,7 @@ class EpisodeBounds:
         If the buffer holds independent transitions.
     """
 
-    def __init__(self, buffer: Buffer, purpose: str) -> None:
+    def __init__(self, buffer: Table, purpose: str) -> None:
         if buffer.spec.layout != "episodes":
             raise UnsupportedError(
                 f"{buffer.path}: {purpose} need steps in time order; this buffer holds independent transitions (order: "

@@ -10,14 +10,14 @@ from rlbuffers.windows.base import Array
 from rlbuffers.windows.episode_bounds import EpisodeBounds
 
 if TYPE_CHECKING:
-    from rlbuffers.reader import Buffer
+    from rlbuffers.table import Table
 
 __all__ = ["RETURNS_TO_GO", "returns_to_go"]
 
 RETURNS_TO_GO = "returns_to_go"
 
 
-def returns_to_go(buffer: Buffer, rewards: Array, discount: float) -> Array:
+def returns_to_go(buffer: Table, rewards: Array, discount: float) -> Array:
     """Return the discounted sum of rewards from each row on.
 
     The sum ends with the episode, or before, at a terminal (see `EpisodeBounds`). Nothing is added for
@@ -25,7 +25,7 @@ def returns_to_go(buffer: Buffer, rewards: Array, discount: float) -> Array:
 
     Parameters
     ----------
-    buffer : Buffer
+    buffer : Table
         With layout ``episodes``.
     rewards : float or int, shape (N,)
         Of every row.

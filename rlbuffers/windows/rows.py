@@ -13,7 +13,7 @@ from rlbuffers.windows.cached_blocks import CachedBlocks, ShuffledBlocks
 from rlbuffers.windows.returns_to_go import RETURNS_TO_GO, returns_to_go
 
 if TYPE_CHECKING:
-    from rlbuffers.reader import Buffer
+    from rlbuffers.table import Table
 
 __all__ = ["Rows"]
 
@@ -26,7 +26,7 @@ class Rows:
 
     Parameters
     ----------
-    buffer : Buffer
+    buffer : Table
         Where to read; not closed.
     columns : sequence of str, optional
         Which columns; all by default.
@@ -50,7 +50,7 @@ class Rows:
 
     def __init__(
         self,
-        buffer: Buffer,
+        buffer: Table,
         columns: Sequence[str] | None = None,
         transforms: Sequence[Transform] = (),
         discount: float | None = None,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import click
+import numpy as np
 import pytest
 
 import rlbuffers
@@ -106,3 +107,19 @@ def test_a_pipe_that_is_closed_early_is_no_error(pong_buffer):
 )
 def test_sizes_are_decimal(size, text):
     assert size_text(size) == text
+
+
+def test_the_package_runs_as_a_module_and_records_the_command(tmp_path):
+    source = tmp_path / "x.npz"
+    np.savez(
+        source,
+        observations=np.zeros((3, 2), "f4"),
+        terminals=np.arange(3) == 2,
+        actions=np.zeros(3, "i8"),
+        rewards=np.zeros(3, "f4"),
+    )
+    words = ["convert", "npz", source, "-o", tmp_path / "x.hdf5", "--num-actions", "2", "--workers", "1"]
+    done = subprocess.run([sys.executable, "-m", "rlbuffers", *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with rlbuffers.open(tmp_path / "x.hdf5") as buffer:
+        assert buffer.metadata["written_by"]["command"].startswith("rlbuffers convert npz ")

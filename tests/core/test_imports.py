@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import pkgutil
@@ -100,3 +101,35 @@ def test_every_package_is_installed():
         for path in (root / folder).rglob("__init__.py")
     }
     assert listed == found
+
+
+PACKAGES = {"rlbuffers": "rlbuffers", "rlbuffers_train": "rlbuffers_train", "rlbuffers_cli": "cli"}
+
+
+def modules_of_the_project():
+    root = Path(__file__).parents[2]
+    for package, folder in PACKAGES.items():
+        for path in (root / folder).rglob("*.py"):
+            parts = (package, *path.relative_to(root / folder).with_suffix("").parts)
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports_of(path, known):
+    """Every module of the project that a file names in an import: at its top, in functions, and for types alone."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            below = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            yield from (module if module in known else node.module for module in below.values())
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    known = dict(modules_of_the_project())
+    left = {
+        name: {other for other in imports_of(path, known) if other in known} - {name} for name, path in known.items()
+    }
+    while free := [name for name, needs in left.items() if not needs & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left, {name: needs & left.keys() for name, needs in left.items()}

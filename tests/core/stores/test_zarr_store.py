@@ -64,6 +64,13 @@ def test_arrays_of_several_shards(new_path, monkeypatch):
             assert_same_rows(buffer[:], made.table)
 
 
+def test_a_small_array_has_a_shard_of_its_size(new_path):
+    root = write(new_path("zarr"), make(FRAMES))
+    assert zarr.open_group(root, mode="r")["frames"].shards == (40 * 5, 20, 20)
+    random_frames, full_index = 40 * 5 * 20 * 20, 512 << 10
+    assert (root / "frames/c/0/0/0").stat().st_size < random_frames + full_index // 8
+
+
 def test_an_empty_directory_is_refused(tmp_path):
     with pytest.raises(FormatError, match=r"without zarr\.json"):
         rlbuffers.open(tmp_path)

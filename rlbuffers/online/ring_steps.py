@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from rlbuffers.errors import UsageError
-from rlbuffers.online.ring import RingBuffer
-from rlbuffers.samplers.draws import Draws
-from rlbuffers.samplers.prioritized import Priorities, PrioritizedDraws
-from rlbuffers.samplers.sampler import Sampler
-from rlbuffers.samplers.uniform import UniformDraws
-from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS
+from rlbuffers.schema import REWARDS, TERMINALS, TIMEOUTS, BufferSpec
 from rlbuffers.stats import summable
 from rlbuffers.transforms import Transform
 from rlbuffers.windows.base import Array, Batch, Indices
 from rlbuffers.windows.items import ItemKind, Items
 from rlbuffers.windows.n_step import DISCOUNTS, checked_gamma
 
-__all__ = ["RingItems", "RingSampler", "RingSteps", "make_ring_sampler"]
+__all__ = ["RecentSteps", "RingItems", "RingSteps"]
+
+
+class RecentSteps(Protocol):
+    """What is asked of a ring; see `rlbuffers.RingBuffer`, whose methods these are."""
+
+    @property
+    def spec(self) -> BufferSpec:
+        """The columns."""
+
+    @property
+    def num_starts_kept(self) -> int:
+        """How many starts there can be at once."""
+
+    def check_holds(self, n_step: int) -> None:
+        """Raise an error if the ring is too small for transitions over `n_step` steps."""
+
+    def starts_between(self, n_step: int) -> tuple[int, int]:
+        """Return the first and one past the last start whose n steps and stacks are in the ring."""
+
+    def places_of(self, starts: Indices) -> tuple[Indices, Indices]:
+        """Return the slots and environments of starts."""
+
+    def next_slots(self, slots: Indices, envs: Indices) -> tuple[Indices, Array]:
+        """Return the slots one step later, and whether the episode goes on there."""
+
+    def stored(self, name: str, slots: Indices, envs: Indices) -> Array:
+        """Return a column of the spec at rows."""
+
+    def following(self, name: str, slots: Indices, envs: Indices) -> Array:
+        """Return a next-observation column at rows."""
 
 
 class RingItems:
@@ -28,7 +53,7 @@ class RingItems:
 
     Parameters
     ----------
-    ring : RingBuffer
+    ring : RecentSteps
         Whose.
     n_step : int
         Number of steps that must be there from a start on.
@@ -36,7 +61,7 @@ class RingItems:
 
     kind: ItemKind = "rows"
 
-    def __init__(self, ring: RingBuffer, n_step: int) -> None:
+    def __init__(self, ring: RecentSteps, n_step: int) -> None:
         self._ring = ring
         self._n_step = n_step
         self.capacity = ring.num_starts_kept
@@ -70,7 +95,7 @@ class RingSteps:
 
     Parameters
     ----------
-    ring : RingBuffer
+    ring : RecentSteps
         Where to read.
     n_step : int
         Number of rewards that are summed, at least 1; fewer where the episode ends before.
@@ -92,7 +117,7 @@ class RingSteps:
     is_rowwise: ClassVar[bool] = True
 
     def __init__(
-        self, ring: RingBuffer, n_step: int, gamma: float, columns: Sequence[str], transforms: Sequence[Transform]
+        self, ring: RecentSteps, n_step: int, gamma: float, columns: Sequence[str], transforms: Sequence[Transform]
     ) -> None:
         if n_step < 1:
             raise UsageError(f"n_step must be at least 1, got {n_step}")
@@ -142,30 +167,3 @@ class RingSteps:
         for transform in self._transforms:
             batch = transform(batch)
         return batch
-
-
-class RingSampler(Sampler):
-    """A sampler whose data change, so that nothing can be read ahead."""
-
-    is_fixed: ClassVar[bool] = False
-
-
-def make_ring_sampler(
-    ring: RingBuffer,
-    batch_size: int,
-    generator: np.random.Generator,
-    *,
-    n_step: int,
-    gamma: float,
-    priorities: Priorities | None,
-    columns: Sequence[str],
-    transforms: Sequence[Transform],
-) -> RingSampler:
-    """Return a sampler; see `RingBuffer.sampler`."""
-    window = RingSteps(ring, n_step, gamma, columns, transforms)
-    draws: Draws = UniformDraws(window.items, generator)
-    if priorities is not None:
-        if priorities.initial is not None:
-            raise UsageError("a ring begins empty: leave Priorities(initial=...) out, and update what is drawn")
-        draws = PrioritizedDraws(window.items, generator, priorities)
-    return RingSampler(window, draws, batch_size)
