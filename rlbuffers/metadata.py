@@ -148,16 +148,16 @@ def settled_metadata(document: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {**found, **({"warnings": [*found.get("warnings", []), *named]} if named else {})}
 
 
-def episode_statistics(metadata: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+def episode_statistics(metadata: Mapping[str, Any], name: str, *keys: str) -> Mapping[str, Any] | None:
     """Return the statistics of ``episode_returns`` or ``episode_lengths``: ``mean``, ``std``, quantiles.
 
-    None where the buffer has no episodes, or a number is not finite; a column of the same name counts its episodes
-    once a step, and is not meant.
+    None where the buffer has no episodes, or one of `keys` is not a finite number. A column of the same name, which
+    counts its episodes once a step, is not meant.
     """
     found = metadata["statistics"].get(name)
     if metadata["spec"]["layout"] != "episodes" or not isinstance(found, dict):
         return None
-    return found if all(isinstance(found.get(key), int | float) for key in ("mean", "std", "min", "max")) else None
+    return found if all(isinstance(found.get(key), int | float) for key in keys) else None
 
 
 def _passes_checksum(document: dict[str, Any]) -> bool:

@@ -72,7 +72,7 @@ def content_notes(metadata: Facts) -> list[str]:
     counts, limit = metadata["counts"], time_limit_of(metadata)
     if metadata["spec"]["layout"] != "episodes":
         return []
-    longest = (episode_statistics(metadata, "episode_lengths") or {}).get("max", 0)
+    longest = (episode_statistics(metadata, "episode_lengths", "max") or {}).get("max", 0)
     notes = [long_episodes_text(longest, limit)] if limit is not None and longest > limit else []
     partial = counts.get("episodes", 0) - counts.get("whole_episodes", counts.get("episodes", 0))
     return [*notes, *([partial_episodes_text(partial)] if partial > 0 else [])]

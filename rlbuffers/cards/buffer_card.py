@@ -179,7 +179,7 @@ def _statistics(metadata: Mapping[str, Any]) -> str:
 def _reference_scores(metadata: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
     low, high = float(scores["min"]), float(scores["max"])
     lines = [f"A return of {low:.10g} scores 0 and one of {high:.10g} scores 100; in between and beyond it is linear."]
-    returns = episode_statistics(metadata, "episode_returns")
+    returns = episode_statistics(metadata, "episode_returns", "mean")
     if returns is not None and high != low:
         mean = returns["mean"]
         lines.append(

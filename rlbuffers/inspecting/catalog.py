@@ -179,7 +179,7 @@ def _partial_entry(path: Path) -> CatalogEntry:
 def _facts(buffer: Buffer) -> BufferFacts:
     metadata = buffer.metadata
     environment = metadata.get("environment", {})
-    returns = episode_statistics(metadata, "episode_returns")
+    returns = episode_statistics(metadata, "episode_returns", "mean")
     return BufferFacts(
         task=str(environment.get("id") or ""),
         layout=buffer.spec.layout,

@@ -65,8 +65,6 @@ def _check_arrays(metadata: Mapping[str, Any], spec: BufferSpec, arrays: Mapping
     if more:
         raise CorruptDataError(f"{where}: array {shortened(more[0], _SHOWN)!r} is not part of the spec")
     num_rows: dict[str, int] = {"transitions": metadata["counts"].get("transitions", 0)}
-    if num_rows["transitions"] < 1:
-        raise FormatError(f"{where}: the metadata state no transitions; the file is not a whole buffer")
     for name, array in expected_arrays.items():
         dtype, shape = found.get(name, ("absent", [0]))
         if dtype != array.dtype.name or tuple(shape[1:]) != array.row_shape:
@@ -74,6 +72,8 @@ def _check_arrays(metadata: Mapping[str, Any], spec: BufferSpec, arrays: Mapping
         expected = shape[0] if array.rows == "own" else num_rows.setdefault(array.rows, shape[0])
         if shape[0] != expected:
             raise CorruptDataError(f"{where}: array {name!r} has {shape[0]:,} rows, expected {expected:,}")
+    if num_rows["transitions"] < 1:
+        raise FormatError(f"{where}: the metadata state no transitions; the file is not a whole buffer")
     if spec.layout == "episodes" and not 1 <= num_rows["episodes"] <= num_rows["transitions"]:
         raise CorruptDataError(
             f"{where}: {num_rows['episodes']:,} episodes cannot have {num_rows['transitions']:,} rows"

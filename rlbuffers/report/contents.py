@@ -84,7 +84,7 @@ def _curves(runs: Sequence[Json], metadata: Mapping[str, Any]) -> dict[str, Json
     tags = sorted(
         {tag for run in runs for tag in run["curves"]} - {"return/std"}, key=lambda tag: (tag != "return/mean", tag)
     )
-    behavior = (episode_statistics(metadata, "episode_returns") or {}).get("mean")
+    behavior = (episode_statistics(metadata, "episode_returns", "mean") or {}).get("mean")
     found: dict[str, Json] = {}
     for tag in tags:
         lines = [

@@ -54,7 +54,9 @@ def _headline(buffer: Buffer) -> dict[str, str]:
 
 def _results(metadata: Json) -> dict[str, str]:
     facts = {}
-    returns, lengths = (episode_statistics(metadata, f"episode_{name}") for name in ("returns", "lengths"))
+    returns, lengths = (
+        episode_statistics(metadata, f"episode_{name}", "mean", "std") for name in ("returns", "lengths")
+    )
     if returns:
         facts["Return"] = f"{number_text(returns['mean'])} ± {number_text(returns['std'])}"
         scores = (metadata.get("environment") or {}).get("reference_scores")
