@@ -17,14 +17,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.json_documents import parsed_json
+from rlbuffers.listing import shortened
+from rlbuffers.metadata_schema import DECISIVE, METADATA, settled
 
 __all__ = [
     "FORMAT_NAME",
     "FORMAT_VERSION",
     "METADATA_KEYS",
+    "episode_statistics",
     "is_derived",
     "parse_metadata",
     "render_metadata",
+    "settled_metadata",
     "written_by",
 ]
 
@@ -45,6 +50,8 @@ _DERIVED = {
     "storage": dict,
     "noticed": dict,
 }
+_MOST_NAMED = 5
+_SHOWN = 60
 _TOLD = {
     "environment": dict,
     "behavior_policy": dict,
@@ -76,38 +83,81 @@ def render_metadata(facts: Mapping[str, Any]) -> str:
     Raises
     ------
     ValueError
-        If a number is not finite; JSON has no word for it.
+        If a number is not finite, since JSON has no word for it, or see `settled_metadata`.
     """
-    document = {**facts, "format": FORMAT_NAME, "format_version": FORMAT_VERSION}
+    document = settled_metadata(parsed_json(json.dumps(dict(facts), allow_nan=False)), "new metadata")
+    document |= {"format": FORMAT_NAME, "format_version": FORMAT_VERSION}
     document.pop(_CHECKSUM, None)
     document[_CHECKSUM] = _checksum(document)
     return json.dumps(document, sort_keys=True, allow_nan=False)
 
 
 def parse_metadata(text: str, where: str) -> dict[str, Any]:
-    """Return the facts of a JSON text after checking format, version and checksum.
+    """Return the facts of a JSON text after checking format, version, checksum and the type of every known fact.
 
     Raises
     ------
     FormatError
-        If the text is of another format or of a version that this release does not know.
+        If the text is of another format or of a version that this release does not know; see also `settled_metadata`.
     CorruptDataError
-        If the text is no JSON or fails its checksum.
+        If the text is not JSON or fails its checksum.
     """
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = parsed_json(text)
+    except ValueError as error:
         raise CorruptDataError(f"{where}: the metadata is not JSON ({error})") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT_NAME:
         raise FormatError(f"{where}: the metadata does not say format {FORMAT_NAME!r}")
     if not _passes_checksum(document):
         raise CorruptDataError(f"{where}: the metadata fails its checksum; the file is damaged or was edited by hand")
     if document.get("format_version") != FORMAT_VERSION:
+        version = shortened(repr(document.get("format_version")), _SHOWN)
         raise FormatError(
-            f"{where}: format version {document.get('format_version')!r}, this release reads version {FORMAT_VERSION}; "
-            "upgrade rlbuffers"
+            f"{where}: format version {version}, this release reads version {FORMAT_VERSION}; upgrade rlbuffers"
         )
-    return document
+    return settled_metadata(document, where)
+
+
+def settled_metadata(document: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return metadata in which every known fact is of the kind that `rlbuffers.metadata_schema` states.
+
+    A fact of another kind is left out, and ``warnings`` name it. Known facts that are null are left out.
+
+    Parameters
+    ----------
+    document : mapping
+        JSON values.
+    where : str
+        What was read, for messages.
+
+    Raises
+    ------
+    FormatError
+        If the facts by which the stored numbers are read, or that change what they mean, are of another kind.
+    """
+    stated = {key: value for key, value in document.items() if value is not None or key not in _TOLD}
+    found, problems = settled(stated, METADATA)
+    decisive = [problem for problem in problems if problem.path.partition(".")[0].partition("[")[0] in DECISIVE]
+    if decisive:
+        more = f" (and {len(decisive) - 1:,} more)" if len(decisive) > 1 else ""
+        raise FormatError(f"{where}: the metadata cannot be used: {decisive[0]}{more}")
+    named = [f"The metadata are not as rlbuffers writes them, and this is left out: {one}" for one in problems]
+    if len(named) > _MOST_NAMED:
+        more = f"{len(named) - _MOST_NAMED:,} more parts of the metadata are not as rlbuffers writes them and left out"
+        named = [*named[:_MOST_NAMED], more]
+    return {**found, **({"warnings": [*found.get("warnings", []), *named]} if named else {})}
+
+
+def episode_statistics(metadata: Mapping[str, Any], name: str, *keys: str) -> Mapping[str, Any] | None:
+    """Return the statistics of ``episode_returns`` or ``episode_lengths``: ``mean``, ``std``, quantiles.
+
+    None where the buffer has no episodes, or one of `keys` is not a finite number. A column of the same name, which
+    counts its episodes once a step, is not meant.
+    """
+    found = metadata["statistics"].get(name)
+    if metadata["spec"]["layout"] != "episodes" or not isinstance(found, dict):
+        return None
+    return found if all(isinstance(found.get(key), int | float) for key in keys) else None
 
 
 def _passes_checksum(document: dict[str, Any]) -> bool:
@@ -115,7 +165,7 @@ def _passes_checksum(document: dict[str, Any]) -> bool:
     stated = document.pop(_CHECKSUM, None)
     try:
         return bool(stated == _checksum(document))
-    except ValueError:  # a number too large for a float, or half of a surrogate pair
+    except ValueError:  # half of a surrogate pair
         return False
 
 

@@ -22,6 +22,7 @@ from rlbuffers.reading.batch_columns import BatchColumns
 from rlbuffers.reading.cache_plan import ArrayPlan, plan_cache
 from rlbuffers.reading.checked_spec import checked_spec
 from rlbuffers.reading.stored_rows import StoredRows
+from rlbuffers.reading.tiled_episodes import check_tiling
 from rlbuffers.remarks import content_notes
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
@@ -81,6 +82,8 @@ class Buffer:
             self._store.arrays.values(), self._store.stored_bytes, self._cache_bytes
         )
         self._rows = {name: StoredRows(self._store, name, planned.place) for name, planned in self.plan.items()}
+        if self.spec.layout == "episodes":
+            check_tiling(self._rows, self._store, len(self), str(self.path))
         self._columns = BatchColumns(self.spec, self._rows, len(self))
 
     def __len__(self) -> int:

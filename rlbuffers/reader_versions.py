@@ -86,7 +86,7 @@ _ENDS_BY_TIME = "episodes that ended by time may not be cut there"
 
 
 def _has_overlapping_checkpoints(facts: Facts, source: Facts) -> bool:
-    counts = [(one.get("capacity", 0), one.get("add_count", 0)) for one in source.get("checkpoints", ())]
+    counts = [(one["capacity"], one["add_count"]) for one in source.get("checkpoints", ())]
     return any(
         capacity == other and 0 < before <= after < before + capacity
         for (capacity, before), (other, after) in itertools.pairwise(counts)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbuffers.metadata import episode_statistics
 from rlbuffers.schema import EPISODES_GROUP, EXTRAS_GROUP, FRAMES
 
 __all__ = [
@@ -41,7 +42,7 @@ def content_warnings(metadata: Facts) -> list[str]:
     metadata : mapping
         Of a buffer. Of one that was written before this was noticed, only what its statistics say is known.
     """
-    noticed = metadata.get(NOTICED) or {}
+    noticed = metadata.get(NOTICED, {})
     bad = noticed.get("not_finite")
     if bad is None:
         bad = {
@@ -49,11 +50,15 @@ def content_warnings(metadata: Facts) -> list[str]:
             for name, found in metadata["statistics"].items()
             if isinstance(found, dict) and "not_finite" in found
         }
-    found = [not_finite_text(name, **counts) for name, counts in list(bad.items())[:_MOST_COLUMNS]]
+    found = [
+        not_finite_text(name, counts["values"], counts.get("rows"), counts.get("first_row"))
+        for name, counts in list(bad.items())[:_MOST_COLUMNS]
+    ]
     if len(bad) > _MOST_COLUMNS:
         found.append(f"{len(bad) - _MOST_COLUMNS:,} more columns hold values that are NaN or infinite")
     ends = noticed.get("equal_ends")
-    return [*found, *([equal_ends_text(**ends, limit=time_limit_of(metadata))] if ends else [])]
+    limit = time_limit_of(metadata)
+    return [*found, *([equal_ends_text(ends["episodes"], ends["steps"], limit)] if ends else [])]
 
 
 def content_notes(metadata: Facts) -> list[str]:
@@ -67,10 +72,10 @@ def content_notes(metadata: Facts) -> list[str]:
     counts, limit = metadata["counts"], time_limit_of(metadata)
     if metadata["spec"]["layout"] != "episodes":
         return []
-    longest = (metadata["statistics"].get("episode_lengths") or {}).get("max") or 0
+    longest = (episode_statistics(metadata, "episode_lengths", "max") or {}).get("max", 0)
     notes = [long_episodes_text(longest, limit)] if limit is not None and longest > limit else []
     partial = counts.get("episodes", 0) - counts.get("whole_episodes", counts.get("episodes", 0))
-    return [*notes, *([partial_episodes_text(partial)] if partial else [])]
+    return [*notes, *([partial_episodes_text(partial)] if partial > 0 else [])]
 
 
 def time_limit_of(metadata: Facts) -> int | None:

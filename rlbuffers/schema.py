@@ -33,12 +33,13 @@ from typing import Any, Literal
 import numpy as np
 
 from rlbuffers.errors import FormatError, SpecError
-from rlbuffers.listing import listed, nearest
+from rlbuffers.listing import listed, nearest, shortened
 from rlbuffers.spaces import checked_space
 
 __all__ = [
     "ACTIONS",
     "DISCOUNTS",
+    "DTYPES",
     "EPISODES_GROUP",
     "EPISODE_IDS",
     "EXTRAS_GROUP",
@@ -87,6 +88,11 @@ Layout = Literal["episodes", "transitions"]
 Order = Literal["time", "shuffled"]
 _ARRAY_KINDS = "biuf"  # bool, signed, unsigned, float: what every reader of HDF5 and Zarr knows
 _MAX_ITEM_BYTES = 8
+DTYPES = (
+    "bool",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    *(f"float{bits}" for bits in (16, 32, 64)),
+)
 
 
 def is_observation(name: str) -> bool:
@@ -315,8 +321,8 @@ class BufferSpec:
                 episode_columns=_columns_from_json(described["episode_columns"]),
                 extras=_columns_from_json(described["extras"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FormatError(f"the spec in the metadata cannot be understood: {error!r}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise FormatError(f"the spec in the metadata cannot be understood: {shortened(repr(error))}") from error
 
 
 def _by_name(columns: Columns) -> dict[str, ColumnSpec]:

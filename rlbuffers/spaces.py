@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from rlbuffers.errors import SpecError
+from rlbuffers.listing import shortened
 
 __all__ = ["checked_space", "count_outside", "described_space", "holds", "restricts", "without_disputes"]
 
 Array = np.ndarray[Any, Any]
 _MINARI = "minari"
-_INT64_MAX = (1 << 63) - 1
 # Bounds of rows larger than this are told by their least and their greatest.
 _MOST_SHOWN = 8
+_SHOWN = 200
+_LARGEST = (1 << 63) - 1
 
 
 def checked_space(space: Mapping[str, Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> dict[str, Any]:
@@ -43,16 +45,18 @@ def checked_space(space: Mapping[str, Any], dtype: np.dtype[Any], shape: tuple[i
     if kind == "discrete":
         size = space.get("n")
         if dtype.kind not in "biu" or not isinstance(size, int | np.integer) or size < 1:
-            raise SpecError(f"space {dict(space)}: expected whole numbers (got {dtype}) and n of at least 1")
+            raise SpecError(f"space {_told(space)}: expected whole numbers (got {dtype}) and n of at least 1")
         start = space.get("start", 0)
-        if not isinstance(start, int | np.integer):
-            raise SpecError(f"space {dict(space)}: expected a whole number as start")
-        if not -_INT64_MAX <= start <= start + size - 1 <= _INT64_MAX:
-            raise SpecError(f"space: the choices {start} to {start + size - 1} are no numbers of 64 bits")
+        if not isinstance(start, int | np.integer) or not -_LARGEST <= int(start) <= _LARGEST - int(size) + 1:
+            raise SpecError(f"space {_told(space)}: expected a whole number as start, and choices of at most 63 bits")
         return {**space, "n": int(size), **({"start": int(start)} if start else {})}
     if kind != "box":
-        raise SpecError(f"space {dict(space)}: expected type 'discrete' or 'box'")
+        raise SpecError(f"space {_told(space)}: expected type 'discrete' or 'box'")
     return {**space, **{key: _checked_bound(space.get(key), shape) for key in ("low", "high")}}
+
+
+def _told(space: Mapping[str, Any]) -> str:
+    return shortened(repr(dict(space)), _SHOWN)
 
 
 def _checked_bound(bound: Any, shape: tuple[int, ...]) -> Any:
@@ -61,8 +65,10 @@ def _checked_bound(bound: Any, shape: tuple[int, ...]) -> Any:
         raise SpecError(f"space: a bound has shape {values.shape}, the rows have {shape}")
     try:
         numbers = [None if value is None or not math.isfinite(value) else value for value in values.ravel().tolist()]
-    except TypeError as error:
-        raise SpecError(f"space: the bound {bound!r} is no number and no list of the rows' shape") from error
+    except (TypeError, OverflowError) as error:
+        raise SpecError(
+            f"space: the bound {shortened(repr(bound), _SHOWN)} is not a number or a list of the rows' shape"
+        ) from error
     plain = [number.item() if isinstance(number, np.generic) else number for number in numbers]
     return np.array(plain, dtype=object).reshape(shape).tolist() if values.ndim else plain[0]
 

@@ -153,12 +153,15 @@ def _statistics(statistics: Mapping[str, Any]) -> dict[str, str]:
 
 def _lineage(derivation: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
     """Yield a line for the operation, and indented ones for each parent and where that one comes from."""
-    arguments = ", ".join(f"{name} {value}" for name, value in derivation["arguments"].items())
-    yield f"{'  ' * depth}{derivation['operation']}{f' ({arguments})' if arguments else ''} of"
-    for parent in derivation["parents"]:
-        count = parent["counts"]["transitions"]
+    arguments = ", ".join(f"{name} {value}" for name, value in derivation.get("arguments", {}).items())
+    operation = derivation.get("operation", "an unknown operation")
+    yield f"{'  ' * depth}{operation}{f' ({arguments})' if arguments else ''} of"
+    for parent in derivation.get("parents", ()):
+        known = {"name": "an unknown buffer", "fingerprint": "", **parent}
+        count = parent.get("counts", {}).get("transitions")
+        counted = "" if count is None else f"{count:,} transitions, "
         rows = f", here from row {parent['first_row']:,}" if "first_row" in parent else ""
-        yield f"{'  ' * (depth + 1)}{parent['name']}: {count:,} transitions, {parent['fingerprint'][:16]}{rows}"
+        yield f"{'  ' * (depth + 1)}{known['name']}: {counted}{known['fingerprint'][:16]}{rows}"
         if parent.get("derivation"):
             yield from _lineage(parent["derivation"], depth + 2)
 

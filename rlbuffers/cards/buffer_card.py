@@ -10,6 +10,7 @@ from rlbuffers.cards.front_matter import front_matter
 from rlbuffers.cards.licenses import find_license
 from rlbuffers.cards.markdown import bullets, cell, facts_table, fenced, literal, rows_table
 from rlbuffers.cards.origin import source_section, written_section
+from rlbuffers.metadata import episode_statistics
 from rlbuffers.reader_versions import warnings_of
 from rlbuffers.schema import NEXT_OBSERVATIONS
 from rlbuffers.task_ends import can_terminate
@@ -178,9 +179,9 @@ def _statistics(metadata: Mapping[str, Any]) -> str:
 def _reference_scores(metadata: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
     low, high = float(scores["min"]), float(scores["max"])
     lines = [f"A return of {low:.10g} scores 0 and one of {high:.10g} scores 100; in between and beyond it is linear."]
-    is_of_episodes = metadata["spec"]["layout"] == "episodes"  # elsewhere a column may have the same name
-    mean = metadata["statistics"].get("episode_returns", {}).get("mean") if is_of_episodes else None
-    if mean is not None and high != low:
+    returns = episode_statistics(metadata, "episode_returns", "mean")
+    if returns is not None and high != low:
+        mean = returns["mean"]
         lines.append(
             f"The mean return of the whole episodes here, {mean:.6g}, scores {100 * (mean - low) / (high - low):.1f}."
         )

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from rlbuffers.errors import UsageError
-from rlbuffers.listing import listed
+from rlbuffers.listing import listed, shortened
 
 __all__ = ["REDUCTIONS", "Expression"]
 
@@ -27,6 +27,8 @@ Array = np.ndarray[Any, Any]
 # A letter that no column name begins with: it marks what stands for a name that Python could not parse.
 _MARK = "\ua4f9"
 _MAX_LENGTH = 10_000
+_MAX_DIGITS = 4_000  # Python reads a few more
+_MAX_SHOWN = 400  # characters of it, and of a problem, in a message
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
@@ -91,13 +93,19 @@ class Expression:
             leading = len(self._source) - len(self._source.lstrip())
             self._fail_at(leading + error.offset if error.offset else len(self._source) + 1, error.msg)
         except (ValueError, RecursionError, MemoryError) as error:
-            raise UsageError(f"{text!r}: cannot be parsed ({error})") from error
+            digits = max(map(len, re.findall(r"\d+", text)), default=0)
+            why = f"a number has {digits:,} digits" if digits > _MAX_DIGITS else str(error)
+            raise UsageError(f"{self._shown}: cannot be parsed ({why})") from error
         self.names = {self._name(node) for node in ast.walk(self._tree) if self._is_name(node)}
         self._lengths = np.ones(1, np.int64)
         # Once with one made-up episode of two steps: what is wrong is said before anything is read.
         sample = {name: np.stack([value]) for name, value in self._per_unit.items()}
         steps = {name: np.stack([value, value]) for name, value in self._per_step.items()}
         self.evaluate({**sample, **steps}, np.array([1 if per_step is None else 2]))
+
+    @property
+    def _shown(self) -> str:
+        return shortened(repr(self.text), _MAX_SHOWN)
 
     def _with_marks(self, text: str) -> str:
         """Replace names that are no identifiers by identifiers of the same length."""
@@ -132,7 +140,7 @@ class Expression:
         return self.text[self._place(node.col_offset) : self._place(node.end_col_offset or 0)]
 
     def _fail_at(self, character: int, problem: str) -> NoReturn:
-        raise UsageError(f"{self.text!r}, character {character}: {problem}")
+        raise UsageError(f"{self._shown}, character {character}: {shortened(problem, _MAX_SHOWN)}")
 
     def evaluate(self, values: Mapping[str, Array], lengths: Array) -> Array:
         """Compute the condition.
@@ -155,7 +163,7 @@ class Expression:
             with np.errstate(all="ignore"):
                 result = self._compute(self._tree)
         except RecursionError:
-            raise UsageError(f"{self.text!r}: is nested too deeply") from None
+            raise UsageError(f"{self._shown}: is nested too deeply") from None
         finally:
             self._values = {}
         if result.per_step:
@@ -177,7 +185,8 @@ class Expression:
 
     def _compute_constant(self, node: ast.Constant) -> _Value:
         if not isinstance(node.value, bool | int | float) or abs(node.value) > 1e308:
-            self._fail(node, f"{node.value!r} is no number; text and other constants are not allowed")
+            what = "a number of more than 308 digits" if isinstance(node.value, int) else f"{node.value!r} is no number"
+            self._fail(node, f"{what}; text and other constants are not allowed")
         whole = isinstance(node.value, int) and not isinstance(node.value, bool) and abs(node.value) < 1 << 62
         return _Value(np.array([node.value if whole or isinstance(node.value, bool) else float(node.value)]))
 
@@ -232,7 +241,7 @@ class Expression:
                 found = _Value(np.logical_and(first.array, second.array), first.per_step)
             result, left = found, right
         if result is None:
-            raise UsageError(f"{self.text!r}: a comparison of nothing")
+            raise UsageError(f"{self._shown}: a comparison of nothing")
         return result
 
     def _compared(self, left: ast.expr, comparison: ast.cmpop, right: ast.expr) -> _Value:

@@ -6,9 +6,7 @@ interrupted or running writer has under its temporary name.
 
 from __future__ import annotations
 
-import json
 import os
-import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,16 +14,19 @@ from typing import Any, Literal
 
 from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written
 from rlbuffers.errors import CorruptDataError, FormatError
-from rlbuffers.local_inputs import read_document, refuse_special
+from rlbuffers.json_documents import parsed_json
+from rlbuffers.local_inputs import refuse_special
+from rlbuffers.metadata import episode_statistics
 from rlbuffers.reader import Buffer
 from rlbuffers.stores import named_format
+from rlbuffers.stores.folders import DOCUMENT, Folder, LocalFolder, ZipFolder
+from rlbuffers.stores.local_files import LocalFiles, OpenFile
 from rlbuffers.writing.journal import INTERRUPTED_SUFFIX, num_journaled
 
 __all__ = ["BufferFacts", "CatalogEntry", "catalog"]
 
 State = Literal["whole", "damaged", "being written", "interrupted", "foreign"]
 _UNFINISHED_SUFFIXES = (PARTIAL_SUFFIX, INTERRUPTED_SUFFIX)
-_ROOT_DOCUMENT = "zarr.json"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _candidates(folder: Path) -> Iterator[Path]:
             if named_format(final_of(path)):
                 yield path
         elif entry.is_dir(follow_symlinks=False):
-            if named_format(path) == "zarr" or (path / _ROOT_DOCUMENT).exists():
+            if named_format(path) == "zarr" or (path / DOCUMENT).exists():
                 yield path
             elif os.access(path, os.R_OK | os.X_OK):
                 yield from _candidates(path)
@@ -142,10 +143,11 @@ def _is_foreign(path: Path) -> bool:
     """Tell a sound container without our metadata from a buffer that cannot be read."""
     if _format(path) != "hdf5":
         try:
-            root = json.loads(_root_document(path))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            root = parsed_json(_root_folder(path).read(DOCUMENT))
+        except (OSError, ValueError):
             return False
-        return isinstance(root, dict) and "rlbuffers" not in root.get("attributes", {})
+        attributes = root.get("attributes", {}) if isinstance(root, dict) else None
+        return isinstance(attributes, dict) and "rlbuffers" not in attributes
     import h5py
 
     try:
@@ -155,11 +157,8 @@ def _is_foreign(path: Path) -> bool:
         return False
 
 
-def _root_document(path: Path) -> bytes:
-    if path.is_dir():
-        return read_document(path / _ROOT_DOCUMENT)
-    with zipfile.ZipFile(refuse_special(path)) as archive:
-        return archive.read(_ROOT_DOCUMENT)
+def _root_folder(path: Path) -> Folder:
+    return LocalFolder(path) if path.is_dir() else ZipFolder(OpenFile(path), LocalFiles([path]))
 
 
 def _partial_entry(path: Path) -> CatalogEntry:
@@ -179,10 +178,10 @@ def _partial_entry(path: Path) -> CatalogEntry:
 
 def _facts(buffer: Buffer) -> BufferFacts:
     metadata = buffer.metadata
-    environment = metadata.get("environment")
-    returns = metadata["statistics"].get("episode_returns")
+    environment = metadata.get("environment", {})
+    returns = episode_statistics(metadata, "episode_returns", "mean")
     return BufferFacts(
-        task=str(environment.get("id", "")) if isinstance(environment, dict) else "",
+        task=str(environment.get("id") or ""),
         layout=buffer.spec.layout,
         transitions=len(buffer),
         episodes=buffer.num_episodes if buffer.spec.layout == "episodes" else None,

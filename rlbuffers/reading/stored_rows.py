@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class StoredRows:
     def __init__(self, store: StoreReader, name: str, place: Place = "file") -> None:
         self.array: StoredArray = store.arrays[name]
         self.place = place
+        self.check: Callable[[Array], None] | None = None  # of all rows, when they are read together
         self._store = store
         self._decoder = ChunkDecoder(self.array)
         self._table: ChunkTable | None = None
@@ -117,12 +118,22 @@ class StoredRows:
         """Return every row, not to be written to; kept if the plan is to keep it decoded."""
         if self._kept is not None:
             return self._kept
-        out = np.empty((self.array.num_chunks * self.array.chunk_rows, *self.array.shape[1:]), self.array.dtype)
-        self._decode_into(np.arange(self.array.num_chunks), out)
-        rows = out[: len(self)]
+        rows = self._decoded()
+        if self.check is not None:
+            self.check(rows)
         if self.place == "decoded":
             self._kept = rows
         return rows
+
+    def unchecked(self) -> Array:
+        """Return every row as it is stored, whatever `check` would say of them."""
+        return self._decoded() if self._kept is None else self._kept
+
+    def _decoded(self) -> Array:
+        self.table.require_all()  # before memory is taken for what is only claimed
+        out = np.empty((self.array.num_chunks * self.array.chunk_rows, *self.array.shape[1:]), self.array.dtype)
+        self._decode_into(np.arange(self.array.num_chunks), out)
+        return out[: len(self)]
 
     def blocks(self, rows: int) -> Iterator[Array]:
         """Yield all rows in order, `rows` at a time."""

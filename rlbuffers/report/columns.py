@@ -13,6 +13,7 @@ from rlbuffers.reader import Buffer
 from rlbuffers.report.histograms import Histogram, column_histograms, histogram, scan
 from rlbuffers.schema import ACTIONS, REWARDS, ColumnSpec
 from rlbuffers.stats import ColumnStatistics
+from rlbuffers.writing.summary import MAX_COUNTED_ACTIONS
 
 __all__ = ["action_figure", "is_image", "observation_figures", "reward_figure"]
 
@@ -35,7 +36,7 @@ def action_figure(buffer: Buffer) -> Json | None:
     """Return how often each discrete action was taken, or the histogram of each element of a continuous one."""
     column = buffer.spec.columns[ACTIONS]
     space = column.space or {}
-    if space.get("type") == "discrete" and not column.shape:
+    if space.get("type") == "discrete" and not column.shape and space["n"] <= MAX_COUNTED_ACTIONS:
         counts = buffer.metadata["statistics"].get("action_counts")
         first = int(space.get("start", 0))
         if counts is None:

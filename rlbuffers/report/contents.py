@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rlbuffers.metadata import episode_statistics
 from rlbuffers.reader import Buffer
 from rlbuffers.report.columns import action_figure, observation_figures, reward_figure
 from rlbuffers.report.episodes import choose_episodes, episode_figures, episode_steps
@@ -83,8 +84,7 @@ def _curves(runs: Sequence[Json], metadata: Mapping[str, Any]) -> dict[str, Json
     tags = sorted(
         {tag for run in runs for tag in run["curves"]} - {"return/std"}, key=lambda tag: (tag != "return/mean", tag)
     )
-    is_of_episodes = metadata["spec"]["layout"] == "episodes"
-    behavior = metadata["statistics"].get("episode_returns", {}).get("mean") if is_of_episodes else None
+    behavior = (episode_statistics(metadata, "episode_returns", "mean") or {}).get("mean")
     found: dict[str, Json] = {}
     for tag in tags:
         lines = [

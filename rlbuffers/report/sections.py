@@ -7,6 +7,7 @@ from typing import Any
 
 from rlbuffers.cards.buffer_card import summary_sentence
 from rlbuffers.cards.licenses import find_license
+from rlbuffers.metadata import episode_statistics
 from rlbuffers.reader import Buffer
 from rlbuffers.report.contents import Contents
 from rlbuffers.report.film import image_column, reduction
@@ -52,11 +53,10 @@ def _headline(buffer: Buffer) -> dict[str, str]:
 
 
 def _results(metadata: Json) -> dict[str, str]:
-    if metadata["spec"]["layout"] != "episodes":  # a column of the same name counts its episodes once a step
-        return {}
-    statistics = metadata["statistics"]
     facts = {}
-    returns, lengths = statistics.get("episode_returns"), statistics.get("episode_lengths")
+    returns, lengths = (
+        episode_statistics(metadata, f"episode_{name}", "mean", "std") for name in ("returns", "lengths")
+    )
     if returns:
         facts["Return"] = f"{number_text(returns['mean'])} ± {number_text(returns['std'])}"
         scores = (metadata.get("environment") or {}).get("reference_scores")

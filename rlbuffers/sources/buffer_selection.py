@@ -233,6 +233,9 @@ class BufferSelection(RowSource[Rows]):
         counted = []
         before = self._rows_before(base)
         for part in parts:
+            if not {"first_row", "transitions"} <= set(part):
+                counted.append(part)
+                continue
             first, count = base + int(part["first_row"]), int(part["transitions"])
             begin, end = self._rows_before(first), self._rows_before(first + count)
             inner = {"parts": self._parts(part["parts"], first)} if part.get("parts") else {}

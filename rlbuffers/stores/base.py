@@ -111,6 +111,9 @@ class StoreWriter(ABC):
     def create_array(self, name: str, dtype: np.dtype[Any], row_shape: tuple[int, ...], chunk_rows: int) -> Codec:
         """Add an empty array and return the codec for its chunks."""
 
+    def use_codec(self, name: str, codec: Codec) -> None:  # noqa: B027  most containers have no use for it
+        """Take note of the codec that encodes the chunks of an array, for containers that state its level."""
+
     @abstractmethod
     def write_chunks(self, name: str, chunks: Sequence[bytes]) -> None:
         """Append encoded chunks to an array."""

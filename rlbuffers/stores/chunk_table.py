@@ -139,6 +139,17 @@ class ChunkTable:
         largest = self._largest or int(sizes.max(initial=0))
         return ChunkPlaces(self.files, numbers, self._offsets.take(chunks), sizes, largest)
 
+    def require_all(self) -> None:
+        """Load the places of all chunks.
+
+        Raises
+        ------
+        CorruptDataError
+            See `places`; at the first chunk that is missing.
+        """
+        for piece in np.flatnonzero(~self._is_loaded).tolist():
+            self._load(piece)
+
     def in_memory(self) -> ChunkTable:
         """Return a table of the same chunks whose files are in memory."""
         table = copy.copy(self)

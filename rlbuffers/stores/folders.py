@@ -13,13 +13,15 @@ from typing import Protocol
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, DownloadError, FormatError
-from rlbuffers.local_inputs import read_document, require_inside
+from rlbuffers.local_inputs import MAX_DOCUMENT_BYTES, read_document, require_inside
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, Int64
 from rlbuffers.stores.local_files import LocalFiles
 
 __all__ = ["ByteFile", "Folder", "LocalFolder", "ZipFolder"]
 
 DOCUMENT = "zarr.json"
+# Some hundred thousand members, of which Python keeps half a kilobyte each; a terabyte has some thousand shards.
+_MAX_DIRECTORY_BYTES = 8 << 20
 # APPNOTE.TXT 6.3.10, section 4.3.7: signature, 22 bytes that the directory holds as well, lengths of name and extra.
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
@@ -75,6 +77,10 @@ class Folder(ABC):
         `known` are the names of shards that should be there; a folder that cannot be listed counts these.
         """
 
+    def count_below(self, name: str) -> int | None:
+        """Count the files and folders directly below a folder; None where it cannot be listed."""
+        return None
+
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the container itself."""
         return iter(())
@@ -119,6 +125,11 @@ class LocalFolder(Folder):
 
     def _inside(self, name: str) -> Path:
         return require_inside(self._path, self._path / name, is_source=False)
+
+    def count_below(self, name: str) -> int:
+        """See base class."""
+        folder = self._inside(name)
+        return sum(1 for _ in os.scandir(folder)) if folder.is_dir() else 0
 
     def stored_bytes(self, names: Sequence[str]) -> int:
         """See base class."""
@@ -165,6 +176,11 @@ class ZipFolder(Folder):
     def read(self, name: str) -> bytes:
         """See base class."""
         start, size = self.place_of(name)
+        if size > MAX_DOCUMENT_BYTES:
+            raise CorruptDataError(
+                f"{self.name_of(name)}: expected a document of at most {MAX_DOCUMENT_BYTES:,} bytes, found {size:,} "
+                "bytes"
+            )
         return self._file.read(start, size)
 
     def place_of(self, name: str) -> tuple[int, int]:
@@ -182,6 +198,10 @@ class ZipFolder(Folder):
     def files(self, names: Sequence[str]) -> ChunkFiles:
         """See base class."""
         return _Members(self, names, self._container)
+
+    def count_below(self, name: str) -> int:
+        """See base class."""
+        return sum(member.startswith(f"{name}/") for member in self._members)
 
     def stored_bytes(self, names: Sequence[str]) -> int:
         """See base class; a ZIP file is kept in memory as a whole."""
@@ -252,6 +272,11 @@ class _Seekable:
     def read(self, size: int = -1) -> bytes:
         left = self._file.size - self._position
         count = left if size < 0 else min(size, left)
+        if count > _MAX_DIRECTORY_BYTES:
+            raise CorruptDataError(
+                f"{self._file.name}: expected a ZIP directory of at most {_MAX_DIRECTORY_BYTES:,} bytes, found "
+                f"{count:,}; a buffer has one file for many chunks"
+            )
         found = self._file.read(self._position, count) if count > 0 else b""
         self._position += len(found)
         return found

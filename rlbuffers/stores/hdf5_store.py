@@ -20,6 +20,7 @@ import numpy as np
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, SpecError
 from rlbuffers.hdf5_links import SUPERBLOCK_BYTES, refuse_what_is_outside, require_closed
 from rlbuffers.hdf5_writing import FailingDisk
+from rlbuffers.local_inputs import MAX_DOCUMENT_BYTES
 from rlbuffers.paths import Url
 from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, ChunkTable
@@ -45,6 +46,8 @@ __all__ = ["HDF5Reader", "HDF5Writer"]
 _ATTRIBUTE = "rlbuffers"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_CHUNK_BYTES = 1 << 30
+# The shortest zlib stream; where it is stands in the file as well.
+_MIN_STORED_BYTES = 8
 
 
 class HDF5Writer(StoreWriter):
@@ -144,10 +147,10 @@ class HDF5Reader(StoreReader):
         with self._opened() as hdf5:
             if _ATTRIBUTE not in hdf5.attrs:
                 raise FormatError(f"{path}: an HDF5 file, but not an rlbuffers buffer; `rlbuffers convert` makes one")
-            self.metadata = _text(hdf5.attrs[_ATTRIBUTE])
+            self.metadata = _text(hdf5, path)
             check_views(hdf5, self._file)
             refuse_what_is_outside(hdf5, path, is_source=False)
-            self.arrays = _stored_arrays(hdf5, path)
+            self.arrays = _stored_arrays(hdf5, path, self._file.size)
             self._tables = find_tables(hdf5)
 
     @classmethod
@@ -255,11 +258,17 @@ def _first_offset(dataset: h5py.Dataset) -> int:
     return found[0]
 
 
-def _text(value: Any) -> str:
+def _text(hdf5: h5py.File, path: Path | Url) -> str:
+    """Return the metadata; what the attribute claims is looked at before it is read."""
+    attribute = hdf5.attrs.get_id(_ATTRIBUTE)
+    size = attribute.get_storage_size()
+    if attribute.shape != () or attribute.dtype.kind not in "SO" or size > MAX_DOCUMENT_BYTES:
+        raise FormatError(f"{path}: expected the metadata as a text of at most {MAX_DOCUMENT_BYTES:,} bytes")
+    value = hdf5.attrs[_ATTRIBUTE]
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _stored_arrays(hdf5: h5py.File, path: Path | Url) -> dict[str, StoredArray]:
+def _stored_arrays(hdf5: h5py.File, path: Path | Url, file_bytes: int) -> dict[str, StoredArray]:
     arrays: dict[str, StoredArray] = {}
 
     def note(name: str, item: Any) -> None:
@@ -270,6 +279,11 @@ def _stored_arrays(hdf5: h5py.File, path: Path | Url) -> dict[str, StoredArray]:
             arrays[name] = StoredArray(name, item.dtype, item.shape, item.chunks[0], codec)
             if arrays[name].chunk_bytes > _MAX_CHUNK_BYTES:
                 raise FormatError(f"{path}: array {name!r} has chunks of {arrays[name].chunk_bytes} bytes; too large")
+            if arrays[name].num_chunks > file_bytes // _MIN_STORED_BYTES:
+                raise CorruptDataError(
+                    f"{path}: array {name!r} claims {arrays[name].num_chunks:,} chunks, more than a file of "
+                    f"{file_bytes:,} bytes can hold; it is damaged"
+                )
 
     hdf5.visititems(note)
     return arrays

@@ -18,6 +18,7 @@ import xxhash
 
 from rlbuffers.errors import CorruptDataError
 from rlbuffers.hdf5_writing import written_hdf5
+from rlbuffers.json_documents import parsed_json
 from rlbuffers.stores.base import StackView, StepView, View
 from rlbuffers.stores.folders import ByteFile
 from rlbuffers.stores.local_files import OpenFile
@@ -69,7 +70,10 @@ def check_views(hdf5: h5py.File, file: ByteFile) -> None:
     CorruptDataError
         If a heap is not what was written.
     """
-    for start, size, digest in json.loads(hdf5.attrs.get(_ATTRIBUTE, "[]")):
+    for heap in parsed_json(hdf5.attrs.get(_ATTRIBUTE, "[]")):
+        start, size, digest = heap
+        if not (type(start) is type(size) is int and 0 <= start <= file.size and 0 <= size <= file.size - start):
+            raise CorruptDataError(f"{file.name}: the places of its virtual datasets' mappings are damaged")
         if _digest(file.read(start, size)) != digest:
             raise CorruptDataError(f"{file.name}: the mappings of its virtual datasets (offset {start}) are damaged")
 

@@ -43,6 +43,8 @@ class OpenFile:
         CorruptDataError
             If the file ends before the range does, or cannot be read.
         """
+        if offset + size > self.size:  # before memory is taken for what is not there
+            raise CorruptDataError(f"{self.name}: ends before offset {offset + size}; it was cut short")
         try:
             found = os.pread(self.descriptor, size, offset)
             while 0 < len(found) < size:  # one call reads at most 2 GiB, and a signal may cut it short

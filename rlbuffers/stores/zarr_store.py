@@ -2,8 +2,8 @@
 
 Documents and shards are written and read here, by the Zarr v3 specification: one transition is one
 chunk, and zarr-python spends a millisecond on each. A buffer is a directory that any Zarr v3 library
-opens. No checksum covers the documents of the arrays, so they must say exactly what is written here:
-anything else might be read in another way by another library.
+opens. No checksum covers the documents of the arrays, so all in them that reading depends on is checked
+(``zarr_documents.py``).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from google_crc32c import value as crc32c
 
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
+from rlbuffers.json_documents import parsed_json
 from rlbuffers.paths import Url
 from rlbuffers.schema import FRAMES
 from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
@@ -26,6 +27,7 @@ from rlbuffers.stores.codecs import Codec, ZstdCodec, image_bytes_of
 from rlbuffers.stores.folders import DOCUMENT as _DOCUMENT
 from rlbuffers.stores.folders import Folder, LocalFolder, ZipFolder
 from rlbuffers.stores.local_files import LocalFiles, OpenFile
+from rlbuffers.stores.zarr_documents import array_document, group_document, is_group, parsed_array
 from rlbuffers.stores.zarr_sinks import FolderSink, Sink, ZipSink
 
 __all__ = ["ZarrReader", "ZarrWriter", "ZarrZipReader", "ZarrZipWriter"]
@@ -41,6 +43,10 @@ _IMAGE_LEVEL = -1
 _CRC_BYTES = 4
 _MAX_CHUNK_BYTES = 1 << 30
 _MISSING = np.iinfo(np.uint64).max
+# A list of so many names costs nothing.
+_MAX_MISSING_SHARDS = 4096
+# Where shards cannot be counted; of frames and vectors of some terabytes.
+_MAX_REMOTE_SHARDS = 1 << 20
 
 
 class _ShardedArray:
@@ -52,6 +58,7 @@ class _ShardedArray:
         self.dtype = dtype
         self.row_shape = row_shape
         self.chunk_rows = chunk_rows
+        self.level = ZstdCodec().level
         self.chunks_per_shard = _FRAME_CHUNKS_PER_SHARD if name == FRAMES else _CHUNKS_PER_SHARD
         self.sizes: list[int] = []
         self._starts: list[int] = []  # of complete shards, in the files that hold them
@@ -113,6 +120,11 @@ class ZarrWriter(StoreWriter):
         self._arrays[name] = _ShardedArray(name, self._sink, dtype, row_shape, chunk_rows)
         return ZstdCodec(_IMAGE_LEVEL) if image_bytes_of(dtype, row_shape) else ZstdCodec()
 
+    def use_codec(self, name: str, codec: Codec) -> None:
+        """See base class."""
+        if isinstance(codec, ZstdCodec):
+            self._arrays[name].level = codec.level
+
     def write_chunks(self, name: str, chunks: Sequence[bytes]) -> None:
         """See base class."""
         self._arrays[name].append(chunks)
@@ -131,11 +143,12 @@ class ZarrWriter(StoreWriter):
         for name, array in self._arrays.items():
             array.finish()
             shape = (lengths[name], *array.row_shape)
-            self._add_document(name, _array_document(shape, array.dtype, array.chunk_rows, array.chunks_per_shard))
+            document = array_document(shape, array.dtype, array.chunk_rows, array.chunks_per_shard, array.level)
+            self._add_document(name, document)
             groups |= {parent.as_posix() for parent in Path(name).parents if parent.name}
         for group in sorted(groups):
-            self._add_document(group, _group_document({}))
-        self._add_document("", _group_document({_ATTRIBUTE: json.loads(metadata)}))
+            self._add_document(group, group_document({}))
+        self._add_document("", group_document({_ATTRIBUTE: json.loads(metadata)}))
         self._sink.close()
 
     def _add_document(self, folder: str, document: Mapping[str, Any]) -> None:
@@ -164,7 +177,7 @@ class ZarrReader(StoreReader):
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         root = self._document(_DOCUMENT)
-        if root.get("zarr_format") != 3 or root.get("node_type") != "group":
+        if not is_group(root):
             raise FormatError(f"{folder.root}: not the root group of a Zarr v3 store")
         attributes = root.get("attributes")
         if not isinstance(attributes, dict) or not isinstance(attributes.get(_ATTRIBUTE), dict):
@@ -180,7 +193,8 @@ class ZarrReader(StoreReader):
             if described.get("node_type") == "array":
                 name = document.removesuffix(f"/{_DOCUMENT}")
                 self.arrays[name], self._chunks_per_shard[name] = _stored_array(name, described, place)
-            elif described != _group_document({}):
+                self._require_shards(name)
+            elif not is_group(described):
                 raise CorruptDataError(f"{place}: not the description of an array or a group")
 
     @classmethod
@@ -194,8 +208,8 @@ class ZarrReader(StoreReader):
 
     def _document(self, name: str) -> dict[str, Any]:
         try:
-            document = json.loads(self._folder.read(name))
-        except (ValueError, RecursionError) as error:
+            document = parsed_json(self._folder.read(name))
+        except ValueError as error:
             if isinstance(error, RlbuffersError):
                 raise
             raise CorruptDataError(f"{self._folder.name_of(name)}: cannot be read as JSON ({error})") from error
@@ -209,6 +223,20 @@ class ZarrReader(StoreReader):
         files = self._folder.files(self._shards(name))
         load = partial(_shard_index, files, per_shard)
         return ChunkTable(name, array.num_chunks, files, load, per_shard, files_are_pieces=True)
+
+    def _require_shards(self, name: str) -> None:
+        """Hold the number of shards that an array claims against those that are there.
+
+        Some may be missing, which is said when they are read.
+        """
+        claimed = -(-self.arrays[name].num_chunks // self._chunks_per_shard[name])
+        if claimed <= _MAX_MISSING_SHARDS:
+            return
+        found = self._folder.count_below(f"{name}/c")
+        most = _MAX_REMOTE_SHARDS if found is None else _MAX_MISSING_SHARDS + 16 * found
+        if claimed > most:
+            there = "" if found is None else f", but {found:,} are there"
+            raise CorruptDataError(f"{self._folder.name_of(name)}: the array claims {claimed:,} shards{there}")
 
     def _shards(self, name: str) -> list[str]:
         array = self.arrays[name]
@@ -273,59 +301,15 @@ def _shard_index(files: ChunkFiles, num_chunks: int, shard: int) -> tuple[Array,
     return entries[:, 0], entries[:, 1]
 
 
-def _group_document(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
-
-
-def _array_document(
-    shape: tuple[int, ...], dtype: np.dtype[Any], chunk_rows: int, chunks_per_shard: int
-) -> dict[str, Any]:
-    """Describe an array as the Zarr v3 specification says and zarr-python writes it."""
-    little = {"name": "bytes", "configuration": {"endian": "little"}}
-    inner = [
-        little if dtype.itemsize > 1 else {"name": "bytes"},
-        {"name": "zstd", "configuration": {"level": ZstdCodec().level, "checksum": False}},
-        {"name": "crc32c"},
-    ]
-    sharding = {
-        "chunk_shape": [chunk_rows, *shape[1:]],
-        "codecs": inner,
-        "index_codecs": [little, {"name": "crc32c"}],
-        "index_location": "end",
-    }
-    grid = {"chunk_shape": [chunk_rows * chunks_per_shard, *shape[1:]]}
-    return {
-        "shape": list(shape),
-        "data_type": dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": grid},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": dtype.type(0).item(),
-        "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
-        "attributes": {},
-        "zarr_format": 3,
-        "node_type": "array",
-        "storage_transformers": [],
-    }
-
-
 def _stored_array(name: str, described: Mapping[str, Any], document: str) -> tuple[StoredArray, int]:
     """Return the array and its number of chunks a shard."""
     try:
-        shape = tuple(described["shape"])
-        (shard_rows, *_) = described["chunk_grid"]["configuration"]["chunk_shape"]
-        (chunk_rows, *_) = described["codecs"][0]["configuration"]["chunk_shape"]
-        if not all(type(size) is int and size >= 0 for size in (*shape, shard_rows, chunk_rows)):
-            raise ValueError("a size is no whole number")
-        per_shard = shard_rows // chunk_rows
-        dtype = np.dtype(described["data_type"])
-        expected = _array_document(shape, dtype, chunk_rows, per_shard)
-    except (ArithmeticError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise CorruptDataError(f"{document}: not the description of an array ({error!r})") from error
-    # As texts: 1, 1.0 and true are equal as values, but not to every reader.
-    if json.dumps(described, sort_keys=True) != json.dumps(expected, sort_keys=True):
-        wrong = sorted(key for key in {*described, *expected} if described.get(key) != expected.get(key))
-        raise CorruptDataError(f"{document}: damaged or edited by hand; unexpected {', '.join(wrong) or 'numbers'}")
-    array = StoredArray(name, dtype, shape, chunk_rows, ZstdCodec())
-    if per_shard > _MAX_CHUNKS_PER_SHARD or array.chunk_bytes > _MAX_CHUNK_BYTES:
-        raise FormatError(f"{document}: chunks of {array.chunk_bytes:,} bytes, {per_shard:,} a shard, are too large")
-    return array, per_shard
+        found = parsed_array(described)
+    except ValueError as error:
+        raise CorruptDataError(f"{document}: damaged or edited by hand; {error}") from error
+    array = StoredArray(name, np.dtype(found.data_type), found.shape, found.chunk_rows, ZstdCodec())
+    if found.chunks_per_shard > _MAX_CHUNKS_PER_SHARD or array.chunk_bytes > _MAX_CHUNK_BYTES:
+        raise FormatError(
+            f"{document}: chunks of {array.chunk_bytes:,} bytes, {found.chunks_per_shard:,} a shard, are too large"
+        )
+    return array, found.chunks_per_shard

@@ -48,7 +48,9 @@ class ArrayWriter:
         self.num_rows = 0
         rows_per_chunk = storage.rows_of(array, spec)
         codec = store.create_array(array.name, array.dtype, array.row_shape, rows_per_chunk)
-        self.encoder = ChunkEncoder(storage.codec_of(codec), rows_per_chunk)
+        chosen = storage.codec_of(codec)
+        store.use_codec(array.name, chosen)
+        self.encoder = ChunkEncoder(chosen, rows_per_chunk)
         self.digest = ArrayDigest()
         self._store = store
         self._on_rows = on_rows

@@ -20,13 +20,13 @@ from rlbuffers.schema import (
 )
 from rlbuffers.stats import ColumnStatistics, total_reward
 
-__all__ = ["ColumnSummary"]
+__all__ = ["MAX_COUNTED_ACTIONS", "ColumnSummary"]
 
 Array = np.ndarray[Any, Any]
 # Statistics of larger rows (images) would cost more than they tell.
 _MAX_STATISTICS_ELEMENTS = 4096
-# Spaces of more choices than these are not counted choice by choice.
-_MOST_COUNTED = 1 << 20
+# More choices, such as of a hash, are not counted one by one.
+MAX_COUNTED_ACTIONS = 1 << 20
 
 
 class ColumnSummary:
@@ -46,7 +46,7 @@ class ColumnSummary:
         }
         space = spec.columns[ACTIONS].space or {}
         self._first_action = space.get("start", 0)
-        is_counted = space.get("type") == "discrete" and space["n"] <= _MOST_COUNTED
+        is_counted = space.get("type") == "discrete" and space["n"] <= MAX_COUNTED_ACTIONS
         self._action_counts = np.zeros(space["n"], np.int64) if is_counted else None
 
     def observer_of(self, name: str) -> Callable[[Array], None] | None:

@@ -11,7 +11,9 @@ from hypothesis import given
 from reference import Recipe, assert_same_rows, make, recipes, taken, write
 
 import rlbuffers
+from rlbuffers import BufferSpec, ColumnSpec
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.writing.storage_options import StorageOptions
 
 FRAMES = Recipe("transitions", (40,), stack=4, size=(20, 20))
 
@@ -140,7 +142,7 @@ SHARDING = ("codecs", 0, "configuration")
         (("data_type",), "int8"),
         (("data_type",), "nothing"),
         (("fill_value",), 1),
-        (("attributes",), {"x": 1}),
+        (("attributes",), []),
         (("chunk_grid", "configuration", "chunk_shape"), [5, 20, 20]),
         (("chunk_grid", "configuration", "chunk_shape"), [1e400, 20, 20]),
         (("chunk_grid", "configuration", "chunk_shape"), 3),
@@ -158,7 +160,10 @@ SHARDING = ("codecs", 0, "configuration")
         ((*SHARDING, "index_codecs", 0, "configuration"), {"endian": "big"}),
         (("zarr_format",), 4),
         (("storage_transformers",), [{"name": "x"}]),
-        (("dimension_names",), ["a", "b", "c"]),
+        (("dimension_names",), "abc"),
+        ((*SHARDING, "codecs", 1, "configuration"), {"level": "1", "checksum": False}),
+        ((*SHARDING, "codecs", 1, "configuration"), {"level": 1, "checksum": False, "x": 1}),
+        (("must_understand",), True),
     ],
 )
 def test_a_document_that_was_edited_is_refused(buffer_path, keys, value):
@@ -169,9 +174,56 @@ def test_a_document_that_was_edited_is_refused(buffer_path, keys, value):
     assert not rlbuffers.validate(buffer_path).ok
 
 
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        ((*SHARDING, "codecs", 1, "configuration", "level"), 7),
+        ((*SHARDING, "codecs", 1, "configuration", "level"), -5),
+        ((*SHARDING, "codecs", 1, "configuration"), {"checksum": True, "level": 1}),
+        (("attributes",), {"x": 1}),
+        (("dimension_names",), ["a", None, "c"]),
+        (None, None),
+    ],
+)
+def test_a_document_that_says_the_same_in_other_words_is_read(buffer_path, keys, value):
+    """So that another release may have another default level, or another order of keys."""
+    place = buffer_path / "frames" / "zarr.json"
+    with rlbuffers.open(buffer_path) as buffer:
+        before = buffer[:]
+    if keys is None:
+        place.write_text(json.dumps(dict(reversed(json.loads(place.read_text()).items()))))
+    else:
+        edited(place, *keys, value=value)
+    with rlbuffers.open(buffer_path) as buffer:
+        for name, rows in before.items():
+            np.testing.assert_array_equal(buffer[:][name], rows)
+    assert rlbuffers.validate(buffer_path).ok
+
+
+@pytest.mark.parametrize("level", [None, 5])
+def test_a_document_says_the_level_that_was_used(tmp_path, level):
+    spec = BufferSpec(
+        "transitions",
+        [
+            *(ColumnSpec(name, np.uint8, (16, 16)) for name in ("observations", "next_observations")),
+            ColumnSpec("actions", np.int64),
+            ColumnSpec("rewards", np.float32),
+        ],
+    )
+    images = np.zeros((3, 16, 16), np.uint8)
+    table = {"observations": images, "next_observations": images, "actions": [0, 1, 2], "rewards": [0.0, 1.0, 2.0]}
+    with rlbuffers.create(tmp_path / "x.zarr", spec, storage=StorageOptions(level=level)) as writer:
+        writer.append_transitions({name: np.asarray(rows, spec.columns[name].dtype) for name, rows in table.items()})
+    levels = {}
+    for name in ("observations", "rewards"):
+        document = json.loads((tmp_path / "x.zarr" / name / "zarr.json").read_text())
+        levels[name] = document["codecs"][0]["configuration"]["codecs"][1]["configuration"]["level"]
+    assert levels == ({"observations": -1, "rewards": 1} if level is None else dict.fromkeys(levels, level))
+
+
 def test_metadata_with_a_number_too_large_for_a_float_are_refused(buffer_path):
     text = (buffer_path / "zarr.json").read_text()
     assert '"transitions": 40' in text
     (buffer_path / "zarr.json").write_text(text.replace('"transitions": 40', '"transitions": 4e999'))
-    with pytest.raises(CorruptDataError, match="checksum"):
+    with pytest.raises(CorruptDataError, match="too large"):
         rlbuffers.open(buffer_path)

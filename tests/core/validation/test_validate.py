@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 
@@ -139,13 +140,13 @@ def swapped(new_path, recipe, **arrays):
 
 def with_metadata(new_path, recipe, change):
     """Write a buffer to memory and change its metadata, with a checksum that fits."""
-    from rlbuffers.metadata import render_metadata
-
     path = write(new_path("memory"), make(recipe))
     stored = _BUFFERS[str(path)]
     document = json.loads(stored.metadata)
     change(document)
-    stored.metadata = render_metadata(document)
+    document.pop("checksum")
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    stored.metadata = json.dumps({**document, "checksum": hashlib.sha256(text.encode()).hexdigest()})
     return rlbuffers.validate(path)
 
 
