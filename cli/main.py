@@ -57,7 +57,12 @@ class _CommandGroup(click.Group):
             raise
         except OSError as error:  # no space, no permission, no such folder
             place = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(shortened(f"{place}{error.strerror or error}")) from error
+            reason = " ".join(str(error.strerror or error).split())  # HDF5's have several lines
+            raise click.ClickException(shortened(f"{place}{reason}")) from error
+        except MemoryError as error:
+            raise click.ClickException(
+                f"not enough memory: {shortened(' '.join(str(error).split())) or 'nothing is left'}"
+            ) from error
         except KeyboardInterrupt as interruption:  # some tell how to go on
             discard_unpublished()
             told = str(interruption) or "\nStopped; nothing was left half written. The same command starts again."

@@ -12,6 +12,7 @@
     ├── UsageError                (also ValueError)         an argument that cannot be obeyed
     │   └── OutOfRangeError       (also IndexError)         no row or episode of that number
     ├── UnsupportedError                                    asked of a buffer what it cannot give
+    ├── NotDurableError           (also OSError)            written, but a power cut may undo it
     ├── DownloadError             (also OSError)            the network, or what it sent
     └── MissingDependencyError    (also ImportError)        an extra is not installed
 
@@ -28,6 +29,7 @@ __all__ = [
     "DownloadError",
     "FormatError",
     "MissingDependencyError",
+    "NotDurableError",
     "OutOfRangeError",
     "RlbuffersError",
     "SpecError",
@@ -74,6 +76,10 @@ class OutOfRangeError(UsageError, IndexError):
 
 class UnsupportedError(RlbuffersError):
     """The buffer cannot give what was asked, for a reason the message names."""
+
+
+class NotDurableError(RlbuffersError, OSError):
+    """The output stands whole under its name, but its folder could not be flushed to disk."""
 
 
 class DownloadError(RlbuffersError, OSError):

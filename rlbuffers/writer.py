@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -284,7 +285,9 @@ class BufferWriter:
                 check(self._target.partial if self._target else self.path)
             if self._target:
                 self._target.publish()
-                remove_interrupted(self.path, written_by()["command"])
+                self._is_finished = True
+                with suppress(OSError):  # the buffer is there; what an earlier run left may stay
+                    remove_interrupted(self.path, written_by()["command"])
             self._is_finished = True
         except BaseException:
             self.abort()

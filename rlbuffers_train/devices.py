@@ -28,7 +28,12 @@ class ComputeSettings(Settings):
 
     precision: str = setting("float32", "What hidden layers compute in.", choices=("float32", "bfloat16"))
     compile: bool = setting(False, "Whether losses are compiled by torch.compile (0 or 1).")
-    threads: int = setting(0, "Most threads of torch's; 0: one a core. Fewer where trainings share them.", at_least=0)
+    threads: int = setting(
+        0,
+        "Maximum number of torch threads; 0 means one per core. Use fewer when several trainings share a machine.",
+        at_least=0,
+        at_most=4096,
+    )
 
 
 COMPUTE_NAMES = tuple(field.name for field in fields(ComputeSettings))  # may differ when a run is resumed

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from rlbuffers.environments import make_vector_env
+from rlbuffers.errors import UsageError
 from rlbuffers.online.ring import RingBuffer
 from rlbuffers.schema import BufferSpec, ColumnSpec
 from rlbuffers_train.algorithms import entries_of, find_entry
@@ -35,6 +35,7 @@ from rlbuffers_train.running.training_request import (
     make_algorithm,
     refuse_changes,
     refuse_other_task,
+    resume_stepper,
     resumed_path,
     run_logdir,
 )
@@ -93,12 +94,14 @@ def train_online(
     task = request.task or (resumed and resumed.task) or DEFAULT_TASKS[entries_of(request.algorithm)[0].actions]
     refuse_other_task(request, task, None if resumed is None else resumed.task)
     problem = problem_of_task(task)
+    if resumed is not None and not problem.fits(resumed.problem):
+        raise UsageError(f"{task} has {problem}, {request.resume_path} is for {resumed.problem}")
     settings = _settle(request, problem, task, resumed)
     algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
     with ExitStack() as stack:
         stack.enter_context(threads_for(problem, algorithm.products, settings.threads))
         algorithm.compute_as(settings)
-        stepper = _make_stepper(algorithm, task, settings, resumed, recorder)
+        stepper = _make_stepper(algorithm, task, settings, resumed, resumed_path(request), recorder)
         stack.callback(stepper.close)
         run = TrainingRun(
             run_logdir(request, task, settings.seed),
@@ -142,6 +145,7 @@ def _make_stepper(
     task: str,
     settings: OnlineSettings,
     resumed: Checkpoint | None,
+    resumed_from: Path | None,
     recorder: ReplayRecorder | None,
 ) -> OnlineStepper:
     problem, gamma = algorithm.problem, algorithm.gamma
@@ -168,8 +172,7 @@ def _make_stepper(
         recorder=recorder,
     )
     if resumed is not None:
-        stepper.resume(resumed.step, resumed.streams)
-        torch.set_rng_state(resumed.torch_random_state)
+        resume_stepper(stepper, resumed, resumed_from)
     return stepper
 
 

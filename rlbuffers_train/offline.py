@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from rlbuffers.errors import BufferNotFoundError, UsageError
 from rlbuffers.listing import listed
@@ -18,12 +15,13 @@ from rlbuffers.stated_actions import StatedActions
 from rlbuffers.transforms import ClipRewards, ScaleRewards, Transform
 from rlbuffers_train.algorithms import entries_of, find_entry, load_algorithm
 from rlbuffers_train.batch_loader import make_loader
-from rlbuffers_train.checkpoint import Checkpoint
-from rlbuffers_train.devices import COMPUTE_NAMES, ComputeSettings, pick_device, threads_for
+from rlbuffers_train.checkpoint import Checkpoint, checked_environment
+from rlbuffers_train.devices import COMPUTE_NAMES, pick_device, threads_for
 from rlbuffers_train.evaluation.evaluation_task import choose_evaluation_task, problem_of_task
 from rlbuffers_train.finite_data import require_finite
+from rlbuffers_train.offline_settings import OfflineSettings
 from rlbuffers_train.problem import ProblemSpec
-from rlbuffers_train.problem_of_buffer import problem_of_buffer, reward_scale_of
+from rlbuffers_train.problem_of_buffer import problem_of_buffer, require_fitting, reward_scale_of
 from rlbuffers_train.running.reporting import Reporter, SilentReporter
 from rlbuffers_train.running.run import TrainingRun
 from rlbuffers_train.running.run_folder import BEST
@@ -37,35 +35,19 @@ from rlbuffers_train.running.training_request import (
     make_algorithm,
     refuse_changes,
     refuse_other_task,
+    resume_stepper,
     resumed_path,
     run_logdir,
 )
 from rlbuffers_train.seeds import Stream, generator_of
-from rlbuffers_train.settings import setting, with_changes
+from rlbuffers_train.settings import with_changes
 
-__all__ = ["OfflineSettings", "train_offline"]
+__all__ = ["train_offline"]
 
 # What `rlbuffers generate` writes where it is told nothing: policy, share of random actions and task.
 _DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, "Pendulum-v1")}
 _STATED = ("num_actions", "first_action", "action_low", "action_high")
 _MAY_CHANGE = ("epoch", "eval_episodes", "buffer", *COMPUTE_NAMES)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OfflineSettings(ComputeSettings):
-    """Settings of the trainer, as checkpoints keep them. Some may change when resuming."""
-
-    buffer: str = setting(about="Path of the data.")
-    seed: int = setting(0, "Seed of everything random.", at_least=0)
-    epoch: int = setting(10, "Number of epochs.", at_least=1)
-    update_per_epoch: int = setting(1000, "Updates from one evaluation to the next.", at_least=1)
-    eval_episodes: int = setting(10, "Episodes of an evaluation; 0 trains without any.", at_least=0)
-    clip_rewards: bool = setting(False, "Whether rewards are clipped to [-1, 1] (0 or 1).")
-    norm_rewards: bool = setting(False, "Whether rewards are scaled so that the data's returns span 1,000 (0 or 1).")
-    num_actions: int | None = setting(None, "Number of actions, if the buffer does not record it.", at_least=1)
-    first_action: int | None = setting(None, "Number of the first of these; 0 with --num-actions alone.")
-    action_low: tuple[float, ...] | None = setting(None, "Lower bounds of actions that are vectors: one, or one each.")
-    action_high: tuple[float, ...] | None = setting(None, "Upper bounds of these.")
 
 
 def train_offline(request: TrainingRequest, reporter: Reporter | None = None) -> RunSummary:
@@ -94,9 +76,11 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         buffer = stack.enter_context(open_buffer(_find_buffer(request, resumed), cache=request.cache))
         _refuse_other_data(request, buffer)
         asked = request.task or (None if resumed is None else resumed.task)
-        environment = buffer.metadata.get("environment") or {}
+        environment = checked_environment(buffer.metadata.get("environment") or {}, f"{buffer.path}: environment")
         problem = _problem_of(request, buffer, asked, reporter) if resumed is None else resumed.problem
         settings = _settle(request, buffer, problem, resumed)
+        if resumed is not None:
+            require_fitting(resumed_path(request), problem, buffer)
         task = None
         if settings.eval_episodes:
             task = choose_evaluation_task(asked, buffer, problem, reporter)
@@ -117,8 +101,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         loader = stack.enter_context(make_loader(sampler, problem, algorithm.gamma, device))
         stepper = OfflineStepper(algorithm, loader)
         if resumed is not None:
-            stepper.resume(resumed.step, resumed.streams)
-            torch.set_rng_state(resumed.torch_random_state)
+            resume_stepper(stepper, resumed, resumed_path(request))
         run = TrainingRun(
             run_logdir(request, task or buffer.path.stem, settings.seed),
             algorithm,

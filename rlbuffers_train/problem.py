@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from rlbuffers.errors import UsageError
+from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.listing import listed
 from rlbuffers.schema import ColumnSpec
 from rlbuffers.spaces import restricts
+from rlbuffers_train.typed import MOST_NUMBERS, typed, typed_fields
 
 __all__ = [
     "ActionKind",
@@ -44,6 +46,10 @@ class DiscreteActions:
     start: int = 0
     kind: ClassVar[ActionKind] = "discrete"
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_actions <= MOST_NUMBERS:
+            raise UsageError(f"expected 1 to {MOST_NUMBERS:,} numbered actions, got {self.num_actions}")
+
     def draw(self, count: int, generator: np.random.Generator) -> Array:
         """Return uniformly random actions, int64 (count,)."""
         return generator.integers(self.num_actions, size=count) + self.start
@@ -72,10 +78,12 @@ class BoxActions:
     kind: ClassVar[ActionKind] = "box"
 
     def __post_init__(self) -> None:
-        if not self.low or not all(
-            low < high and math.isfinite(high - low) for low, high in zip(self.low, self.high, strict=True)
+        if (
+            not self.low
+            or len(self.low) != len(self.high)
+            or not all(low < high and math.isfinite(high - low) for low, high in zip(self.low, self.high, strict=True))
         ):
-            raise UsageError(f"actions need finite bounds, low below high; got {self.low} and {self.high}")
+            raise UsageError(f"actions need finite bounds, low below high; got {_few(self.low)} and {_few(self.high)}")
 
     @property
     def size(self) -> int:
@@ -200,26 +208,60 @@ class ProblemSpec:
         return {**asdict(self), "actions": actions}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> ProblemSpec:
-        """Build a problem from :meth:`to_json`'s result."""
-        actions = dict(values["actions"])
-        kinds = {"discrete": DiscreteActions, "box": BoxActions}
-        made = kinds[actions.pop("type")](**{name: _tupled(value) for name, value in actions.items()})
-        statistics = values["statistics"]
-        normalization = values.get("normalization")  # older checkpoints have none
+    def from_json(cls, values: Any, where: str = "problem") -> ProblemSpec:
+        """Build a problem from :meth:`to_json`'s result.
+
+        Raises
+        ------
+        FormatError, UsageError
+            If a value is not of its type, or sizes contradict each other.
+        """
+        found = typed_fields(values, _StoredProblem, where)
+        actions = dict(found.actions)
+        kinds: dict[Any, type[DiscreteActions | BoxActions]] = {"discrete": DiscreteActions, "box": BoxActions}
+        made = kinds.get(typed(actions.pop("type", None), str, f"{where}: actions: type"))
+        if made is None:
+            raise FormatError(f"{where}: actions: type: expected {' or '.join(kinds)}")
+        size = math.prod(found.observation_shape)
+        if min(found.observation_shape, default=1) < 1 or len(found.observation_shape) > 32 or size > _MOST_ELEMENTS:
+            raise FormatError(
+                f"{where}: observation_shape: expected positive sizes of at most {_MOST_ELEMENTS:,} numbers"
+            )
+        if found.observation_dtype not in _DTYPES:
+            raise FormatError(f"{where}: observation_dtype: expected one of {', '.join(_DTYPES)}")
+        for statistics in (found.statistics, found.normalization):
+            if statistics is not None and {len(statistics.mean), len(statistics.std)} != {size}:
+                raise FormatError(f"{where}: expected mean and std of {size:,} numbers each, as observations have")
         return cls(
-            observation_shape=tuple(values["observation_shape"]),
-            observation_dtype=str(values["observation_dtype"]),
-            actions=made,
-            statistics=statistics
-            and ObservationStatistics(**{name: _tupled(value) for name, value in statistics.items()}),
-            normalization=normalization
-            and ObservationNormalization(**{name: _tupled(value) for name, value in normalization.items()}),
+            found.observation_shape,
+            found.observation_dtype,
+            typed_fields(actions, made, f"{where}: actions"),
+            found.statistics,
+            found.normalization,
         )
 
 
-def _tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+_DTYPES = (
+    "bool",
+    *(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)),
+    *(f"float{bits}" for bits in (16, 32, 64)),
+)
+_MOST_ELEMENTS = 1 << 30  # of one observation; its networks are bounded by their memory
+
+
+@dataclass(frozen=True)
+class _StoredProblem:
+    """A problem as JSON has it."""
+
+    observation_shape: tuple[int, ...]
+    observation_dtype: str
+    actions: Mapping[str, Any]
+    statistics: ObservationStatistics | None
+    normalization: ObservationNormalization | None = None  # older checkpoints have none
+
+
+def _few(values: Sequence[float]) -> str:
+    return f"({listed(map(str, values), 4)})"
 
 
 def actions_of_space(space: Mapping[str, Any], shape: tuple[int, ...]) -> DiscreteActions | BoxActions | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,19 @@ import numpy as np
 from rlbuffers.errors import UsageError
 from rlbuffers.listing import listed
 from rlbuffers.reader import Buffer
-from rlbuffers.schema import OBSERVATIONS, TERMINALS
-from rlbuffers.stated_actions import StatedActions
-from rlbuffers_train.actions_of_buffer import actions_of_buffer
+from rlbuffers.schema import ACTIONS, OBSERVATIONS, TERMINALS
+from rlbuffers.spaces import count_outside, restricts
+from rlbuffers.stated_actions import StatedActions, is_numbered
+from rlbuffers_train.actions_of_buffer import actions_of_buffer, extreme_actions
 from rlbuffers_train.problem import (
+    BoxActions,
     ObservationNormalization,
     ObservationStatistics,
     ProblemSpec,
+    actions_of_space,
 )
 
-__all__ = ["normalization_of", "observation_statistics_of", "problem_of_buffer", "reward_scale_of"]
+__all__ = ["normalization_of", "observation_statistics_of", "problem_of_buffer", "require_fitting", "reward_scale_of"]
 
 # IQL's authors scale rewards so that returns span this.
 _RETURN_SPAN = 1000.0
@@ -101,3 +106,40 @@ def reward_scale_of(buffer: Buffer) -> float:
             "pass --norm-rewards 0"
         )
     return _RETURN_SPAN / float(span)
+
+
+def require_fitting(path: Path | None, problem: ProblemSpec, data: Buffer) -> None:
+    """Refuse data that the policy of a checkpoint cannot see, or whose actions it does not take.
+
+    Parameters
+    ----------
+    path : Path or None
+        Of the checkpoint, for the message.
+    problem : ProblemSpec
+        What the checkpoint was trained on.
+    data : Buffer
+        With columns of observations and actions.
+
+    Raises
+    ------
+    UsageError
+        If they do not fit.
+    """
+    columns = data.spec.columns
+    observations, actions = columns[OBSERVATIONS], columns[ACTIONS]
+    if isinstance(problem.actions, BoxActions):  # whose bounds the data need not know
+        acts_alike = actions.dtype.kind == "f" and actions.shape == (problem.actions.size,)
+    elif restricts(actions.space, actions.dtype):
+        acts_alike = actions_of_space(actions.space or {}, actions.shape) == problem.actions
+    else:
+        acts_alike = is_numbered(actions)
+        first, last = problem.first_action, problem.first_action + problem.num_actions - 1
+        space = {"type": "discrete", "n": problem.num_actions, "start": first}
+        if acts_alike and count_outside(extreme_actions(data), space):
+            raise UsageError(f"{path} is for actions from {first} to {last}; {data.path} has others")
+    seen = replace(problem, observation_shape=observations.shape, observation_dtype=observations.dtype.name)
+    if not acts_alike or seen.observation_shape != problem.observation_shape or seen.is_pixels != problem.is_pixels:
+        raise UsageError(
+            f"{path} is for {problem.observation_dtype} {problem}; {data.path} has observations "
+            f"{observations.dtype.name} {observations.shape} and actions {actions.to_json()}"
+        )

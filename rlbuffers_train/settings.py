@@ -10,8 +10,25 @@ from typing import Any, Self, TypeVar
 
 from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.listing import listed
+from rlbuffers_train.typed import MOST_NUMBERS, kinds_of, shown_value, typed
 
-__all__ = ["Settings", "SettingsT", "nearest_of", "option_name", "setting", "with_changes"]
+__all__ = [
+    "AMOUNT",
+    "LAYERS",
+    "Settings",
+    "SettingsT",
+    "check_value",
+    "json_values",
+    "nearest_of",
+    "option_name",
+    "setting",
+    "with_changes",
+]
+
+# Ranges of several settings: widths of layers, whose memory `rlbuffers_train.networks.memory` bounds, and numbers of
+# what an update computes at once.
+LAYERS: dict[str, Any] = {"at_least": 1, "at_most": 1 << 24, "longest": 64}
+AMOUNT: dict[str, Any] = {"at_least": 1, "at_most": 1_000_000}
 
 
 def setting(
@@ -23,6 +40,7 @@ def setting(
     below: float = math.inf,
     at_most: float = math.inf,
     choices: tuple[str, ...] = (),
+    longest: int = MOST_NUMBERS,
 ) -> Any:
     """Return a dataclass field of a `Settings` class: its default, what it is, and its range.
 
@@ -36,9 +54,11 @@ def setting(
         Range of the value, or of each value of a tuple.
     choices : tuple of str
         Texts that are allowed; any by default.
+    longest : int
+        How many values a tuple may have.
     """
     limits = {"above": above, "at_least": at_least, "below": below, "at_most": at_most}
-    return field(default=default, metadata={"about": about, "choices": choices, **limits})
+    return field(default=default, metadata={"about": about, "choices": choices, "longest": longest, **limits})
 
 
 @dataclass(frozen=True)
@@ -48,14 +68,12 @@ class Settings:
     Raises
     ------
     UsageError
-        If a value lies outside of its range; the message names its command-line option.
+        If a value is not of its type or lies outside of its range; the message names its command-line option.
     """
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            values = getattr(self, one.name)
-            for value in values if isinstance(values, tuple) else (values,):
-                _check_range(one, value)
+            check_value(one, kinds_of(type(self))[one.name], getattr(self, one.name), option_name(one.name))
 
     def to_json(self) -> dict[str, Any]:
         """Return the values as JSON types."""
@@ -69,6 +87,8 @@ class Settings:
         ------
         FormatError
             If names are unknown, or missing and without a default.
+        UsageError
+            See the class.
         """
         known = {field.name for field in fields(cls)}
         needed = {field.name for field in fields(cls) if field.default is MISSING}
@@ -76,6 +96,11 @@ class Settings:
             raise FormatError(f"expected the settings of {cls.__name__}, got {listed(sorted(values))}")
         # JSON has lists where settings have tuples.
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def json_values(settings: Settings) -> dict[str, Any]:
+    """Return the values as they are read back: lists where settings have tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.to_json().items()}
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -109,10 +134,40 @@ def option_name(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _check_range(one: Field[Any], value: Any) -> None:
+def check_value(one: Field[Any], kind: Any, value: Any, where: str) -> Any:
+    """Return the value of a setting if it is of its type and within its range; a list becomes a tuple.
+
+    Parameters
+    ----------
+    one : dataclasses.Field
+        Made by :func:`setting`.
+    kind : type
+        What the field is declared as.
+    value
+        What is asked for.
+    where : str
+        What the message begins with, such as the command-line option.
+
+    Raises
+    ------
+    UsageError
+        If it is not.
+    """
+    try:
+        found = typed(value, kind, where)
+    except FormatError as error:
+        raise UsageError(str(error)) from None
+    if isinstance(found, tuple) and len(found) > one.metadata.get("longest", MOST_NUMBERS):
+        raise UsageError(f"{where}: expected at most {one.metadata['longest']} values, got {len(found):,}")
+    for item in found if isinstance(found, tuple) else (found,):
+        _check_range(one, item, where)
+    return found
+
+
+def _check_range(one: Field[Any], value: Any, where: str) -> None:
     limits = one.metadata
     if limits.get("choices") and value not in limits["choices"]:
-        raise UsageError(f"{option_name(one.name)}: expected one of {', '.join(limits['choices'])}, got {value}")
+        raise UsageError(f"{where}: expected one of {', '.join(limits['choices'])}, got {shown_value(value)}")
     if "above" not in limits or not isinstance(value, int | float):
         return
     holds = {
@@ -123,8 +178,4 @@ def _check_range(one: Field[Any], value: Any) -> None:
     }
     for word, holding in holds.items():
         if not holding and not math.isinf(limits[word]):
-            raise UsageError(
-                f"{option_name(one.name)}: expected {word.replace('_', ' ')} {limits[word]:g}, got {value}"
-            )
-    if not math.isfinite(value):
-        raise UsageError(f"{option_name(one.name)}: expected a number, got {value}")
+            raise UsageError(f"{where}: expected {word.replace('_', ' ')} {limits[word]:,g}, got {value}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,10 +157,10 @@ def convert(
     if sha256 is not None:
         _require_hashes(source, [sha256] if isinstance(sha256, str) else sha256)
     writer = BufferWriter(path, source.spec, facts, overwrite=overwrite, storage=storage)
-    writer.early_metadata = source.early_metadata()
     try:
+        writer.early_metadata = source.early_metadata()
         encoder = writer.encoder_of(FRAMES) if source.spec.stack else None
-        for rows in worked_pieces(source, encoder, workers):
+        for rows in _named(worked_pieces(source, encoder, workers), source.where):
             source.observe(rows)
             _append(writer, source.finished(rows), source.where)
             if on_progress is not None:
@@ -177,9 +177,21 @@ def convert(
         writer.abort(keep=keep_interrupted)
         raise
     seconds = time.perf_counter() - started
+    try:
+        return _report(source, writer, before, seconds)
+    except (OSError, CorruptDataError) as error:
+        raise CorruptDataError(
+            f"{path}: written, and whole when it was compared with its source; but reading it for this report failed: "
+            f"{error}"
+        ) from error
+
+
+def _report(source: Source[Any], writer: BufferWriter, before: Tally, seconds: float) -> ConversionReport:
+    """Read what was written, for the facts that are shown of it."""
+    path = writer.path
     with Buffer(path) as buffer:
         return ConversionReport(
-            path=Path(path),
+            path=path,
             read=before,
             written=tally_of(buffer),
             whole_episodes=int(buffer.metadata["counts"].get("whole_episodes", 0)),
@@ -210,6 +222,16 @@ def _require_hashes(source: Source[Any], hashes: Sequence[str]) -> None:
         )
     for path, expected in zip(files, hashes, strict=True):
         require_sha256(path, expected)
+
+
+def _named(pieces: Iterator[Rows], where: str) -> Iterator[Rows]:
+    """Name the source in errors of the system that name no file: later ones are named after the output."""
+    try:
+        yield from pieces
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = where
+        raise
 
 
 def _told_of_interrupted(writer: BufferWriter) -> list[str]:

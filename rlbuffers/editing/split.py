@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rlbuffers.atomic import AtomicPath
+from rlbuffers.atomic import AtomicPath, publish_all, remove_path
 from rlbuffers.editing.derivation import BufferOrPath, EditReport, OnProgress, derive, opened, require_output
 from rlbuffers.errors import UnsupportedError, UsageError
 from rlbuffers.listing import listed
@@ -129,8 +128,7 @@ def _written(
             written.rename(target.partial)
             reports.append(replace(report, path=target.final))
             before += source.total
-        for target in targets:
-            target.publish()
+        publish_all(targets)
     return reports
 
 
@@ -139,10 +137,8 @@ def _shifted(on_progress: OnProgress | None, before: int, total: int) -> OnProgr
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    with suppress(OSError):  # then the next run does
+        remove_path(path)
 
 
 def _chosen(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlbuffers.atomic import AtomicPath
+from rlbuffers.errors import CorruptDataError, RlbuffersError
 from rlbuffers.exports import export_class
 from rlbuffers.kept_facts import kept_document, lost_on_readers
 from rlbuffers.paths import refuse_address
@@ -97,15 +99,30 @@ def export(
     before = tally_of(buffer)
     target = AtomicPath(path, overwrite=overwrite)
     try:
-        exporter.write(target.partial, on_progress or (lambda count: None))
-        exporter.keep(target.partial, kept_document(buffer, exporter.names_read_again()))
-        after = exporter.tally(target.partial)
+        with _named(path):
+            exporter.write(target.partial, on_progress or (lambda count: None))
+            exporter.keep(target.partial, kept_document(buffer, exporter.names_read_again()))
+        with _named(path, LookupError, ValueError, EOFError):
+            after = exporter.tally(target.partial)
         require_equal(exporter.expected(before), after, buffer.arrays[REWARDS].all(), str(path))
         left_out = [*exporter.left_out(), *([] if exporter.tells_all else lost_on_readers(buffer))]
         target.publish()
     finally:
         target.discard()
     return ExportReport(path, before, after, left_out, _disk_bytes(path), time.perf_counter() - started)
+
+
+@contextmanager
+def _named(path: Path, *others: type[Exception]) -> Iterator[None]:
+    """Name the output in what libraries raise where the disk fails: HDF5's RuntimeError, and others of its readers."""
+    try:
+        yield
+    except RlbuffersError:
+        raise
+    except Exception as error:
+        if not isinstance(error, (RuntimeError, *others)):
+            raise
+        raise CorruptDataError(f"{path}: cannot be written, or read back to be compared ({error})") from error
 
 
 def _disk_bytes(path: Path) -> int:

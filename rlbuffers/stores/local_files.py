@@ -13,6 +13,7 @@ import resource
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ class OpenFile:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self.descriptor = os.open(refuse_special(path), os.O_RDONLY | os.O_CLOEXEC)
-        weakref.finalize(self, os.close, self.descriptor)
+        weakref.finalize(self, _close, self.descriptor)
         self.size = os.fstat(self.descriptor).st_size
 
     def read(self, offset: int, size: int) -> bytes:
@@ -175,3 +176,9 @@ class MemoryBlocks(ChunkFiles):
     def descriptors(self, numbers: Int64, offsets: Int64) -> tuple[Int64, Int64]:
         """See base class."""
         return np.full(len(numbers), -1, np.int64), self._addresses[numbers] + offsets
+
+
+def _close(descriptor: int) -> None:
+    """Close what was only read: an error of the disk tells nothing of what was read before."""
+    with suppress(OSError):
+        os.close(descriptor)

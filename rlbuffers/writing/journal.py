@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from rlbuffers.atomic import partial_of, remove_path
+from rlbuffers.atomic import JOURNAL_SUFFIX, partial_of, remove_path
 from rlbuffers.errors import CorruptDataError
 from rlbuffers.local_inputs import refuse_special
 
@@ -55,10 +55,9 @@ INTERVAL_SECONDS = 30.0
 INTERRUPTED_SUFFIX = ".interrupted"
 _LENGTH_BYTES = 8
 _DIGEST_BYTES = 16
-_JOURNAL_SUFFIX = ".journal"
 _TAIL_SUFFIX = ".tail"
 _NEW_SUFFIX = ".new"
-_SUFFIXES = (_JOURNAL_SUFFIX, _TAIL_SUFFIX, _TAIL_SUFFIX + _NEW_SUFFIX)
+_SUFFIXES = (JOURNAL_SUFFIX, _TAIL_SUFFIX, _TAIL_SUFFIX + _NEW_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class Record:
 
 def journal_of(partial: Path) -> Path:
     """Return where the journal of a partial buffer is."""
-    return partial.with_name(partial.name + _JOURNAL_SUFFIX)
+    return partial.with_name(partial.name + JOURNAL_SUFFIX)
 
 
 def tail_of(partial: Path) -> Path:

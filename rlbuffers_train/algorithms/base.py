@@ -27,11 +27,13 @@ from torch.nn import functional as F
 from rlbuffers.errors import UsageError
 from rlbuffers_train.batch import COLUMNS, TransitionBatch, observation_tensor
 from rlbuffers_train.devices import ComputeSettings
+from rlbuffers_train.networks.memory import within_memory
 from rlbuffers_train.noise import Noise
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.problem import ObservationStatistics, ProblemSpec
-from rlbuffers_train.settings import Settings, setting
+from rlbuffers_train.settings import AMOUNT, Settings, setting
 from rlbuffers_train.standardizer import Standardizer
+from rlbuffers_train.typed import typed
 
 __all__ = ["Algorithm", "AlgorithmConfig", "ConfigT", "DiscountedConfig", "Metrics"]
 
@@ -44,7 +46,7 @@ Metrics = dict[str, torch.Tensor]
 class AlgorithmConfig(Settings):
     """Hyperparameters of every algorithm."""
 
-    batch_size: int = setting(about="Transitions in an update.", at_least=1)
+    batch_size: int = setting(about="Transitions in an update.", **AMOUNT)
     eps_inference: float = setting(0.0, "Share of random actions in evaluation.", at_least=0, at_most=1)
     norm_obs: bool = setting(False, "Whether observations are standardized by the buffer's mean and spread (0 or 1).")
 
@@ -54,7 +56,7 @@ class DiscountedConfig(AlgorithmConfig):
     """Hyperparameters of every algorithm that learns values."""
 
     gamma: float = setting(0.99, "Discount of one step.", at_least=0, at_most=1)
-    n_step: int = setting(1, "Rewards summed before bootstrapping.", at_least=1)
+    n_step: int = setting(1, "Rewards summed before bootstrapping.", **AMOUNT)
 
 
 ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
@@ -76,6 +78,11 @@ class Algorithm(ABC, Generic[ConfigT]):
         come from torch's generator.
     device : torch.device
         Where the networks live.
+
+    Raises
+    ------
+    UsageError
+        If the networks need more memory than `rlbuffers_train.networks.memory` allows.
     """
 
     name: ClassVar[str]
@@ -99,7 +106,8 @@ class Algorithm(ABC, Generic[ConfigT]):
         self._is_reduced = False
         self._standardize = Standardizer(_known_statistics(problem), device) if config.norm_obs else None
         self._normalize = None if problem.normalization is None else Standardizer(problem.normalization, device)
-        self.build()
+        with within_memory():
+            self.build()
         self.noise = Noise(device)
         self.policy = ExploringPolicy(
             self.choose_by_array,
@@ -224,10 +232,51 @@ class Algorithm(ABC, Generic[ConfigT]):
         return {"num_updates": self.num_updates, **{name: part.state_dict() for name, part in self._parts().items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
+        """Go on where :meth:`state_dict` was taken.
+
+        Raises
+        ------
+        ValueError, RuntimeError, LookupError, TypeError
+            If names, shapes, dtypes or numbers are not such.
+        """
         for name, part in self._parts().items():
+            if isinstance(part, nn.Module):
+                _require_like(part.state_dict(), state[name], name)
+            before = [dict(group) for group in getattr(part, "param_groups", ())]
             part.load_state_dict(state[name])
-        self.num_updates = int(state["num_updates"])
+            if isinstance(part, torch.optim.Optimizer):
+                _check_optimizer(part, before, name)
+        self.num_updates = typed(state["num_updates"], int, "num_updates")
+        if self.num_updates < 0:
+            raise ValueError(f"num_updates: expected 0 or more, got {self.num_updates}")
+
+
+def _require_like(own: Mapping[str, torch.Tensor], found: Mapping[str, Any], where: str) -> None:
+    """Refuse weights of another dtype, which would be cast in silence, and such as are NaN or infinite."""
+    for name, tensor in own.items():
+        weights = found[name]
+        if not isinstance(weights, torch.Tensor) or weights.dtype != tensor.dtype or weights.shape != tensor.shape:
+            raise ValueError(f"{where}: {name}: expected {tensor.dtype} of shape {tuple(tensor.shape)}")
+        if not bool(torch.isfinite(weights).all()):
+            raise ValueError(f"{where}: {name}: a weight is NaN or infinite")
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer, before: list[dict[str, Any]], where: str) -> None:
+    """Check what an optimizer has loaded; its options are those of the config but for the learning rate."""
+    for group, known in zip(optimizer.param_groups, before, strict=True):
+        rate = typed(group["lr"], float, f"{where}: lr")
+        group.update({**known, "params": group["params"], "lr": rate})
+    averages = {"step", "exp_avg", "exp_avg_sq"}
+    for parameter, kept in optimizer.state.items():
+        if not isinstance(parameter, torch.Tensor) or not averages <= set(kept):
+            raise ValueError(f"{where}: expected {', '.join(sorted(averages))} of each weight")
+        for name in averages:
+            tensor = kept[name]
+            shape = () if name == "step" else parameter.shape
+            if not isinstance(tensor, torch.Tensor) or tensor.dtype != parameter.dtype or tensor.shape != shape:
+                raise ValueError(f"{where}: {name}: expected {parameter.dtype} of shape {tuple(shape)}")
+        if not float(kept["step"]) >= 0:
+            raise ValueError(f"{where}: step: expected 0 or more")
 
 
 def _known_statistics(problem: ProblemSpec) -> ObservationStatistics:

@@ -42,7 +42,7 @@ from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.critics import CriticEnsemble
 from rlbuffers_train.networks.features import mlp
 from rlbuffers_train.networks.vae import ConditionalVAE
-from rlbuffers_train.settings import setting
+from rlbuffers_train.settings import AMOUNT, LAYERS, setting
 from rlbuffers_train.targets import soft_update, td_target
 
 __all__ = ["ContinuousBCQ", "ContinuousBCQConfig"]
@@ -54,17 +54,17 @@ _LATENT_CLIP = 0.5
 class ContinuousBCQConfig(ActorCriticConfig):
     """Hyperparameters; the defaults are the authors'."""
 
-    batch_size: int = setting(100, "Transitions in an update.", at_least=1)
+    batch_size: int = setting(100, "Transitions in an update.", **AMOUNT)
     actor_lr: float = setting(1e-3, "Learning rate of the perturbation.", above=0)
     critic_lr: float = setting(1e-3, "Learning rate of the critics.", above=0)
     vae_lr: float = setting(1e-3, "Learning rate of the autoencoder.", above=0)
-    hidden_sizes: tuple[int, ...] = setting((400, 300), "Widths of perturbation and critics.", at_least=1)
-    vae_hidden_sizes: tuple[int, ...] = setting((750, 750), "Widths of the autoencoder.", at_least=1)
+    hidden_sizes: tuple[int, ...] = setting((400, 300), "Widths of perturbation and critics.", **LAYERS)
+    vae_hidden_sizes: tuple[int, ...] = setting((750, 750), "Widths of the autoencoder.", **LAYERS)
     max_perturbation: float = setting(0.05, "phi: largest change of an action, 1 is the bound.", at_least=0)
     min_weight: float = setting(0.75, "lambda: weight of the smaller critic.", at_least=0, at_most=1)
     kl_weight: float = setting(0.5, "Weight of the divergence in the autoencoder's loss.", at_least=0)
-    num_target_actions: int = setting(10, "Actions that targets choose from.", at_least=1)
-    num_act_actions: int = setting(100, "Actions that the policy chooses from.", at_least=1)
+    num_target_actions: int = setting(10, "Actions that targets choose from.", **AMOUNT)
+    num_act_actions: int = setting(100, "Actions that the policy chooses from.", **AMOUNT)
     perturbs_targets: bool = setting(True, "Whether targets perturb their actions (0 or 1).")
 
 

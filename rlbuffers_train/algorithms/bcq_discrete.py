@@ -35,7 +35,7 @@ from rlbuffers_train.algorithms.one_network import TargetNetworkAlgorithm, Targe
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.discrete import TwoHeadedNetwork
 from rlbuffers_train.problem import ProblemSpec
-from rlbuffers_train.settings import setting
+from rlbuffers_train.settings import AMOUNT, LAYERS, setting
 from rlbuffers_train.targets import td_target
 
 __all__ = ["DiscreteBCQ", "DiscreteBCQConfig"]
@@ -47,9 +47,9 @@ class DiscreteBCQConfig(TargetNetworkConfig):
 
     lr: float = setting(6.25e-5, "Learning rate of Adam.", above=0)
     adam_eps: float = setting(1.5e-4, "Added to the denominator of Adam's step.", above=0)
-    batch_size: int = setting(32, "Transitions in an update.", at_least=1)
+    batch_size: int = setting(32, "Transitions in an update.", **AMOUNT)
     target_update_freq: int = setting(8000, "Updates from one copy of the target network to the next.", at_least=1)
-    hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", at_least=1)
+    hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", **LAYERS)
     eps_inference: float = setting(0.001, "Share of random actions in evaluation.", at_least=0, at_most=1)
     unlikely_action_threshold: float = setting(
         0.3,

@@ -22,7 +22,7 @@ from torch import nn
 from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig, DiscountedConfig, Metrics
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.problem import ProblemSpec
-from rlbuffers_train.settings import setting
+from rlbuffers_train.settings import AMOUNT, LAYERS, setting
 
 __all__ = ["NUM_CRITICS", "ActorConfig", "ActorCriticConfig", "ContinuousAlgorithm", "descend", "frozen_copy"]
 
@@ -33,9 +33,9 @@ NUM_CRITICS = 2
 class ActorConfig(AlgorithmConfig):
     """Hyperparameters of a network that acts."""
 
-    batch_size: int = setting(256, "Transitions in an update.", at_least=1)
+    batch_size: int = setting(256, "Transitions in an update.", **AMOUNT)
     actor_lr: float = setting(3e-4, "Learning rate of the actor.", above=0)
-    hidden_sizes: tuple[int, ...] = setting((256, 256), "Widths of the hidden layers.", at_least=1)
+    hidden_sizes: tuple[int, ...] = setting((256, 256), "Widths of the hidden layers.", **LAYERS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ from rlbuffers_train.algorithms.continuous import descend
 from rlbuffers_train.algorithms.sac import SAC, SACConfig
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.continuous import Scalar
-from rlbuffers_train.settings import setting
+from rlbuffers_train.settings import AMOUNT, LAYERS, setting
 from rlbuffers_train.targets import clip_member_gradients, soft_update, td_target
 
 __all__ = ["ContinuousCQL", "ContinuousCQLConfig"]
@@ -51,11 +51,11 @@ _MAX_MULTIPLIER = 1e6
 class ContinuousCQLConfig(SACConfig):
     """Hyperparameters; the defaults are the authors' without a multiplier."""
 
-    hidden_sizes: tuple[int, ...] = setting((256, 256, 256), "Widths of the hidden layers.", at_least=1)
+    hidden_sizes: tuple[int, ...] = setting((256, 256, 256), "Widths of the hidden layers.", **LAYERS)
     actor_lr: float = setting(1e-4, "Learning rate of the actor.", above=0)
     alpha_lr: float = setting(1e-4, "Learning rate of alpha; 0 keeps alpha as it is.", at_least=0)
     min_q_weight: float = setting(5.0, "Weight of the conservative gap.", at_least=0)
-    num_sampled_actions: int = setting(10, "n: actions of each kind that the gap is estimated from.", at_least=1)
+    num_sampled_actions: int = setting(10, "n: actions of each kind that the gap is estimated from.", **AMOUNT)
     with_lagrange: bool = setting(False, "Whether a multiplier holds the gap at a threshold (0 or 1).")
     lagrange_threshold: float = setting(10.0, "What the weighted gap is held at.")
     lagrange_lr: float = setting(3e-4, "Learning rate of the multiplier.", above=0)

@@ -23,7 +23,7 @@ from rlbuffers_train.algorithms.base import Metrics
 from rlbuffers_train.algorithms.qrdqn import QRDQN, QRDQNConfig
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.problem import ProblemSpec
-from rlbuffers_train.settings import setting
+from rlbuffers_train.settings import AMOUNT, setting
 from rlbuffers_train.targets import conservative_gap
 
 __all__ = ["DiscreteCQL", "DiscreteCQLConfig"]
@@ -37,7 +37,7 @@ class DiscreteCQLConfig(QRDQNConfig):
     adam_eps: float = setting(0.01 / 32, "Added to the denominator of Adam's step.", above=0)
     target_update_freq: int = setting(2000, "Updates from one copy of the target network to the next.", at_least=1)
     eps_inference: float = setting(0.001, "Share of random actions in evaluation.", at_least=0, at_most=1)
-    n_step: int = setting(1, "Rewards summed before bootstrapping.", at_least=1)
+    n_step: int = setting(1, "Rewards summed before bootstrapping.", **AMOUNT)
     min_q_weight: float = setting(1.0, "Weight of the conservative gap.", at_least=0)
 
 

@@ -35,7 +35,7 @@ from rlbuffers_train.algorithms.one_network import TargetNetworkAlgorithm, Targe
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.discrete import TwoHeadedNetwork
 from rlbuffers_train.problem import ProblemSpec
-from rlbuffers_train.settings import setting
+from rlbuffers_train.settings import AMOUNT, LAYERS, setting
 from rlbuffers_train.targets import conservative_gap, td_target
 
 __all__ = ["DiscreteCRR", "DiscreteCRRConfig"]
@@ -46,9 +46,9 @@ class DiscreteCRRConfig(TargetNetworkConfig):
     """Hyperparameters; the defaults are for Atari."""
 
     lr: float = setting(1e-4, "Learning rate of Adam.", above=0)
-    batch_size: int = setting(32, "Transitions in an update.", at_least=1)
+    batch_size: int = setting(32, "Transitions in an update.", **AMOUNT)
     target_update_freq: int = setting(100, "Updates from one copy of the target network to the next.", at_least=1)
-    hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", at_least=1)
+    hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", **LAYERS)
     advantage: str = setting("exp", "How an advantage becomes a weight.", choices=("exp", "binary"))
     beta: float = setting(1.0, "Advantage that multiplies an exp weight by e.", above=0)
     max_weight: float = setting(20.0, "Largest exp weight.", above=0)

@@ -24,7 +24,7 @@ from rlbuffers_train.algorithms.one_network import OneNetworkAlgorithm, OneNetwo
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.discrete import ActionScores
 from rlbuffers_train.problem import ProblemSpec
-from rlbuffers_train.settings import setting
+from rlbuffers_train.settings import AMOUNT, LAYERS, setting
 
 __all__ = ["DiscreteIL", "DiscreteILConfig"]
 
@@ -34,8 +34,8 @@ class DiscreteILConfig(OneNetworkConfig):
     """Hyperparameters; the defaults are for Atari."""
 
     lr: float = setting(3e-4, "Learning rate of Adam.", above=0)
-    batch_size: int = setting(32, "Transitions in an update.", at_least=1)
-    hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", at_least=1)
+    batch_size: int = setting(32, "Transitions in an update.", **AMOUNT)
+    hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", **LAYERS)
 
 
 class DiscreteIL(OneNetworkAlgorithm[DiscreteILConfig]):

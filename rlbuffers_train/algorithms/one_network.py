@@ -15,7 +15,7 @@ from rlbuffers_train.algorithms.base import Algorithm, AlgorithmConfig, Discount
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.features import FlatFeatures, PixelFeatures, make_features
 from rlbuffers_train.networks.orthogonal import make_orthogonal
-from rlbuffers_train.settings import setting
+from rlbuffers_train.settings import LAYERS, setting
 
 __all__ = ["OneNetworkAlgorithm", "OneNetworkConfig", "TargetNetworkAlgorithm", "TargetNetworkConfig"]
 
@@ -28,7 +28,7 @@ class OneNetworkConfig(AlgorithmConfig):
 
     lr: float = setting(about="Learning rate of Adam.", above=0)
     adam_eps: float = setting(1e-8, "Added to the denominator of Adam's step.", above=0)
-    hidden_sizes: tuple[int, ...] = setting(about="Widths of the layers before the outputs.", at_least=1)
+    hidden_sizes: tuple[int, ...] = setting(about="Widths of the layers before the outputs.", **LAYERS)
     # What suits images is in `recommended`: a checkpoint that does not name these was trained with what stands here.
     orthogonal: bool = setting(False, "Whether weights begin orthogonal: quicker where little moves (0 or 1).")
     scale_pixels: bool = setting(True, "Whether pixels are divided by 255; a rate suits one or the other (0 or 1).")

@@ -30,7 +30,7 @@ from rlbuffers_train.algorithms.one_network import TargetNetworkAlgorithm, Targe
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.discrete import QuantileNetwork
 from rlbuffers_train.problem import ProblemSpec
-from rlbuffers_train.settings import setting
+from rlbuffers_train.settings import AMOUNT, LAYERS, setting
 from rlbuffers_train.targets import quantile_huber_loss, quantile_midpoints, td_target
 
 __all__ = ["QRDQN", "QRDQNConfig", "taken"]
@@ -41,12 +41,12 @@ class QRDQNConfig(TargetNetworkConfig):
     """Hyperparameters; the defaults are for Atari."""
 
     lr: float = setting(1e-4, "Learning rate of Adam.", above=0)
-    batch_size: int = setting(32, "Transitions in an update.", at_least=1)
+    batch_size: int = setting(32, "Transitions in an update.", **AMOUNT)
     target_update_freq: int = setting(500, "Updates from one copy of the target network to the next.", at_least=1)
-    hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", at_least=1)
+    hidden_sizes: tuple[int, ...] = setting((512,), "Widths of the layers before the outputs.", **LAYERS)
     eps_inference: float = setting(0.005, "Share of random actions in evaluation.", at_least=0, at_most=1)
-    n_step: int = setting(3, "Rewards summed before bootstrapping.", at_least=1)
-    num_quantiles: int = setting(200, "K: quantiles of the return.", at_least=1)
+    n_step: int = setting(3, "Rewards summed before bootstrapping.", **AMOUNT)
+    num_quantiles: int = setting(200, "K: quantiles of the return.", **AMOUNT)
     double_q: bool = setting(False, "Whether the online network chooses the next action (0 or 1).")
 
 

@@ -29,7 +29,7 @@ from rlbuffers_train.algorithms.continuous import NUM_CRITICS
 from rlbuffers_train.algorithms.delayed_actor import DelayedActorAlgorithm, DelayedActorConfig
 from rlbuffers_train.batch import TransitionBatch
 from rlbuffers_train.networks.critics import CriticEnsemble
-from rlbuffers_train.settings import setting
+from rlbuffers_train.settings import AMOUNT, LAYERS, setting
 from rlbuffers_train.targets import td_target
 
 __all__ = ["ReBRAC", "ReBRACConfig"]
@@ -39,10 +39,10 @@ __all__ = ["ReBRAC", "ReBRACConfig"]
 class ReBRACConfig(DelayedActorConfig):
     """Hyperparameters; the defaults are the authors', of which beta_1 and beta_2 suit no dataset in particular."""
 
-    batch_size: int = setting(1024, "Transitions in an update.", at_least=1)
+    batch_size: int = setting(1024, "Transitions in an update.", **AMOUNT)
     actor_lr: float = setting(1e-3, "Learning rate of the actor.", above=0)
     critic_lr: float = setting(1e-3, "Learning rate of the critics.", above=0)
-    hidden_sizes: tuple[int, ...] = setting((256, 256, 256), "Widths of the hidden layers.", at_least=1)
+    hidden_sizes: tuple[int, ...] = setting((256, 256, 256), "Widths of the hidden layers.", **LAYERS)
     actor_bc_coef: float = setting(1.0, "beta_1: weight of the actor's distance from the data.", at_least=0)
     critic_bc_coef: float = setting(1.0, "beta_2: weight of the critics' distance from the data.", at_least=0)
     critic_layer_norm: bool = setting(True, "Whether the critics' hidden layers are normalized (0 or 1).")

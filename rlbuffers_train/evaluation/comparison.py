@@ -12,17 +12,14 @@ import torch
 
 from rlbuffers.errors import BufferNotFoundError, FormatError
 from rlbuffers.local_inputs import read_document
-from rlbuffers_train.algorithms import load_algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
 from rlbuffers_train.evaluation.checkpoint_evaluation import step_name_of
 from rlbuffers_train.evaluation.confidence import MeanInterval, summarize_runs
 from rlbuffers_train.evaluation.playing import EvaluationResult
 from rlbuffers_train.evaluation.reference_scores import ReferenceScores, find_reference_scores
-from rlbuffers_train.offline import OfflineSettings
-from rlbuffers_train.online_settings import OnlineSettings
 from rlbuffers_train.running.reporting import EpochRecord
 from rlbuffers_train.running.run_folder import LAST, SUMMARY
-from rlbuffers_train.settings import Settings
+from rlbuffers_train.typed import typed
 
 __all__ = ["ComparedRun", "RunGroup", "compare_runs", "find_runs", "read_run"]
 
@@ -165,13 +162,15 @@ def read_run(path: Path) -> ComparedRun:
         If a file in it is damaged or something else.
     """
     checkpoint = load_checkpoint(path / LAST, torch.device("cpu"))
-    history = [EpochRecord.from_json(record) for record in checkpoint.history]
     summary = path / SUMMARY
+    if not summary.exists():
+        return ComparedRun(path, checkpoint, checkpoint.history, None)
     try:
-        best = json.loads(read_document(summary))["best"] if summary.exists() else None
-        return ComparedRun(path, checkpoint, history, best and EvaluationResult.from_json(best))
-    except (LookupError, TypeError, ValueError) as error:
+        found = typed(json.loads(read_document(summary)), Mapping[str, Any], "of the file")
+        best = typed(found["best"], EvaluationResult | None, "best")
+    except (LookupError, ValueError, RecursionError) as error:
         raise FormatError(f"{summary}: not the summary of a run ({error})") from error
+    return ComparedRun(path, checkpoint, checkpoint.history, best)
 
 
 def compare_runs(paths: Sequence[Path | str]) -> list[RunGroup]:
@@ -202,24 +201,15 @@ def _group(label: str, runs: Sequence[ComparedRun]) -> RunGroup:
 def _identity(run: ComparedRun) -> dict[str, Any]:
     """Return what makes an experiment: everything but the seed."""
     checkpoint = run.checkpoint
-    config, settings = _completed(checkpoint)
-    settings = {name: value for name, value in settings.items() if name not in _MAY_DIFFER}
+    settings = {name: value for name, value in checkpoint.settings.items() if name not in _MAY_DIFFER}
     data = str(checkpoint.buffer_fingerprint or "")[:12]
     return {
         "algorithm": checkpoint.algorithm,
         "task": checkpoint.task,
         "data": data,
         **settings,
-        **config,
+        **checkpoint.config,
     }
-
-
-def _completed(checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return config and settings of a checkpoint; what the release that wrote it did not have yet has its default."""
-    algorithm = load_algorithm(checkpoint.algorithm, checkpoint.problem.actions.kind)
-    trainer: type[Settings] = OnlineSettings if checkpoint.buffer_fingerprint is None else OfflineSettings
-    config = algorithm.config_class.from_json(checkpoint.config)
-    return config.to_json(), trainer.from_json(checkpoint.settings).to_json()
 
 
 def _labels(identities: Sequence[Mapping[str, Any]]) -> list[str]:

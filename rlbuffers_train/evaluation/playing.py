@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from rlbuffers.environments import make_vector_env
+from rlbuffers.errors import FormatError
 from rlbuffers_train.policy import Policy
 
 __all__ = ["EvaluationResult", "PlayedEpisodes", "evaluate", "play_episodes"]
@@ -37,6 +38,10 @@ class EvaluationResult:
     num_episodes: int
     mean_length: float
 
+    def __post_init__(self) -> None:
+        if self.num_episodes < 1:
+            raise FormatError(f"expected the result of 1 episode or more, got num_episodes {self.num_episodes}")
+
     def __str__(self) -> str:
         plural = "episode" if self.num_episodes == 1 else "episodes"
         return f"{self.mean:.1f} ± {self.std:.1f} ({self.num_episodes} {plural})"
@@ -48,11 +53,6 @@ class EvaluationResult:
     def to_json(self) -> dict[str, float]:
         """Return the values as JSON types."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> EvaluationResult:
-        """Build a result from :meth:`to_json`'s."""
-        return cls(**values)
 
 
 @dataclass(frozen=True)

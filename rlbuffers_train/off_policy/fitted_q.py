@@ -34,7 +34,7 @@ from rlbuffers_train.off_policy.recorded_values import ValueScale
 from rlbuffers_train.off_policy.target_policy import TargetPolicy
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.running.trainer import TrainingDivergedError
-from rlbuffers_train.settings import Settings, setting
+from rlbuffers_train.settings import AMOUNT, LAYERS, Settings, setting
 from rlbuffers_train.standardizer import Standardizer
 from rlbuffers_train.targets import soft_update, td_target
 
@@ -46,11 +46,11 @@ class FittedQSettings(Settings):
     """How the regression is done; the defaults are for vectors."""
 
     updates: int = setting(30_000, "Batches of the regression.", at_least=1)
-    batch_size: int = setting(256, "Transitions in an update.", at_least=1)
+    batch_size: int = setting(256, "Transitions in an update.", **AMOUNT)
     lr: float = setting(1e-3, "Learning rate of Adam.", above=0)
     # Q' forgets where it began within 1 / (tau (1 - gamma)) updates: 20,000 with a gamma of 0.99.
     tau: float = setting(0.005, "Share by which Q' moves in an update.", above=0, at_most=1)
-    hidden_sizes: tuple[int, ...] = setting((128, 128), "Widths of the hidden layers.", at_least=1)
+    hidden_sizes: tuple[int, ...] = setting((128, 128), "Widths of the hidden layers.", **LAYERS)
 
     @classmethod
     def recommended(cls, problem: ProblemSpec) -> FittedQSettings:

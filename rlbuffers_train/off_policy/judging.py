@@ -15,11 +15,8 @@ from rlbuffers.errors import UsageError
 from rlbuffers.listing import listed
 from rlbuffers.paths import located
 from rlbuffers.reader import Buffer, open_buffer
-from rlbuffers.schema import ACTIONS, NEXT_OBSERVATIONS, OBSERVATIONS
-from rlbuffers.spaces import count_outside, restricts
-from rlbuffers.stated_actions import is_numbered
+from rlbuffers.schema import NEXT_OBSERVATIONS, OBSERVATIONS
 from rlbuffers.windows.n_step import checked_gamma
-from rlbuffers_train.actions_of_buffer import extreme_actions
 from rlbuffers_train.algorithms.base import DiscountedConfig
 from rlbuffers_train.batch import COLUMNS, make_batch, observation_tensor
 from rlbuffers_train.batch_loader import make_loader
@@ -32,8 +29,8 @@ from rlbuffers_train.off_policy.recorded_values import ValueScale, recorded_epis
 from rlbuffers_train.off_policy.result import MeanOfStates, OffPolicyEvaluation
 from rlbuffers_train.off_policy.target_policy import TargetPolicy, target_policy
 from rlbuffers_train.policy import checked_eps
-from rlbuffers_train.problem import BoxActions, ProblemSpec, actions_of_space
-from rlbuffers_train.problem_of_buffer import normalization_of, observation_statistics_of
+from rlbuffers_train.problem import ProblemSpec
+from rlbuffers_train.problem_of_buffer import normalization_of, observation_statistics_of, require_fitting
 from rlbuffers_train.running.run_folder import find_checkpoint
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import with_changes
@@ -99,7 +96,13 @@ def evaluate_off_policy(
     checkpoint = load_checkpoint(path, torch_device)
     problem = checkpoint.problem
     with open_buffer(located(buffer).expanduser()) as data:
-        _require_fitting(path, problem, data)
+        missing = [name for name in COLUMNS if name not in data.spec.batch_names]
+        if missing:
+            raise UsageError(
+                f"{data.path}: evaluation needs a column {missing[0]!r}; there are {listed(data.spec.columns)}"
+            )
+        require_finite(data, COLUMNS)
+        require_fitting(path, problem, data)
         checkpoint = replace(checkpoint, problem=_problem_in(data, problem, path))
         algorithm = build_algorithm(checkpoint, generator_of(seed, Stream.POLICY), torch_device)
         if gamma is None:
@@ -216,32 +219,6 @@ class _Evaluation:
     def _blocks(self, rows: Array, names: Sequence[str]) -> Iterator[dict[str, Array]]:
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             yield self._data.rows(rows[start : start + _ROWS_AT_ONCE], names)
-
-
-def _require_fitting(path: Path, problem: ProblemSpec, data: Buffer) -> None:
-    """Refuse data that the policy cannot see, or whose actions it does not take."""
-    columns = data.spec.columns
-    missing = [name for name in COLUMNS if name not in data.spec.batch_names]
-    if missing:
-        raise UsageError(f"{data.path}: evaluation needs a column {missing[0]!r}; there are {listed(columns)}")
-    require_finite(data, COLUMNS)
-    observations, actions = columns[OBSERVATIONS], columns[ACTIONS]
-    if isinstance(problem.actions, BoxActions):  # whose bounds the data need not know
-        acts_alike = actions.dtype.kind == "f" and actions.shape == (problem.actions.size,)
-    elif restricts(actions.space, actions.dtype):
-        acts_alike = actions_of_space(actions.space or {}, actions.shape) == problem.actions
-    else:
-        acts_alike = is_numbered(actions)
-        first, last = problem.first_action, problem.first_action + problem.num_actions - 1
-        space = {"type": "discrete", "n": problem.num_actions, "start": first}
-        if acts_alike and count_outside(extreme_actions(data), space):
-            raise UsageError(f"{path} is for actions from {first} to {last}; {data.path} has others")
-    seen = replace(problem, observation_shape=observations.shape, observation_dtype=observations.dtype.name)
-    if not acts_alike or seen.observation_shape != problem.observation_shape or seen.is_pixels != problem.is_pixels:
-        raise UsageError(
-            f"{path} is for {problem.observation_dtype} {problem}; {data.path} has observations "
-            f"{observations.dtype.name} {observations.shape} and actions {actions.to_json()}"
-        )
 
 
 def _problem_in(data: Buffer, problem: ProblemSpec, path: Path) -> ProblemSpec:

@@ -50,13 +50,6 @@ class EpochRecord:
         evaluation = None if self.evaluation is None else self.evaluation.to_json()
         return {**vars(self), "metrics": dict(self.metrics), "evaluation": evaluation}
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> EpochRecord:
-        """Build a record from :meth:`to_json`'s result."""
-        evaluation = values["evaluation"]
-        result = None if evaluation is None else EvaluationResult.from_json(evaluation)
-        return cls(**{**values, "evaluation": result})
-
 
 @dataclass(frozen=True)
 class Progress:

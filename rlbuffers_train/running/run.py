@@ -7,7 +7,7 @@ each epoch, and the score reported for it comes from fresh episodes with other s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from rlbuffers.atomic import write_bytes_atomically
-from rlbuffers.errors import UsageError
+from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.local_inputs import read_document
 from rlbuffers.metadata import written_by
 from rlbuffers_train.algorithms import find_entry
@@ -29,6 +29,7 @@ from rlbuffers_train.running.reporting import EpochRecord, Reporter
 from rlbuffers_train.running.run_folder import CONFIG, CONFIG_OF_PROGRAMS, LAST, LEARNING_CURVE, SUMMARY, render_config
 from rlbuffers_train.running.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream, generator_of
+from rlbuffers_train.typed import typed
 
 __all__ = ["TrainingRun"]
 
@@ -97,8 +98,8 @@ class TrainingRun:
         self._settings = dict(settings)
         self._buffer_fingerprint = buffer_fingerprint
         self._environment = dict(environment)
-        self.history = [] if resumed is None else [EpochRecord.from_json(record) for record in resumed.history]
-        self.unfinished_epoch = {} if resumed is None else resumed.unfinished_epoch
+        self.history = [] if resumed is None else list(resumed.history)
+        self.unfinished_epoch: Mapping[str, Any] = {} if resumed is None else resumed.unfinished_epoch
         if (logdir / LAST).exists() and not (resumed_path is not None and resumed_path.samefile(logdir / LAST)):
             raise UsageError(
                 f"{logdir} holds a run already. Go on with --resume-path {logdir / LAST}, or choose another --logdir"
@@ -119,7 +120,9 @@ class TrainingRun:
             return None
         if path.parent.resolve() != self.logdir.resolve():
             write_bytes_atomically(self.logdir / self._best_name, path.read_bytes())
-        return EpochRecord.from_json(best.history[-1])
+        if not best.history:
+            raise FormatError(f"{path}: expected the checkpoint of an epoch, found one without any")
+        return best.history[-1]
 
     def _write_config(self, resumed_path: Path | None) -> None:
         here = {**written_by(), "threads": torch.get_num_threads(), "git": commit_of_working_directory()}
@@ -135,7 +138,7 @@ class TrainingRun:
             "written_by": before.get("written_by", here),
         }
         if "written_by" in before:
-            facts["resumed_by"] = [*before.get("resumed_by", []), here]
+            facts["resumed_by"] = [*before["resumed_by"], here]
         write_bytes_atomically(self.logdir / CONFIG, render_config(facts))
         more = {
             "settings": self._settings,
@@ -163,7 +166,7 @@ class TrainingRun:
             settings=self._settings,
             buffer_fingerprint=self._buffer_fingerprint,
             step=step,
-            history=[record.to_json() for record in self.history],
+            history=self.history.copy(),
             streams=streams,
             algorithm_state=self.algorithm.state_dict(),
             torch_random_state=torch.get_rng_state(),
@@ -226,6 +229,9 @@ def _config_beside(checkpoint: Path) -> dict[str, Any]:
     """Return what the run of a checkpoint wrote of itself before; nothing where that is not there any more."""
     try:
         before = json.loads(read_document(checkpoint.parent / CONFIG_OF_PROGRAMS))
-    except (OSError, ValueError):
+        found = {"written_by": before["written_by"], "resumed_by": before.get("resumed_by", [])}
+        typed(found["written_by"], Mapping[str, Any], "written_by")
+        typed(found["resumed_by"], Sequence[Mapping[str, Any]], "resumed_by")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
-    return before if isinstance(before, dict) else {}
+    return found

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
-import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, UsageError
-from rlbuffers.local_inputs import read_document
+from rlbuffers.listing import nearest
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.metadata import written_by
-from rlbuffers.optional import require
 from rlbuffers.paths import Url, located
 from rlbuffers_train.algorithms import entries_of, load_algorithm
-from rlbuffers_train.offline import OfflineSettings
+from rlbuffers_train.offline_settings import OfflineSettings
 from rlbuffers_train.online_settings import OnlineSettings
 from rlbuffers_train.running.run_folder import CONFIG
 from rlbuffers_train.running.training_request import TrainingRequest, given
-from rlbuffers_train.settings import Settings
+from rlbuffers_train.running.yaml_document import read_yaml
+from rlbuffers_train.settings import Settings, check_value
+from rlbuffers_train.typed import kinds_of, shown_value
 
 __all__ = ["RunConfig", "read_config"]
 
@@ -35,9 +35,6 @@ _TOP = (
     "written_by",
     "resumed_by",
 )
-
-
-_PLURALS = {int: "whole numbers", float: "numbers"}
 
 
 @dataclass(frozen=True)
@@ -116,19 +113,16 @@ def read_config(path: Path) -> RunConfig:
     path = path.expanduser()
     if path.is_dir():
         path = path / CONFIG
+    refuse_special(path)
     if not path.is_file():
         raise BufferNotFoundError(f"{path}: there is no such configuration; runs write config.yaml into their folder")
-    yaml = require("yaml", extra="train", purpose="Reading a configuration")
-    try:
-        document = yaml.safe_load(read_document(path).decode("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    document = read_yaml(path)
     if not isinstance(document, dict):
         raise UsageError(f"{path}: expected keys and values, got {type(document).__name__}")
     _refuse_unknown(document, _TOP, f"{path}:")
     algorithm = document.get("algorithm")
     if not isinstance(algorithm, str):
-        raise UsageError(f"{path}: expected the name of an algorithm under 'algorithm', got {algorithm!r}")
+        raise UsageError(f"{path}: expected the name of an algorithm under 'algorithm', got {shown_value(algorithm)}")
     try:
         entries = entries_of(algorithm)
     except UsageError as error:
@@ -137,6 +131,8 @@ def read_config(path: Path) -> RunConfig:
     trainer = OnlineSettings if entries[0].data == "online" else OfflineSettings
     texts = {key: _text(document.get(key), f"{path}: {key}:") for key in ("task", "device", "buffer")}
     versions = _mapping(_mapping(document, "written_by", path), "versions", path)
+    for name, version in versions.items():
+        _text(version, f"{path}: written_by: versions: {shown_value(name)}:")
     return RunConfig(
         path=path,
         algorithm=algorithm,
@@ -153,13 +149,13 @@ def read_config(path: Path) -> RunConfig:
 def _mapping(document: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
     value = document.get(name) or {}
     if not isinstance(value, dict):
-        raise UsageError(f"{path}: {name}: expected keys and values, got {value!r}")
+        raise UsageError(f"{path}: {name}: expected keys and values, got {shown_value(value)}")
     return value
 
 
 def _text(value: Any, where: str) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise UsageError(f"{where} expected text, got {value!r}")
+        raise UsageError(f"{where} expected text, got {shown_value(value)}")
     return value
 
 
@@ -167,45 +163,36 @@ def _refuse_unknown(found: Iterable[Any], known: Iterable[str], where: str) -> N
     names = list(known)
     for name in found:
         if name not in names:
-            nearest = difflib.get_close_matches(str(name), names, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(names)}"
-            raise UsageError(f"{where} there is no key {name!r}; {hint}")
+            raise UsageError(f"{where} there is no key {shown_value(name)}{_hint(name, names)}")
+
+
+def _hint(name: Any, names: Sequence[str]) -> str:
+    return (nearest(name, names) if isinstance(name, str) else "") or f"; there are {', '.join(names)}"
 
 
 def _values(found: Mapping[str, Any], classes: Sequence[type[Settings]], where: str) -> dict[str, Any]:
-    """Return values of the types that their fields have."""
-    kinds = {
-        one.name: typing.get_type_hints(settings)[one.name]
-        for settings in classes
+    """Return values of the types and within the ranges of their fields, in the first class that has them."""
+    known = {
+        one.name: (one, kinds_of(settings)[one.name])
+        for settings in reversed(classes)
         for one in fields(settings)
         if one.name != "buffer"
     }
-    _refuse_unknown(found, kinds, where)
-    return {name: _typed(value, kinds[name], f"{where} {name}:") for name, value in found.items()}
+    _refuse_unknown(found, known, where)
+    return {name: _checked(value, *known[name], f"{where} {name}") for name, value in found.items()}
 
 
-def _typed(value: Any, kind: Any, where: str) -> Any:
-    if isinstance(kind, types.UnionType):
-        if value is None:
-            return None
-        kind = next(one for one in typing.get_args(kind) if one is not type(None))
-    if typing.get_origin(kind) is tuple:
-        item_kind = typing.get_args(kind)[0]
-        if item_kind is float and isinstance(value, list):
-            return tuple(_typed(item, float, where) for item in value)
-        if isinstance(value, list) and all(type(item) is int for item in value):
-            return tuple(value)
-        raise UsageError(f"{where} expected a list of {_PLURALS[item_kind]}, got {value!r}")
-    if kind is float:
-        # YAML takes 3e-4, which has no point, for a text.
-        try:
-            return float(value) if not isinstance(value, bool) else _refuse(value, "a number", where)
-        except (TypeError, ValueError):
-            _refuse(value, "a number", where)
-    if type(value) is not kind:
-        _refuse(value, {int: "a whole number", bool: "true or false", str: "text"}[kind], where)
-    return value
+def _checked(value: Any, one: Field[Any], kind: Any, where: str) -> Any:
+    if float in (kind, *typing.get_args(kind)):
+        value = _number(value)
+    elif tuple[float, ...] in (kind, *typing.get_args(kind)) and isinstance(value, list):
+        value = [_number(item) for item in value]
+    return check_value(one, kind, value, where)
 
 
-def _refuse(value: Any, expected: str, where: str) -> typing.NoReturn:
-    raise UsageError(f"{where} expected {expected}, got {value!r}")
+def _number(value: Any) -> Any:
+    """Return the number that a text stands for: YAML takes 3e-4, which has no point, for a text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from rlbuffers.errors import UsageError
+from rlbuffers.errors import FormatError, UsageError
 from rlbuffers.listing import listed
 from rlbuffers.paths import Url, located
 from rlbuffers.reader import DEFAULT_CACHE_BYTES
@@ -28,9 +28,17 @@ __all__ = [
     "make_algorithm",
     "refuse_changes",
     "refuse_other_task",
+    "resume_stepper",
     "resumed_path",
     "run_logdir",
 ]
+
+
+class Resumable(Protocol):
+    """What goes on where a checkpoint was taken."""
+
+    def resume(self, step: int, streams: Mapping[str, Any]) -> None:
+        """Go on counting at `step`, with the randomness that followed it."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,21 @@ def resumed_path(request: TrainingRequest) -> Path | None:
         return None
     path = request.resume_path.expanduser()
     return path / LAST if path.is_dir() else path
+
+
+def resume_stepper(stepper: Resumable, resumed: Checkpoint, path: Path | None) -> None:
+    """Let a stepper, and torch's generator, go on where a checkpoint was taken.
+
+    Raises
+    ------
+    FormatError
+        If the states of random generators and samplers in the checkpoint are not such.
+    """
+    try:
+        stepper.resume(resumed.step, resumed.streams)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise FormatError(f"{path}: the random states in the checkpoint cannot be restored: {error!r}") from error
+    torch.set_rng_state(resumed.torch_random_state)
 
 
 def refuse_other_task(request: TrainingRequest, task: str | None, before: str | None) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pathlib
@@ -12,8 +13,15 @@ import threading
 import pytest
 
 import rlbuffers.atomic
-from rlbuffers.atomic import AtomicPath, discard_unpublished, is_being_written, partial_of, write_bytes_atomically
-from rlbuffers.errors import BufferBusyError, BufferExistsError
+from rlbuffers.atomic import (
+    AtomicPath,
+    discard_unpublished,
+    is_being_written,
+    partial_of,
+    publish_all,
+    write_bytes_atomically,
+)
+from rlbuffers.errors import BufferBusyError, BufferExistsError, NotDurableError
 
 
 def names(folder):
@@ -293,3 +301,76 @@ def test_ctrl_c_at_any_instruction_leaves_nothing_half_written(tmp_path, write):
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert seen == {(), ("x",)}
     assert instruction > 100
+
+
+def test_the_next_run_cleans_what_killed_ones_left_under_other_names(tmp_path, caplog):
+    killed_while(tmp_path, "AtomicPath(pathlib.Path('early'))")
+    code = """
+        target = AtomicPath(pathlib.Path('killed'))
+        target.partial.mkdir()
+        (target.partial / 'file').write_text('half')
+        target.partial.with_name(target.partial.name + '.hdf5').write_text('half')
+    """
+    killed_while(tmp_path, code)
+    living = AtomicPath(tmp_path / "living")
+    living.partial.write_text("still going")
+    (tmp_path / ".foreign.lock").touch()
+    AtomicPath(tmp_path / "x").discard()
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".foreign.lock", ".living.lock", ".living.partial"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}/killed: what a killed run had begun to write there was removed"
+    ]
+    living.discard()
+
+
+def test_what_can_be_salvaged_is_kept(tmp_path):
+    code = """
+        target = AtomicPath(pathlib.Path('killed'))
+        target.partial.write_text('half')
+        target.partial.with_name(target.partial.name + '.journal').write_text('of it')
+    """
+    killed_while(tmp_path, code)
+    AtomicPath(tmp_path / "x").discard()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".killed.partial", ".killed.partial.journal"]
+
+
+class Failing:
+    """Lets the n-th call of a function of `os` fail."""
+
+    def __init__(self, name, number):
+        self._call, self._left = getattr(os, name), number
+
+    def __call__(self, *arguments, **options):
+        self._left -= 1
+        if self._left == 0:
+            raise OSError(errno.EIO, "Input/output error")
+        return self._call(*arguments, **options)
+
+
+@pytest.mark.parametrize("name", ["open", "write", "fsync", "close", "rename", "unlink", "mkdir"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_call_that_fails_leaves_the_whole_or_nothing(tmp_path, monkeypatch, name, number):
+    failure = None
+    monkeypatch.setattr(os, name, Failing(name, number))
+    try:
+        write_bytes_atomically(tmp_path / "x", b"all of it")
+    except (OSError, NotDurableError) as error:
+        failure = error
+    monkeypatch.undo()
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    stands = failure is None or isinstance(failure, NotDurableError)
+    assert left == ({"x": b"all of it"} if stands else {})
+    if failure is not None:
+        assert str(tmp_path / "x") in str(failure) or str(tmp_path / ".x.partial") in str(failure)
+
+
+def test_several_paths_get_their_names_or_none_does(tmp_path, monkeypatch):
+    targets = [AtomicPath(tmp_path / name) for name in ("a", "b", "c")]
+    for target in targets:
+        target.partial.write_text("new")
+    monkeypatch.setattr(os, "rename", Failing("rename", 3))
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        publish_all(targets)
+    assert raised.value.filename == str(tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []

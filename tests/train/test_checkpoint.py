@@ -16,7 +16,11 @@ from rlbuffers.errors import BufferNotFoundError, FormatError, RlbuffersError
 from rlbuffers_train.algorithms.bcq_discrete import DiscreteBCQ, DiscreteBCQConfig
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, file_sha256, load_checkpoint, save_checkpoint
+from rlbuffers_train.evaluation.playing import EvaluationResult
+from rlbuffers_train.offline_settings import OfflineSettings
 from rlbuffers_train.problem import DiscreteActions, ProblemSpec
+from rlbuffers_train.running.reporting import EpochRecord
+from rlbuffers_train.settings import json_values
 
 CPU = torch.device("cpu")
 
@@ -44,10 +48,10 @@ def checkpoint(algorithm: DiscreteBCQ) -> Checkpoint:
         task="Some-v0",
         problem=algorithm.problem,
         config=json.loads(json.dumps(algorithm.config.to_json())),
-        settings={"seed": 3, "stop_at": None},
+        settings=json_values(OfflineSettings(buffer="x.hdf5", seed=3)),
         buffer_fingerprint="abc",
         step=7,
-        history=[{"epoch": 1}],
+        history=[EpochRecord(1, 7, {"loss": 0.5}, EvaluationResult(1.0, 0.0, 3, 5.0), False, 2.0)],
         streams={"policy": np.random.default_rng(5).bit_generator.state},
         algorithm_state=algorithm.state_dict(),
         torch_random_state=torch.get_rng_state(),

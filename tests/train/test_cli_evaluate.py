@@ -84,7 +84,7 @@ def test_no_episode_is_one_that_chose_the_policy(make_signal_buffer: Callable[..
     logdir = trained(make_signal_buffer(), tmp_path / "run", lr=1e-12, **settings)
     history = load_checkpoint(logdir / "last.pth", torch.device("cpu")).history
     mean = found(str(logdir), "--episodes", "40", "--seed", "5")["return"]["mean"]
-    assert mean not in [record["evaluation"]["mean"] for record in history]
+    assert mean not in [record.evaluation.mean for record in history]
 
 
 def test_warns_where_the_data_are_from_elsewhere(make_signal_buffer: Callable[..., Path], tmp_path: Path) -> None:

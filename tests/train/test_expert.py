@@ -50,7 +50,7 @@ def test_learns_and_stops_when_the_task_is_solved(signal_task: str, tmp_path: Pa
     assert summary.best.mean == 5.0
     history = load_checkpoint(tmp_path / "run" / "last.pth", torch.device("cpu")).history
     assert len(history) < 8
-    assert [record["is_solved"] for record in history] == [False] * (len(history) - 1) + [True]
+    assert [record.is_solved for record in history] == [False] * (len(history) - 1) + [True]
     assert (tmp_path / "run" / "policy.pth").exists()
 
 

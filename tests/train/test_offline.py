@@ -155,9 +155,9 @@ def test_resuming_equals_never_stopping(
     assert same(found.algorithm_state, expected.algorithm_state)
     assert found.streams == expected.streams
     assert (found.step, found.task) == (expected.step, expected.task)
-    assert [record["evaluation"] for record in found.history] == [record["evaluation"] for record in expected.history]
+    assert [record.evaluation for record in found.history] == [record.evaluation for record in expected.history]
     for before, after in zip(expected.history, found.history, strict=True):
-        assert after["metrics"] == pytest.approx(before["metrics"], rel=1e-9)
+        assert after.metrics == pytest.approx(dict(before.metrics), rel=1e-9)
     assert (resumed.last, resumed.best, resumed.best_epoch) == (whole.last, whole.best, whole.best_epoch)
 
 
@@ -259,7 +259,7 @@ def test_best_is_judged_on_other_episodes(make_signal_buffer: Callable[..., Path
     settings = {"epoch": 6, "update_per_epoch": 1, "eval_episodes": 3}
     frozen = {**HYPERPARAMETERS, "lr": 1e-12}
     summary = train_offline(request(make_signal_buffer(), tmp_path / "run", settings=settings, hyperparameters=frozen))
-    means = [record["evaluation"]["mean"] for record in last(tmp_path / "run").history]
+    means = [record.evaluation.mean for record in last(tmp_path / "run").history]
     assert len(set(means)) > 1
     assert summary.best is not None
     assert summary.best.mean < max(means)

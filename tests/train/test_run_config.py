@@ -54,8 +54,8 @@ def test_a_configuration_gives_the_same_weights(make_aim_buffer: Callable[..., P
     trained(*words, "--logdir", first)
     trained("--config", first, "--logdir", again)  # the folder means its config.yaml
     assert same(last(again).algorithm_state, last(first).algorithm_state)
-    assert [record["evaluation"] for record in last(again).history] == [
-        record["evaluation"] for record in last(first).history
+    assert [record.evaluation for record in last(again).history] == [
+        record.evaluation for record in last(first).history
     ]
     told, repeated = (yaml.safe_load((folder / "config.yaml").read_text()) for folder in (first, again))
     assert told.pop("written_by")["versions"] == repeated.pop("written_by")["versions"]
@@ -144,7 +144,7 @@ def test_a_few_lines_written_by_hand_are_enough(make_signal_buffer: Callable[...
         ("algorithm: bcq\nhyperparameters: {lr: true}", "hyperparameters: lr: expected a number, got True"),
         ("algorithm: bcq\nhyperparameters: {hidden_sizes: 64}", "expected a list of whole numbers, got 64"),
         ("algorithm: bcq\nhyperparameters: {vae_lrr: 1}", "there is no key 'vae_lrr'; did you mean 'vae_lr'?"),
-        ("algorithm: bcq\nhyperparameters: {lr: -1}", "--lr: expected above 0, got -1"),
+        ("algorithm: bcq\nhyperparameters: {lr: -1}", "hyperparameters: lr: expected above 0, got -1"),
         ("algorithm: !!python/object:os.system {}", "c.yaml: not YAML"),
     ],
 )

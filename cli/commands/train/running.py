@@ -29,7 +29,7 @@ _PATH = click.Path(path_type=Path)
 def algorithm_command(name: str) -> click.Command:
     """Return the command of an algorithm; one name may stand for several kinds of action."""
     require("torch", extra="train", purpose="Training")
-    from rlbuffers_train.offline import OfflineSettings
+    from rlbuffers_train.offline_settings import OfflineSettings
     from rlbuffers_train.online_settings import OnlineSettings
 
     entries = entries_of(name)
@@ -153,7 +153,7 @@ def _recommendations(entries: list[AlgorithmEntry], is_online: bool) -> dict[str
 
 
 def _offline_defaults() -> dict[str, Any]:
-    from rlbuffers_train.offline import OfflineSettings
+    from rlbuffers_train.offline_settings import OfflineSettings
 
     return OfflineSettings(buffer="").to_json()
 

@@ -1,6 +1,6 @@
 """Kill conversions and flip bytes, and count what is noticed.
 
-    python benchmarks/fault_injection.py tests/data/rl_unplugged/Breakout/run_1-00001-of-00100
+    python benchmarks/attack/flips.py tests/data/rl_unplugged/Breakout/run_1-00001-of-00100
 
 1. Conversions are killed with SIGKILL at random moments: nothing may stand under the final name unless
    the buffer is whole, no process may be left, and the same command must succeed afterwards.
@@ -37,7 +37,7 @@ from pathlib import Path
 
 import numpy as np
 from click.testing import CliRunner
-from fault_repair import repair_damaged, repair_killed
+from flips_repaired import repair_damaged, repair_killed
 
 import rlbuffers
 from rlbuffers.errors import RlbuffersError

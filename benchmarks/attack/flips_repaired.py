@@ -1,4 +1,4 @@
-"""Parts 4 and 5 of fault_injection.py: what `rlbuffers repair` makes of damaged and of interrupted buffers."""
+"""Parts 4 and 5 of flips.py: what `rlbuffers repair` makes of damaged and of interrupted buffers."""
 
 from __future__ import annotations
 
