@@ -9,6 +9,7 @@ failure: a traceback, a signal, an exit code without a line, a limit that was pa
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import resource
 import select
@@ -32,6 +33,7 @@ REFUSED, NOTICED, HARMLESS, FAILED = "refused", "noticed", "harmless", "FAILED"
 SECONDS, MEGABYTES = 20.0, 300.0
 _ADDRESS_SPACE = 16 << 30
 _PRINTED_EXAMPLES = 20
+_LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def attempt(
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         sys.stdout.flush()
         sys.stderr.flush()
+        _LIBC.malloc_trim(0)  # what this process has freed would not count as growth of the other one
         started = time.monotonic()
         process = os.fork()
         if not process:
@@ -271,6 +274,10 @@ def main_of(kind: str, description: str | None, run: Callable[[Attack, Path, int
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     attack = Attack(kind)
-    with tempfile.TemporaryDirectory() as folder:
-        run(attack, Path(folder), arguments.seed)
-    sys.exit(attack.report())
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            run(attack, Path(folder), arguments.seed)
+    finally:  # a script that is stopped shows what it has
+        failed = attack.report()
+    sys.exit(failed)
