@@ -11,12 +11,12 @@ digits of its zlib stream; an array where that is too long), a file in directori
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rlbuffers.errors import CorruptDataError, FormatError, SpecError
+from rlbuffers.json_documents import parsed_json
 from rlbuffers.metadata import METADATA_KEYS, is_derived
 from rlbuffers.schema import BufferSpec, ColumnSpec, next_name
 
@@ -108,8 +108,8 @@ class KeptFacts:
             If it is not of the expected form.
         """
         try:
-            document = json.loads(text, parse_constant=_refuse)
-        except (TypeError, ValueError, RecursionError) as error:
+            document = parsed_json(text)
+        except (TypeError, ValueError) as error:
             raise CorruptDataError(f"{where}: {NAME}: damaged: no JSON ({error!s:.80}); remove it") from error
         if not isinstance(document, dict):
             raise FormatError(f"{where}: {NAME}: expected a JSON object")
@@ -180,7 +180,3 @@ class KeptFacts:
         if isinstance(self._fingerprint, str):
             origin[_FINGERPRINT] = self._fingerprint
         return {**found, "source": {**own["source"], **({EXPORTED_FROM: origin} if origin else {})}}
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")

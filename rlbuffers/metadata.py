@@ -18,6 +18,7 @@ from typing import Any
 
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.json_documents import parsed_json
+from rlbuffers.lineage import with_short_lineage
 from rlbuffers.listing import shortened
 from rlbuffers.metadata_schema import DECISIVE, METADATA, settled
 
@@ -78,14 +79,14 @@ def is_derived(key: str) -> bool:
 
 
 def render_metadata(facts: Mapping[str, Any]) -> str:
-    """Return the JSON text of `facts`, with format name, version and checksum added.
+    """Return the JSON text of `facts`, with format name, version and checksum added; see also `with_short_lineage`.
 
     Raises
     ------
     ValueError
         If a number is not finite, since JSON has no word for it, or see `settled_metadata`.
     """
-    document = settled_metadata(parsed_json(json.dumps(dict(facts), allow_nan=False)), "new metadata")
+    document = settled_metadata(parsed_json(json.dumps(with_short_lineage(facts), allow_nan=False)), "new metadata")
     document |= {"format": FORMAT_NAME, "format_version": FORMAT_VERSION}
     document.pop(_CHECKSUM, None)
     document[_CHECKSUM] = _checksum(document)

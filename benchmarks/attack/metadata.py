@@ -205,8 +205,8 @@ def commands(path: Path, out: Path) -> dict[str, list[str | Path]]:
         "card --croissant": ["card", path, "--croissant"],
         "show": ["show", path],
         "show --json": ["show", path, "--json"],
-        "report": ["report", path, "-o", out / "page.html", "--overwrite"],
-        "subset": ["subset", path, "--episodes", "2", *over],
+        "report": ["report", path, "-o", out / "page.html"],
+        "subset": ["subset", path, "--by", "episodes", "--size", "50%", *over],
         "filter": ["filter", path, "--where", "length > 1", *over],
         "merge": ["merge", path, path, *over],
         "diff": ["diff", path, out / "whole.hdf5"],
@@ -259,7 +259,7 @@ def opens(path: Path) -> bool:
         return False
 
 
-def outcome(tried: Attempt) -> str:
+def outcome(tried: Attempt, unharmed: Callable[[], bool] = lambda: True) -> str:
     """Say what came of an attempt; `validate` and `diff` refuse by a report, `list` by a line in its table."""
     command, output = tried.words[0], tried.output
     if "Traceback" not in tried.errors and not tried.stopped and tried.megabytes <= MEGABYTES:
@@ -269,7 +269,7 @@ def outcome(tried: Attempt) -> str:
             return HARMLESS
         if command == "list" and tried.exit_code == 0 and "damaged" in output:
             return NOTICED
-    return judged(tried, lambda: True)
+    return judged(tried, unharmed)
 
 
 def attack_claims(attack: Attack, folder: Path) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rlbuffers.errors import BufferNotFoundError, CorruptDataError, FormatError
+from rlbuffers.json_documents import parsed_json
+from rlbuffers.local_inputs import refuse_special
 from rlbuffers.metadata import FORMAT_NAME, parse_metadata
+from rlbuffers.metadata_schema import METADATA, settled
 from rlbuffers.repair.salvaged_array import SalvagedArray
 from rlbuffers.repair.stated_array import StatedArray, stated_arrays
 from rlbuffers.schema import BufferSpec
+from rlbuffers.stores import HDF5_SIGNATURE, ZIP_SIGNATURE, named_format
 
 __all__ = ["DamagedBuffer", "open_damaged"]
 
+_Find = Callable[[Mapping[str, StatedArray], BufferSpec], dict[str, SalvagedArray]]
+# Without these nothing tells what the bytes mean.
+_NEEDED = ("spec", "arrays", "normalization")
+_MOST_NAMED = 5
 _TRUST = "--trust-metadata (trust_metadata=True) takes them as they are: rows are checked by checksums of their own"
 
 
@@ -75,32 +83,57 @@ def open_damaged(path: Path, *, trust_metadata: bool = False) -> DamagedBuffer:
     FormatError
         If it is no buffer, or one of another version.
     """
-    from rlbuffers.repair.hdf5_chunks import find_hdf5_arrays, read_hdf5_metadata
-    from rlbuffers.repair.zarr_chunks import find_zarr_arrays, read_zarr_metadata
-
     if not path.exists():
         raise BufferNotFoundError(f"{path}: there is no such file, and nothing that an interrupted writer left")
-    read, find = (read_zarr_metadata, find_zarr_arrays) if path.is_dir() else (read_hdf5_metadata, find_hdf5_arrays)
-    text = read(path)
+    text, find = _opened(path)
+    problems: list[str] = []
     try:
-        metadata, problems = parse_metadata(text, str(path)), []
+        metadata = parse_metadata(text, str(path))
     except CorruptDataError as error:
         if not trust_metadata:
             raise CorruptDataError(f"{error}; {_TRUST}") from error
-        metadata, problems = _trusted(text, path), ["the metadata fail their checksum and were taken as they are"]
+        metadata, problems = _trusted(text, path)
     spec = BufferSpec.from_json(metadata.get("spec", {}))
     stated = stated_arrays(metadata, spec, path)
-    return DamagedBuffer(path, metadata, spec, stated, find(path, stated, spec), tuple(problems))
+    return DamagedBuffer(path, metadata, spec, stated, find(stated, spec), tuple(problems))
 
 
-def _trusted(text: str, path: Path) -> dict[str, Any]:
+def _opened(path: Path) -> tuple[str, _Find]:
+    """Return the text of the metadata, and what finds the arrays that they state."""
+    if not path.is_dir() and not _is_zip(path):
+        from rlbuffers.repair.hdf5_chunks import find_hdf5_arrays, read_hdf5_metadata
+
+        return read_hdf5_metadata(path), partial(find_hdf5_arrays, path)
+    from rlbuffers.repair.zarr_chunks import find_zarr_arrays, read_zarr_metadata
+    from rlbuffers.repair.zarr_files import FolderFiles, ZipFiles
+
+    files = FolderFiles(path) if path.is_dir() else ZipFiles(path)
+    return read_zarr_metadata(path, files), partial(find_zarr_arrays, files)
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a file begins as a ZIP file does, or is named so and begins as nothing that is known."""
+    with refuse_special(path).open("rb") as file:
+        first = file.read(len(HDF5_SIGNATURE))
+    if not first:
+        raise CorruptDataError(f"{path}: the file is empty; convert the source once more")
+    return first.startswith(ZIP_SIGNATURE) or (first != HDF5_SIGNATURE and named_format(path) == "zip")
+
+
+def _trusted(text: str, path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return metadata whatever their checksum, without what is not as rlbuffers writes it, and what that is."""
     try:
-        metadata = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        metadata = parsed_json(text)
+    except ValueError as error:
         raise CorruptDataError(
             f"{path}: the metadata is not JSON ({error}); mend the text by hand, as far as it can be guessed, and try "
             "again, or convert the source once more"
         ) from error
     if not isinstance(metadata, dict):
         raise FormatError(f"{path}: the metadata does not say format {FORMAT_NAME!r}")
-    return metadata
+    found, wrong = settled(metadata, METADATA)
+    needed = [problem for problem in wrong if problem.path.startswith(_NEEDED)]
+    if needed:
+        raise CorruptDataError(f"{path}: the metadata cannot be used: {needed[0]}; mend the text by hand")
+    named = [f"left out of the metadata: {problem}" for problem in wrong[:_MOST_NAMED]]
+    return found, ["the metadata fail their checksum and were taken as they are", *named]

@@ -35,7 +35,16 @@ _ATTRIBUTE = "rlbuffers"
 _METADATA_BEGIN = b'{"arrays": '  # its keys are sorted
 _MAX_CHUNK_BYTES = 1 << 30
 # Whatever h5py raises on a damaged file.
-_LIBRARY_ERRORS = (OSError, RuntimeError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError)
+_LIBRARY_ERRORS = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    ArithmeticError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    SystemError,
+)
 
 
 def read_hdf5_metadata(path: Path) -> str:

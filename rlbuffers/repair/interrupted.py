@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,12 @@ import numpy as np
 
 from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written, partial_of
 from rlbuffers.errors import BufferBusyError, CorruptDataError, FormatError
-from rlbuffers.local_inputs import refuse_special
+from rlbuffers.json_documents import require_plain
+from rlbuffers.metadata_schema import METADATA, settled
 from rlbuffers.repair.damaged import DamagedBuffer
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, Tail
 from rlbuffers.repair.stated_array import StatedArray
+from rlbuffers.repair.zarr_files import mapped
 from rlbuffers.schema import (
     EPISODE_FINAL_KNOWN,
     EPISODE_LENGTHS,
@@ -24,6 +25,7 @@ from rlbuffers.schema import (
     BufferSpec,
     stored_arrays,
 )
+from rlbuffers.stores import named_format
 from rlbuffers.stores.base import StoredArray
 from rlbuffers.stores.codecs import Codec, ZlibCodec, ZstdCodec
 from rlbuffers.writing.checkpoints import JOURNAL_VERSION
@@ -105,7 +107,8 @@ def open_interrupted(path: Path) -> DamagedBuffer:
             chunk_rows = int(layout[name]["chunk_rows"])
             stored = StoredArray(name, array.dtype, (known.end, *array.row_shape), chunk_rows, codec)
             arrays[name] = SalvagedArray(stored, _cut(pieces, stored.num_chunks), "", known)
-        metadata = {**header.facts["metadata"], "written_by": header.facts["written_by"]}
+        told = {**header.facts["metadata"], "written_by": header.facts["written_by"]}
+        metadata, _ = settled(require_plain(told), METADATA)
     except (KeyError, TypeError, ValueError, LookupError, ArithmeticError) as error:
         if isinstance(error, FormatError):
             raise
@@ -119,6 +122,11 @@ def _records(path: Path) -> tuple[Record, list[Record], Record]:
         records = list(read_records(journal_of(path)))
         tails = list(read_records(tail_of(path)))
     except FileNotFoundError as error:
+        if named_format(final_of(path)) == "zip":
+            raise CorruptDataError(
+                f"{path}: its writer was killed before the metadata were written; of a .zarr.zip no checkpoints are "
+                "taken (.hdf5 and .zarr have them, and `rlbuffers repack` makes a .zarr.zip of either)"
+            ) from error
         raise CorruptDataError(
             f"{path}: its writer was killed before its first checkpoint, half a minute from its start; nothing tells "
             "what is in it"
@@ -150,7 +158,7 @@ def _pieces(path: Path, name: str, growths: list[Record], per_file: int | None) 
     )
     numbers = np.zeros(len(offsets), np.int64) if per_file is None else np.arange(len(offsets)) // int(per_file)
     places = [path] if per_file is None else _shards(path / name, int(numbers.max(initial=-1)) + 1)
-    return ChunkPieces([_mapped(place) for place in places], numbers, offsets, sizes)
+    return ChunkPieces([_bytes_of(place) for place in places], numbers, offsets, sizes)
 
 
 def _shards(root: Path, count: int) -> list[Path]:
@@ -164,10 +172,9 @@ def _shards(root: Path, count: int) -> list[Path]:
     return found
 
 
-def _mapped(path: Path) -> memoryview:
+def _bytes_of(path: Path) -> memoryview:
     try:
-        with refuse_special(path).open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return mapped(path)
     except (OSError, ValueError):  # gone, or empty
         return memoryview(b"")
 

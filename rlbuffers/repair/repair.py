@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from rlbuffers.writing.journal import interrupted_of
 
 __all__ = ["RepairReport", "repair"]
 
+_MOST_PROBLEMS = 10
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -136,7 +138,7 @@ def repair(
         _require_output(Path(output), where)
     damaged = _open(where, trust_metadata)
     damaged.check(lambda done, total: tell("Checking", done, total))
-    problems = (*damaged.problems, *_problem_of_opening(damaged), *_harmless(damaged))
+    problems = (*damaged.problems, *_problems_of_container(damaged), *_harmless(damaged))
     plan = make_plan(damaged, without)
     is_damaged = bool(problems or plan.losses or damaged.is_interrupted)
     kept, fingerprint, size = None, "", 0
@@ -193,15 +195,15 @@ def _require_output(output: Path, path: Path) -> None:
         raise UsageError(f"{output}: is what is to be repaired; choose another name for the output")
 
 
-def _problem_of_opening(damaged: DamagedBuffer) -> list[str]:
-    """Say why a finished buffer cannot be opened, which may have reasons beside its rows."""
+def _problems_of_container(damaged: DamagedBuffer) -> list[str]:
+    """Say why a finished buffer cannot be opened, or what contradicts itself in it, which may be beside its rows."""
     if damaged.is_interrupted:
         return []
     try:
-        Buffer(damaged.path).close()
+        with Buffer(damaged.path) as buffer:
+            return [*islice(buffer.container_problems(), _MOST_PROBLEMS)]
     except FormatError as error:
         return [" ".join(str(error).split()).removeprefix(f"{damaged.path}: ")]
-    return []
 
 
 def _harmless(damaged: DamagedBuffer) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,16 @@ import zstandard
 from google_crc32c import value as crc32c
 
 from rlbuffers.errors import CorruptDataError, FormatError
-from rlbuffers.local_inputs import read_document, refuse_special
+from rlbuffers.json_documents import parsed_json
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, missing_array
 from rlbuffers.repair.stated_array import StatedArray
+from rlbuffers.repair.zarr_files import ZarrFiles
 from rlbuffers.schema import BufferSpec
 from rlbuffers.stores.base import StoredArray
 from rlbuffers.stores.chunking import chunk_rows
 from rlbuffers.stores.codecs import ZstdCodec
+from rlbuffers.stores.folders import DOCUMENT
+from rlbuffers.stores.zarr_store import shard_name
 
 __all__ = ["find_shards", "find_zarr_arrays", "read_zarr_metadata", "scanned_chunks"]
 
@@ -33,7 +35,7 @@ _FRAME_HEADER_BYTES = 18
 _Places = tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]]]
 
 
-def read_zarr_metadata(path: Path) -> str:
+def read_zarr_metadata(path: Path, files: ZarrFiles) -> str:
     """Return the metadata text.
 
     Raises
@@ -43,13 +45,12 @@ def read_zarr_metadata(path: Path) -> str:
     FormatError
         If the store is of another program.
     """
-    document = path / "zarr.json"
     try:
-        root = json.loads(read_document(document))
-    except (OSError, ValueError, RecursionError) as error:
+        root = parsed_json(files.document(DOCUMENT))
+    except (OSError, ValueError) as error:
         raise CorruptDataError(
-            f"{document}: cannot be read as JSON ({error}), and nothing else tells what the bytes mean; mend the text "
-            "by hand, as far as it can be guessed, and try again with --trust-metadata"
+            f"{path / DOCUMENT}: cannot be read as JSON ({error}), and nothing else tells what the bytes mean; mend "
+            "the text by hand, as far as it can be guessed, and try again with --trust-metadata"
         ) from error
     attributes = root.get("attributes") if isinstance(root, dict) else None
     if not isinstance(attributes, dict) or _ATTRIBUTE not in attributes:
@@ -57,7 +58,7 @@ def read_zarr_metadata(path: Path) -> str:
     return json.dumps(attributes[_ATTRIBUTE])
 
 
-def find_zarr_arrays(path: Path, stated: Mapping[str, StatedArray], spec: BufferSpec) -> dict[str, SalvagedArray]:
+def find_zarr_arrays(files: ZarrFiles, stated: Mapping[str, StatedArray], spec: BufferSpec) -> dict[str, SalvagedArray]:
     """Find the chunks of every array.
 
     What an array's document says of the sizes of chunks and shards is tried first, and then what its first shard
@@ -65,34 +66,30 @@ def find_zarr_arrays(path: Path, stated: Mapping[str, StatedArray], spec: Buffer
     """
     found = {}
     for name, array in stated.items():
-        sizes = [*_described_sizes(path / name / "zarr.json"), *_measured_sizes(_shard(path, array, 0), array)]
-        tried = [find_shards(path, array, *each) for each in dict.fromkeys(sizes) if _plausible(array, *each)]
+        sizes = [*_described_sizes(files, f"{name}/{DOCUMENT}"), *_measured_sizes(files, array)]
+        tried = [find_shards(files, array, *each) for each in dict.fromkeys(sizes) if _plausible(array, *each)]
         default = StoredArray(name, array.spec.dtype, array.shape, chunk_rows(array.spec, spec), ZstdCodec())
         nothing = missing_array(default, "its description and its first shard are damaged")
         found[name] = max(tried, key=lambda candidate: candidate.num_announced, default=nothing)
     return found
 
 
-def _shard(root: Path, stated: StatedArray, number: int) -> Path:
-    return root.joinpath(stated.spec.name, "c", str(number), *["0"] * len(stated.spec.row_shape))
-
-
-def _described_sizes(document: Path) -> Iterator[tuple[int, int]]:
+def _described_sizes(files: ZarrFiles, document: str) -> Iterator[tuple[int, int]]:
     """Yield (rows a chunk, chunks a shard) if the document of an array says so."""
     try:
-        described = json.loads(read_document(document))
+        described = parsed_json(files.document(document))
         (shard_rows, *_) = described["chunk_grid"]["configuration"]["chunk_shape"]
         (rows, *_) = described["codecs"][0]["configuration"]["chunk_shape"]
         if type(rows) is int and type(shard_rows) is int and rows > 0 and shard_rows >= rows:
             yield rows, shard_rows // rows
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return
 
 
-def _measured_sizes(shard: Path, stated: StatedArray) -> Iterator[tuple[int, int]]:
+def _measured_sizes(files: ZarrFiles, stated: StatedArray) -> Iterator[tuple[int, int]]:
     """Yield (rows a chunk, chunks a shard) by what stands in a whole shard: its chunks, 16 bytes for each, 4 bytes."""
     try:
-        content = _mapped(shard)
+        content = files.content(shard_name(stated.spec.name, 0, stated.spec.row_shape))
         chunk_bytes = zstandard.frame_content_size(bytes(content[:_FRAME_HEADER_BYTES]))
     except (OSError, ValueError, zstandard.ZstdError):
         return
@@ -109,7 +106,7 @@ def _plausible(stated: StatedArray, rows: int, per_shard: int) -> bool:
     return rows * stated.spec.row_bytes <= _MAX_CHUNK_BYTES and per_shard <= _MAX_CHUNKS_PER_SHARD
 
 
-def find_shards(root: Path, stated: StatedArray, rows: int, per_shard: int) -> SalvagedArray:
+def find_shards(source: ZarrFiles, stated: StatedArray, rows: int, per_shard: int) -> SalvagedArray:
     """Find the chunks of one array, cut into chunks of `rows` rows and shards of `per_shard` chunks."""
     array = StoredArray(stated.spec.name, stated.spec.dtype, stated.shape, rows, ZstdCodec())
     file_of = np.zeros(array.num_chunks, np.int64)
@@ -119,7 +116,7 @@ def find_shards(root: Path, stated: StatedArray, rows: int, per_shard: int) -> S
     for shard in range(-(-array.num_chunks // per_shard)):
         chunks = slice(shard * per_shard, min((shard + 1) * per_shard, array.num_chunks))
         try:
-            content = _mapped(_shard(root, stated, shard))
+            content = source.content(shard_name(stated.spec.name, shard, stated.spec.row_shape))
         except (OSError, ValueError) as error:
             problem = problem or f"shard {shard} is missing, empty or unreadable ({error})"
             continue
@@ -132,11 +129,6 @@ def find_shards(root: Path, stated: StatedArray, rows: int, per_shard: int) -> S
         file_of[chunks] = len(files)
         files.append(content)
     return SalvagedArray(array, ChunkPieces(files, file_of, offsets, sizes), problem)
-
-
-def _mapped(path: Path) -> memoryview:
-    with refuse_special(path).open("rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _index(content: memoryview, per_shard: int) -> _Places | None:

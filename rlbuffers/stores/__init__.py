@@ -11,10 +11,21 @@ from rlbuffers.local_inputs import refuse_special
 from rlbuffers.paths import Url, refuse_address
 from rlbuffers.stores.base import StoreReader, StoreWriter
 
-__all__ = ["FORMATS", "MEMORY_PREFIX", "format_of", "is_in_memory", "named_format", "open_store", "writer_class"]
+__all__ = [
+    "FORMATS",
+    "HDF5_SIGNATURE",
+    "MEMORY_PREFIX",
+    "ZIP_SIGNATURE",
+    "format_of",
+    "is_in_memory",
+    "named_format",
+    "open_store",
+    "writer_class",
+]
 
 MEMORY_PREFIX = "memory:"
-_ZIP_SIGNATURE = b"PK\x03\x04"
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+ZIP_SIGNATURE = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,7 @@ def _local_format(path: Path) -> str:
             raise FormatError(f"{path}: expected a Zarr v3 buffer, found a directory without zarr.json")
         return "zarr"
     with refuse_special(path).open("rb") as file:
-        return "zip" if file.read(len(_ZIP_SIGNATURE)) == _ZIP_SIGNATURE else "hdf5"
+        return "zip" if file.read(len(ZIP_SIGNATURE)) == ZIP_SIGNATURE else "hdf5"
 
 
 def _remote_format(url: Url) -> str:

@@ -17,11 +17,11 @@ from rlbuffers.local_inputs import MAX_DOCUMENT_BYTES, read_document, require_in
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, Int64
 from rlbuffers.stores.local_files import LocalFiles
 
-__all__ = ["ByteFile", "Folder", "LocalFolder", "ZipFolder"]
+__all__ = ["MAX_DIRECTORY_BYTES", "ByteFile", "Folder", "LocalFolder", "ZipFolder"]
 
 DOCUMENT = "zarr.json"
 # Some hundred thousand members, of which Python keeps half a kilobyte each; a terabyte has some thousand shards.
-_MAX_DIRECTORY_BYTES = 8 << 20
+MAX_DIRECTORY_BYTES = 8 << 20
 # APPNOTE.TXT 6.3.10, section 4.3.7: signature, 22 bytes that the directory holds as well, lengths of name and extra.
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
@@ -272,9 +272,9 @@ class _Seekable:
     def read(self, size: int = -1) -> bytes:
         left = self._file.size - self._position
         count = left if size < 0 else min(size, left)
-        if count > _MAX_DIRECTORY_BYTES:
+        if count > MAX_DIRECTORY_BYTES:
             raise CorruptDataError(
-                f"{self._file.name}: expected a ZIP directory of at most {_MAX_DIRECTORY_BYTES:,} bytes, found "
+                f"{self._file.name}: expected a ZIP directory of at most {MAX_DIRECTORY_BYTES:,} bytes, found "
                 f"{count:,}; a buffer has one file for many chunks"
             )
         found = self._file.read(self._position, count) if count > 0 else b""

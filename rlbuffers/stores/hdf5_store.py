@@ -22,6 +22,7 @@ from rlbuffers.hdf5_links import SUPERBLOCK_BYTES, refuse_what_is_outside, requi
 from rlbuffers.hdf5_writing import FailingDisk
 from rlbuffers.local_inputs import MAX_DOCUMENT_BYTES
 from rlbuffers.paths import Url
+from rlbuffers.stores import HDF5_SIGNATURE
 from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, ChunkTable
 from rlbuffers.stores.codecs import Codec, ZlibCodec, image_bytes_of
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["HDF5Reader", "HDF5Writer"]
 
 _ATTRIBUTE = "rlbuffers"
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_CHUNK_BYTES = 1 << 30
 # The shortest zlib stream; where it is stands in the file as well.
 _MIN_STORED_BYTES = 8
@@ -141,7 +141,7 @@ class HDF5Reader(StoreReader):
             self._files = self._remote.as_files()
         else:
             self._file, self._files = OpenFile(path), LocalFiles([path])
-        if self._file.size < len(_SIGNATURE) or self._file.read(0, len(_SIGNATURE)) != _SIGNATURE:
+        if self._file.size < len(HDF5_SIGNATURE) or self._file.read(0, len(HDF5_SIGNATURE)) != HDF5_SIGNATURE:
             raise FormatError(f"{path}: not an HDF5 file (its first bytes are not HDF5's signature)")
         require_closed(self._file.read(0, min(self._file.size, SUPERBLOCK_BYTES)), path)
         with self._opened() as hdf5:
@@ -166,7 +166,16 @@ class HDF5Reader(StoreReader):
                 yield hdf5
         except RlbuffersError:
             raise
-        except (OSError, RuntimeError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
+        except (
+            OSError,
+            RuntimeError,
+            LookupError,
+            ArithmeticError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            SystemError,
+        ) as error:
             reason = str(error).strip("'\"").splitlines()[0] if str(error) else repr(error)
             raise CorruptDataError(f"{self._path}: damaged; the HDF5 library says: {reason}") from error
 

@@ -30,7 +30,7 @@ from rlbuffers.stores.local_files import LocalFiles, OpenFile
 from rlbuffers.stores.zarr_documents import array_document, group_document, is_group, parsed_array
 from rlbuffers.stores.zarr_sinks import FolderSink, Sink, ZipSink
 
-__all__ = ["ZarrReader", "ZarrWriter", "ZarrZipReader", "ZarrZipWriter"]
+__all__ = ["ZarrReader", "ZarrWriter", "ZarrZipReader", "ZarrZipWriter", "shard_name"]
 
 _ATTRIBUTE = "rlbuffers"
 # Frames come in chunks of a few hundred bytes; other arrays in chunks of tens of kilobytes.
@@ -69,7 +69,7 @@ class _ShardedArray:
         while chunks:
             number, present = divmod(len(self.sizes), self.chunks_per_shard)
             fitting = chunks[: self.chunks_per_shard - present]
-            self._sink.append(_shard_name(self._name, number, self.row_shape), fitting)
+            self._sink.append(shard_name(self._name, number, self.row_shape), fitting)
             self.sizes += [len(chunk) for chunk in fitting]
             if len(self.sizes) % self.chunks_per_shard == 0:
                 self._complete(number)
@@ -99,7 +99,7 @@ class _ShardedArray:
         index[: len(sizes), 0] = np.cumsum(sizes) - sizes
         index[: len(sizes), 1] = sizes
         encoded = index.tobytes()
-        name = _shard_name(self._name, shard, self.row_shape)
+        name = shard_name(self._name, shard, self.row_shape)
         self._sink.append(name, [encoded, crc32c(encoded).to_bytes(_CRC_BYTES, "little")])
         self._starts.append(self._sink.complete(name))
 
@@ -241,7 +241,7 @@ class ZarrReader(StoreReader):
     def _shards(self, name: str) -> list[str]:
         array = self.arrays[name]
         count = -(-array.num_chunks // self._chunks_per_shard[name])
-        return [_shard_name(name, shard, array.shape[1:]) for shard in range(count)]
+        return [shard_name(name, shard, array.shape[1:]) for shard in range(count)]
 
     def stored_bytes(self, name: str) -> int:
         """See base class; a shard that is missing is told when it is read."""
@@ -282,7 +282,8 @@ class ZarrZipReader(ZarrReader):
         return cls(ZipFolder(file, file.as_files()))
 
 
-def _shard_name(array: str, shard: int, row_shape: Sequence[int]) -> str:
+def shard_name(array: str, shard: int, row_shape: Sequence[int]) -> str:
+    """Return the name of a shard below the root of a buffer."""
     return "/".join([array, "c", str(shard), *["0"] * len(row_shape)])
 
 

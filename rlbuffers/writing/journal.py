@@ -135,7 +135,7 @@ def read_records(path: Path) -> Iterator[Record]:
             return
         try:
             yield Record.decoded(body)
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise CorruptDataError(f"{path}: a record at {place} is of another version ({error!r})") from error
         place = stop
 
