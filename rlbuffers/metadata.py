@@ -37,6 +37,7 @@ __all__ = [
 FORMAT_NAME = "rlbuffers"
 FORMAT_VERSION = 1
 _CHECKSUM = "checksum"
+_NORMALIZATION = "normalization"
 # The table of docs/format.md, with the JSON type of each value: what a writer derives from the rows and the way in
 # which they are stored, and what is told of them.
 _DERIVED = {
@@ -137,6 +138,8 @@ def settled_metadata(document: Mapping[str, Any], where: str) -> dict[str, Any]:
         If the facts by which the stored numbers are read, or that change what they mean, are of another kind.
     """
     stated = {key: value for key, value in document.items() if value is not None or key not in _TOLD}
+    if stated.get(_NORMALIZATION) == {}:  # says that there is none
+        del stated[_NORMALIZATION]
     found, problems = settled(stated, METADATA)
     decisive = [problem for problem in problems if problem.path.partition(".")[0].partition("[")[0] in DECISIVE]
     if decisive:

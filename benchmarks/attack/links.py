@@ -91,7 +91,7 @@ def tried(
 def made_by(words: Words, output: Path) -> str | None:
     """Return the fingerprint of the buffer that a command makes of the input as it is."""
     remove(output)
-    one = attempt(words)
+    one = attempt(words, seconds=300)
     if one.exit_code:
         sys.exit(f"{' '.join(one.words)}: {one.errors}")
     return fingerprint_of(output)
@@ -209,8 +209,10 @@ def attack_hdf5(attack: Attack, row: str, file: Path, place: str, folder: Path, 
             file.write_bytes(whole)
             with h5py.File(file, "r+") as opened:
                 change(opened)
-            names = [place.rpartition("/")[2], "zz_", outside.name]
+            leads = [place.rpartition("/")[2], "zz_", outside.name]
             for words in commands:
+                # What is damaged or not a buffer is said of the whole file.
+                names = leads if words is commands[0] and not inner else [*leads, file.name]
                 which = "stay inside" if inner else "lead outside"
                 tried(attack, f"{row}: links that {which}", f"{how} ({content})", words, output, expected, names)
     file.write_bytes(whole)
@@ -269,9 +271,9 @@ def put_in_place(path: Path, outside: Path, *, is_named: bool) -> Iterator[str]:
 
     `is_named`: it is what the command names, which may be a link.
     """
-    kept = outside / "kept"
+    kept = outside.with_name("kept")  # which is not watched
+    copied = copy(path, outside / path.name)
     os.rename(path, kept)
-    copied = copy(kept, outside / path.name)
     kinds: dict[str, Callable[[], None]] = {
         "a link outside": lambda: path.symlink_to(copied),
         "a link to itself": lambda: path.symlink_to(path),
@@ -327,13 +329,15 @@ def some_places(root: Path) -> list[Path]:
 
 def attack_folder_sources(attack: Attack, folder: Path) -> None:
     """Put links into the folders of the formats that are folders, and in place of the formats that are a file."""
+    inputs = folder / "in"
+    inputs.mkdir()
     for given in INPUTS:
-        root = copy(given.path, folder / given.path.name)
+        root = copy(given.path, inputs / given.path.name)
         places = [*some_places(root), root]
         commands: list[Words] = [given.words(root, folder / "out.hdf5")]
         attack_folder(attack, given.format, root, places, folder, commands)
         remove(root)
-    root = copy(DATA / "minari" / "fixture" / "cartpole-hdf5-v0", folder / "cartpole-hdf5-v0")
+    root = copy(DATA / "minari" / "fixture" / "cartpole-hdf5-v0", inputs / "cartpole-hdf5-v0")
     given = ForeignInput("minari", "minari/fixture/cartpole-hdf5-v0")
     attack_folder(attack, "minari", root, some_places(root), folder, [given.words(root, folder / "out.hdf5")])
 

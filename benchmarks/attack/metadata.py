@@ -3,7 +3,7 @@
     python benchmarks/attack/metadata.py --seed 0
 
 Each place of the metadata of a rich buffer gets values of other types and sizes, one at a time, with the checksum made
-right again. Where the buffer still opens, a command drawn by chance is run on it; in Zarr one value in ten is tried.
+right again, or as many of these as `--seed` draws. Where the buffer still opens, a command drawn by chance reads it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rlbuffers.reader import Buffer
 Json = dict[str, Any]
 Place = tuple[str | int, ...]
 _CLAIMS = (10**12, 10**15, 2**53, 2**62, 2**63 - 1)
-_EXPORTS = ("d3rlpy", "d4rl", "lerobot", "minari", "npz", "ogbench", "rlds", "robomimic", "tianshou", "zarr")
+_EXPORTS = ("d3rlpy", "d4rl", "lerobot", "npz", "ogbench", "rlds", "robomimic", "tianshou", "zarr")
 _ABSENT = object()
 _SHARE = 0.1
 
@@ -214,6 +214,7 @@ def commands(path: Path, out: Path) -> dict[str, list[str | Path]]:
         "repack": ["repack", path, *over],
         "bench": ["bench", path, "--seconds", "0.05"],
         **{f"export {name}": ["export", path, "--to", name, "-o", out / f"export-{name}"] for name in _EXPORTS},
+        "export minari": ["export", path, "--to", "minari", "-o", "export-minari-v0"],
     }
 
 
@@ -231,6 +232,17 @@ def attack_values(
         document = dict(buffer.metadata)
     rng = random.Random(seed)
     names = list(commands(path, out))
+    minari = {"MINARI_DATASETS_PATH": str(out)}
+
+    def tried_on(name: str) -> Attempt:
+        for made in out.glob("export-*"):
+            shutil.rmtree(made) if made.is_dir() else made.unlink()
+        return attempt(commands(path, out)[name], environment=minari)
+
+    for name in names:
+        works = tried_on(name)
+        if works.exit_code:
+            raise SystemExit(f"{name} does not work unharmed: {works.errors}")
     chosen = [(at, word) for at in places(document) for word in VALUES if rng.random() < share]
     for at, word in chosen:
         store(path, with_checksum(changed(document, at, VALUES[word])))
@@ -241,9 +253,7 @@ def attack_values(
             attack.note(f"{suffix}: metadata, refused", outcome(tried) if tried else REFUSED, tried, how)
             continue
         name = rng.choice(names)
-        for made in out.glob("export-*"):
-            shutil.rmtree(made) if made.is_dir() else made.unlink()
-        tried = attempt(commands(path, out)[name])
+        tried = tried_on(name)
         attack.note(f"{suffix}: metadata, opened", outcome(tried), tried, f"{how}, {name}")
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -406,8 +416,8 @@ def run(attack: Attack, folder: Path, seed: int) -> None:
     attack_conditions(attack, folder)
     attack_claims(attack, folder)
     attack_documents(attack, folder)
-    attack_values(attack, folder, seed, "hdf5", store_hdf5)
-    attack_values(attack, folder, seed, "zarr", store_zarr, 0.1)
+    attack_values(attack, folder, seed, "hdf5", store_hdf5, 0.15)
+    attack_values(attack, folder, seed, "zarr", store_zarr, 0.05)
 
 
 if __name__ == "__main__":

@@ -272,7 +272,7 @@ def altered(tmp_path, change):
     [
         (lambda _: "{", "damaged: no JSON"),
         (lambda _: 7, "damaged: no JSON"),
-        (lambda _: '{"spaces": NaN}', "NaN is no number of JSON"),
+        (lambda _: '{"spaces": NaN}', "NaN is not a JSON number"),
         (lambda _: "[" * 200_000, "damaged: no JSON"),
         (lambda _: "[]", "expected a JSON object"),
         (lambda _: '{"metadata": []}', "'metadata' is of another kind"),
@@ -314,3 +314,12 @@ def test_a_comment_that_is_cut_is_refused(tmp_path):
         archive.comment = archive.comment[:-40]
     with pytest.raises(CorruptDataError, match="the comment of the archive is damaged"):
         NpzSource(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"metadata": {"notes": ' + "[" * 300 + "]" * 300 + "}}", '{"metadata": {"x": NaN}}', "{", None],
+)
+def test_a_document_that_is_not_plain_json_is_refused(text):
+    with pytest.raises(CorruptDataError, match=r"x\.npz: rlbuffers_metadata: damaged: no JSON"):
+        KeptFacts.of_text(text, "x.npz")

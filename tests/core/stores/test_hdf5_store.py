@@ -186,3 +186,16 @@ def test_every_heap_has_its_digest_wherever_a_block_of_the_scan_ends(new_path, m
         stored = json.loads(file.attrs["rlbuffers_views"])
     assert heaps
     assert [entry[:2] for entry in stored] == heaps
+
+
+@pytest.mark.parametrize("error", [SystemError("<callback> returned NULL"), RuntimeError("\nsecond"), KeyError("x")])
+def test_whatever_the_library_raises_is_one_line(tmp_path, monkeypatch, error):
+    path = tmp_path / "x.hdf5"
+    write(path, make(Recipe("episodes", (3,))))
+
+    def visititems(self, visit):
+        raise error
+
+    monkeypatch.setattr(h5py.Group, "visititems", visititems)
+    with pytest.raises(CorruptDataError, match=r"damaged; the HDF5 library says: [^\n]*\Z"):
+        rlbuffers.open(path)
