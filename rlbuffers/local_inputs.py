@@ -23,6 +23,7 @@ __all__ = [
     "followed_links",
     "follows_links",
     "kind_of_file",
+    "raise_shortage",
     "read_document",
     "refuse_special",
     "require_inside",
@@ -43,6 +44,7 @@ _KINDS = (
 # The Hugging Face hub's cache: files of snapshots/REVISION/ are links to blobs/ beside it.
 _SNAPSHOTS = "snapshots"
 _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _follows: ContextVar[bool] = ContextVar("follows_links", default=False)
 
 
@@ -76,6 +78,18 @@ def kind_of_file(path: Path) -> str | None:
             raise
         return None
     return next((kind for is_kind, kind in _KINDS if is_kind(mode)), "something else")
+
+
+def raise_shortage(error: BaseException, where: object) -> None:
+    """Raise an error again that says nothing of a file: too many are open, or there is no memory.
+
+    Raises
+    ------
+    OSError
+        If it is one, with `where` as the file's name.
+    """
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        raise OSError(error.errno, os.strerror(error.errno), str(where)) from error
 
 
 def refuse_special(path: Path) -> Path:

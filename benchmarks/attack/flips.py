@@ -35,7 +35,7 @@ from rlbuffers.errors import RlbuffersError
 
 SHARD = Path(__file__).parents[2] / "tests" / "data" / "rl_unplugged" / "Breakout" / "run_1-00001-of-00100"
 SUFFIXES = (".hdf5", ".zarr", ".zarr.zip")
-SHARD_FLIPS, BUFFER_FLIPS, REPAIRS = 40, 60, 25
+SHARD_FLIPS, BUFFER_FLIPS, REPAIRS = 15, 25, 10
 OTHER_CONTENT = 3  # exit code of a process that reads
 Rows = dict[str, np.ndarray]
 

@@ -29,10 +29,11 @@ from rlbuffers.reader import Buffer
 
 Json = dict[str, Any]
 Place = tuple[str | int, ...]
-_CLAIMS = (10**12, 10**15, 2**53, 2**62, 2**63 - 1)
+_CLAIMS = (10**12, 2**53, 2**63 - 1)
 _EXPORTS = ("d3rlpy", "d4rl", "lerobot", "npz", "ogbench", "rlds", "robomimic", "tianshou", "zarr")
 _ABSENT = object()
 _SHARE = 0.1
+_SHARE_OF_DOCUMENTS = 0.4
 
 
 def nested(depth: int) -> list[Any]:
@@ -343,14 +344,17 @@ def claim_in(document: Path, claim: int) -> None:
     document.write_text(json.dumps(described, indent=2, ensure_ascii=False))
 
 
-def attack_documents(attack: Attack, folder: Path) -> None:
-    """Change every value of an array's `zarr.json`, and put ZIP files of other kinds in a buffer's place."""
+def attack_documents(attack: Attack, folder: Path, seed: int) -> None:
+    """Change values of an array's `zarr.json`, and put ZIP files of other kinds in a buffer's place."""
     path = folder / "documents.zarr"
     make_buffer(path)
     place = path / "rewards" / "zarr.json"
     document = json.loads(place.read_text())
+    rng = random.Random(seed)
     for at in places(document):
         for word, value in VALUES.items():
+            if rng.random() >= _SHARE_OF_DOCUMENTS:
+                continue
             place.write_text(json.dumps(changed(document, at, value)))
             how = f"{'/'.join(map(str, at))} = {word}"
             if opens(path):
@@ -415,9 +419,9 @@ def run(attack: Attack, folder: Path, seed: int) -> None:
     """Run all of it."""
     attack_conditions(attack, folder)
     attack_claims(attack, folder)
-    attack_documents(attack, folder)
-    attack_values(attack, folder, seed, "hdf5", store_hdf5, 0.15)
-    attack_values(attack, folder, seed, "zarr", store_zarr, 0.05)
+    attack_documents(attack, folder, seed)
+    attack_values(attack, folder, seed, "hdf5", store_hdf5, 0.06)
+    attack_values(attack, folder, seed, "zarr", store_zarr, 0.03)
 
 
 if __name__ == "__main__":

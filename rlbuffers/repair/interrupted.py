@@ -10,6 +10,7 @@ import numpy as np
 from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written, partial_of
 from rlbuffers.errors import BufferBusyError, CorruptDataError, FormatError
 from rlbuffers.json_documents import require_plain
+from rlbuffers.local_inputs import raise_shortage
 from rlbuffers.metadata_schema import METADATA, settled
 from rlbuffers.repair.damaged import DamagedBuffer
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, Tail
@@ -175,7 +176,8 @@ def _shards(root: Path, count: int) -> list[Path]:
 def _bytes_of(path: Path) -> memoryview:
     try:
         return mapped(path)
-    except (OSError, ValueError):  # gone, or empty
+    except (OSError, ValueError) as error:  # gone, or empty
+        raise_shortage(error, path)
         return memoryview(b"")
 
 

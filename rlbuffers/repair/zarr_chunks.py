@@ -13,6 +13,7 @@ from google_crc32c import value as crc32c
 
 from rlbuffers.errors import CorruptDataError, FormatError
 from rlbuffers.json_documents import parsed_json
+from rlbuffers.local_inputs import raise_shortage
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, missing_array
 from rlbuffers.repair.stated_array import StatedArray
 from rlbuffers.repair.zarr_files import ZarrFiles
@@ -48,6 +49,7 @@ def read_zarr_metadata(path: Path, files: ZarrFiles) -> str:
     try:
         root = parsed_json(files.document(DOCUMENT))
     except (OSError, ValueError) as error:
+        raise_shortage(error, path / DOCUMENT)
         raise CorruptDataError(
             f"{path / DOCUMENT}: cannot be read as JSON ({error}), and nothing else tells what the bytes mean; mend "
             "the text by hand, as far as it can be guessed, and try again with --trust-metadata"
@@ -82,8 +84,8 @@ def _described_sizes(files: ZarrFiles, document: str) -> Iterator[tuple[int, int
         (rows, *_) = described["codecs"][0]["configuration"]["chunk_shape"]
         if type(rows) is int and type(shard_rows) is int and rows > 0 and shard_rows >= rows:
             yield rows, shard_rows // rows
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise_shortage(error, document)
 
 
 def _measured_sizes(files: ZarrFiles, stated: StatedArray) -> Iterator[tuple[int, int]]:
@@ -91,7 +93,8 @@ def _measured_sizes(files: ZarrFiles, stated: StatedArray) -> Iterator[tuple[int
     try:
         content = files.content(shard_name(stated.spec.name, 0, stated.spec.row_shape))
         chunk_bytes = zstandard.frame_content_size(bytes(content[:_FRAME_HEADER_BYTES]))
-    except (OSError, ValueError, zstandard.ZstdError):
+    except (OSError, ValueError, zstandard.ZstdError) as error:
+        raise_shortage(error, stated.spec.name)
         return
     rows, rest = divmod(chunk_bytes, max(stated.spec.row_bytes, 1))
     if rows < 1 or rest or chunk_bytes > _MAX_CHUNK_BYTES:
@@ -118,6 +121,7 @@ def find_shards(source: ZarrFiles, stated: StatedArray, rows: int, per_shard: in
         try:
             content = source.content(shard_name(stated.spec.name, shard, stated.spec.row_shape))
         except (OSError, ValueError) as error:
+            raise_shortage(error, shard_name(stated.spec.name, shard, stated.spec.row_shape))
             problem = problem or f"shard {shard} is missing, empty or unreadable ({error})"
             continue
         indexed = _index(content, per_shard)

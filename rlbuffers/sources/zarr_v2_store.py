@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ class CheckedStore(zarr.storage.WrapperStore[Store]):
         self._rooms: dict[str, tuple[str | None, int]] = {}
         if path.is_dir():
             check_folder(path)
-            files = ((file.relative_to(path).as_posix(), file) for file in path.rglob("*"))
-            self.sizes = {name: file.stat().st_size for name, file in files if file.is_file()}
+            above = frozenset([os.path.realpath(path)])
+            self.sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in _files(path, above)}
             super().__init__(zarr.storage.LocalStore(path, read_only=True))
             return
         with zipfile.ZipFile(require_few_members(path)) as archive:
@@ -109,6 +110,15 @@ class CheckedStore(zarr.storage.WrapperStore[Store]):
             if key.startswith(f"{array}/") and name not in _DOCUMENTS and compressor is not None:
                 _check_chunk(found.to_bytes(), compressor, room, where)
         return found
+
+
+def _files(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    """Yield the files below a folder, also through links, but for those that lead back to a folder in `above`."""
+    for child in folder.iterdir():
+        if child.is_file():
+            yield child
+        elif child.is_dir() and (real := os.path.realpath(child)) not in above:
+            yield from _files(child, above | {real})
 
 
 def _check_chunk(data: bytes, compressor: str, room: int, where: str) -> None:

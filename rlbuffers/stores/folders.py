@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, DownloadError, FormatError
-from rlbuffers.local_inputs import MAX_DOCUMENT_BYTES, read_document, require_inside
+from rlbuffers.local_inputs import MAX_DOCUMENT_BYTES, raise_shortage, read_document, require_inside
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, Int64
 from rlbuffers.stores.local_files import LocalFiles
 
@@ -117,6 +117,7 @@ class LocalFolder(Folder):
         try:
             return read_document(self._inside(name))
         except OSError as error:
+            raise_shortage(error, self.name_of(name))
             raise CorruptDataError(f"{self.name_of(name)}: cannot be read ({error.strerror})") from error
 
     def files(self, names: Sequence[str]) -> LocalFiles:

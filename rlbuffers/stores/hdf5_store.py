@@ -20,7 +20,7 @@ import numpy as np
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, SpecError
 from rlbuffers.hdf5_links import SUPERBLOCK_BYTES, refuse_what_is_outside, require_closed
 from rlbuffers.hdf5_writing import FailingDisk
-from rlbuffers.local_inputs import MAX_DOCUMENT_BYTES
+from rlbuffers.local_inputs import MAX_DOCUMENT_BYTES, raise_shortage
 from rlbuffers.paths import Url
 from rlbuffers.stores import HDF5_SIGNATURE
 from rlbuffers.stores.base import StoredArray, StoreReader, StoreWriter, View
@@ -176,6 +176,7 @@ class HDF5Reader(StoreReader):
             AttributeError,
             SystemError,
         ) as error:
+            raise_shortage(error, self._path)
             reason = str(error).strip("'\"").splitlines()[0] if str(error) else repr(error)
             raise CorruptDataError(f"{self._path}: damaged; the HDF5 library says: {reason}") from error
 

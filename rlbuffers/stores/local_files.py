@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
-from rlbuffers.local_inputs import refuse_special
+from rlbuffers.local_inputs import raise_shortage, refuse_special
 from rlbuffers.stores.chunk_table import Array, ChunkFiles, Int64
 
 __all__ = ["LocalFiles", "MemoryBlocks", "OpenFile"]
@@ -100,6 +100,7 @@ class LocalFiles(ChunkFiles):
         except FormatError as error:
             raise CorruptDataError(f"{error}; it should be a {self._what} of the buffer") from error
         except OSError as error:
+            raise_shortage(error, path)
             raise CorruptDataError(f"{path}: this {self._what} is missing or unreadable ({error.strerror})") from error
         if len(self._open) < self._max_open:
             # Another thread may have been faster; whoever comes second uses, and keeps, the first one's.

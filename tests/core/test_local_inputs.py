@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import socket
 
@@ -202,3 +203,26 @@ def test_a_buffer_that_is_open_for_writing_says_so(buffer_path):
             rlbuffers.open(path)
     with rlbuffers.open(path) as buffer:
         assert np.isfinite(buffer[:]["rewards"]).all()
+
+
+@pytest.mark.parametrize("store", ["hdf5", "zarr", "zarr.zip"])
+def test_too_many_open_files_are_no_damage(buffer_path, store):
+    """Whatever the file, and for `repair`, which would take a shard for lost."""
+    path = buffer_path(store)
+    runs = (rlbuffers.open, rlbuffers.validate, lambda where: repair(where, None))
+    for run in runs:  # which imports what it needs
+        run(path)
+    opened, count = [], len(os.listdir("/proc/self/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count + 40, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+        for run in runs:
+            with pytest.raises(OSError, match="Too many open files"):
+                run(path)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
