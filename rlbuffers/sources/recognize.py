@@ -11,7 +11,7 @@ import h5py
 
 from rlbuffers.decoding.zip_directory import require_few_members
 from rlbuffers.hdf5_links import leads_inside
-from rlbuffers.local_inputs import refuse_special
+from rlbuffers.local_inputs import refuse_special, require_inside
 from rlbuffers.sources.hdf5_files import opened_hdf5
 from rlbuffers.sources.ogbench_names import find_ogbench
 
@@ -58,7 +58,7 @@ def _of_directory(path: Path) -> str | None:
         ("lerobot", lambda: (path / "meta" / "info.json").exists()),
         ("tfds", lambda: (path / "features.json").exists()),
         ("reverb", lambda: any(True for _ in path.glob("**/tables.tfrecord"))),
-        ("exorl", lambda: any(_of_zip(file) == "exorl" for file in itertools.islice(path.glob("*.npz"), 1))),
+        ("exorl", lambda: any(_of_zip(file) == "exorl" for file in itertools.islice(_archives(path), 1))),
         ("dopamine", lambda: any(True for _ in path.glob("**/$store$_*.gz"))),
         ("rllib", lambda: any(_of_file(file) == "rllib" for file in itertools.islice(_rows_files(path), 1))),
     ]
@@ -66,7 +66,12 @@ def _of_directory(path: Path) -> str | None:
 
 
 def _rows_files(path: Path) -> Iterator[Path]:
-    return (file for file in path.rglob("*") if file.suffix in _ROWS_SUFFIXES and file.is_file())
+    rows = (file for file in path.rglob("*") if file.suffix in _ROWS_SUFFIXES and file.is_file())
+    return (require_inside(path, file) for file in rows)
+
+
+def _archives(path: Path) -> Iterator[Path]:
+    return (require_inside(path, file) for file in path.glob("*.npz"))
 
 
 def _of_file(path: Path) -> str | None:
