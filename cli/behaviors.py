@@ -48,7 +48,7 @@ def find_behavior(path: Path, policy: str | None, task: str | None) -> TrainedPo
     """
     torch = require("torch", extra="train", purpose="Playing a trained policy")
     from rlbuffers_train.checkpoint import load_checkpoint
-    from rlbuffers_train.evaluation.evaluation_task import task_of_checkpoint
+    from rlbuffers_train.loaded_policy import task_of_checkpoint
     from rlbuffers_train.running.run_folder import find_checkpoint
 
     path = find_checkpoint(path)

@@ -18,8 +18,8 @@ from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.checkpoint import Checkpoint
 from rlbuffers_train.devices import COMPUTE_NAMES, pick_device, threads_for
-from rlbuffers_train.evaluation.evaluation_task import problem_of_task
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
+from rlbuffers_train.playing.evaluation_task import problem_of_task
 from rlbuffers_train.problem import BoxActions, ProblemSpec
 from rlbuffers_train.replay_recorder import ReplayRecorder
 from rlbuffers_train.running.reporting import Reporter, SilentReporter

@@ -21,7 +21,7 @@ def medium_return(task: str) -> float:
     UsageError
         If nobody published what an expert reaches in the task.
     """
-    from rlbuffers_train.evaluation.reference_scores import d4rl_scores  # the command line asks for LEVELS only
+    from rlbuffers_train.playing.reference_scores import d4rl_scores  # the command line asks for LEVELS only
 
     scores = d4rl_scores(task)
     if scores is None:

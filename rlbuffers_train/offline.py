@@ -17,9 +17,9 @@ from rlbuffers_train.algorithms import entries_of, find_entry, load_algorithm
 from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint, checked_environment
 from rlbuffers_train.devices import COMPUTE_NAMES, pick_device, threads_for
-from rlbuffers_train.evaluation.evaluation_task import choose_evaluation_task, problem_of_task
 from rlbuffers_train.finite_data import require_finite
 from rlbuffers_train.offline_settings import OfflineSettings
+from rlbuffers_train.playing.evaluation_task import choose_evaluation_task, problem_of_task
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer, require_fitting, reward_scale_of
 from rlbuffers_train.running.reporting import Reporter, SilentReporter
@@ -83,7 +83,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             require_fitting(resumed_path(request), problem, buffer)
         task = None
         if settings.eval_episodes:
-            task = choose_evaluation_task(asked, buffer, problem, reporter)
+            task = choose_evaluation_task(asked, buffer, problem, reporter.note)
             refuse_other_task(request, task, None if resumed is None else resumed.task)
         require_finite(buffer, load_algorithm(request.algorithm, problem.actions.kind).columns)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)

@@ -21,8 +21,8 @@ from rlbuffers_train.algorithms.base import DiscountedConfig
 from rlbuffers_train.batch import COLUMNS, make_batch, observation_tensor
 from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
+from rlbuffers_train.comparing.checkpoint_evaluation import step_name_of
 from rlbuffers_train.devices import pick_device, threads_for
-from rlbuffers_train.evaluation.checkpoint_evaluation import step_name_of
 from rlbuffers_train.finite_data import require_finite
 from rlbuffers_train.off_policy.fitted_q import FittedQ, FittedQSettings
 from rlbuffers_train.off_policy.recorded_values import ValueScale, recorded_episodes

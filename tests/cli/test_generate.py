@@ -8,8 +8,8 @@ import rlbuffers
 from rlbuffers.schema import EPISODE_WHOLE
 from rlbuffers_cli.main import cli
 from rlbuffers_train import POLICY, TrainingInterrupted, TrainingRequest, train_online
-from rlbuffers_train.evaluation.evaluation_task import problem_of_task
 from rlbuffers_train.online_settings import recommended_settings
+from rlbuffers_train.playing.evaluation_task import problem_of_task
 
 TASK = "CartPole-v1"
 

@@ -124,12 +124,41 @@ def imports_of(path, known):
             yield from (module if module in known else node.module for module in below.values())
 
 
-def test_no_modules_import_each_other_in_a_circle():
-    known = dict(modules_of_the_project())
-    left = {
-        name: {other for other in imports_of(path, known) if other in known} - {name} for name, path in known.items()
-    }
+def circles(graph):
+    """Return the part of a graph of imports whose names cannot be put in an order, each with what it needs of it."""
+    left = dict(graph)
     while free := [name for name, needs in left.items() if not needs & left.keys()]:
         for name in free:
             del left[name]
-    assert not left, {name: needs & left.keys() for name, needs in left.items()}
+    return {name: needs & left.keys() for name, needs in left.items()}
+
+
+def import_graph():
+    known = dict(modules_of_the_project())
+    return {name: {other for other in imports_of(path, known) if other in known} for name, path in known.items()}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert not circles({name: needs - {name} for name, needs in import_graph().items()})
+
+
+def test_circles_are_found():
+    assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}).keys() >= {"b", "c"}
+
+
+def room_of(module):
+    """Return the folder of a module in `rlbuffers_train`, or the module itself where it stands in no folder."""
+    return ".".join(module.split(".")[:2])
+
+
+def test_no_folders_of_training_import_each_other_in_a_circle():
+    """Neither directly nor through a module that stands beside them."""
+    graph = {}
+    for name, needs in import_graph().items():
+        if name.startswith("rlbuffers_train."):
+            below = {room_of(other) for other in needs if other.startswith("rlbuffers_train.")}
+            graph[room_of(name)] = graph.get(room_of(name), set()) | below - {room_of(name)}
+    folders = {room_of(name) for name in import_graph() if name.count(".") == 2 and name.startswith("rlbuffers_train.")}
+    assert {f"rlbuffers_train.{name}" for name in ("running", "playing", "comparing", "off_policy")} <= folders
+    assert not circles(graph)

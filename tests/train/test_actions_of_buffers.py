@@ -27,7 +27,7 @@ from rlbuffers_cli.main import cli
 from rlbuffers_train import TrainingRequest, evaluate_off_policy, train_offline, train_online
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.batch_loader import make_loader
-from rlbuffers_train.evaluation.evaluation_task import problem_of_task
+from rlbuffers_train.playing.evaluation_task import problem_of_task
 from rlbuffers_train.problem import BoxActions, DiscreteActions, ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer
 from rlbuffers_train.running.training_request import make_algorithm
