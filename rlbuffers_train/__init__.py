@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rlbuffers_train.comparing.checkpoint_evaluation import JudgedPolicy
     from rlbuffers_train.comparing.comparison import compare_runs
     from rlbuffers_train.expert import train_online, train_qrdqn
+    from rlbuffers_train.generation import GeneratedBuffer, generate
     from rlbuffers_train.loaded_policy import LoadedPolicy, load_policy
     from rlbuffers_train.off_policy.judging import evaluate_off_policy
     from rlbuffers_train.offline import train_offline
@@ -38,6 +39,7 @@ __all__ = [
     "BEST",
     "LAST",
     "POLICY",
+    "GeneratedBuffer",
     "JudgedPolicy",
     "LiveTable",
     "LoadedPolicy",
@@ -48,6 +50,7 @@ __all__ = [
     "evaluate",
     "evaluate_off_policy",
     "export_policy",
+    "generate",
     "load_policy",
     "train_offline",
     "train_online",
@@ -57,6 +60,7 @@ __all__ = [
 _HOMES = {
     "ALGORITHMS": "algorithms",
     "BEST": "running.run_folder",
+    "GeneratedBuffer": "generation",
     "JudgedPolicy": "comparing.checkpoint_evaluation",
     "LAST": "running.run_folder",
     "POLICY": "running.run_folder",
@@ -69,6 +73,7 @@ _HOMES = {
     "evaluate": "playing.episodes",
     "evaluate_off_policy": "off_policy.judging",
     "export_policy": "policy_export",
+    "generate": "generation",
     "load_policy": "loaded_policy",
     "train_offline": "offline",
     "train_online": "expert",

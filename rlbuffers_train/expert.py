@@ -17,6 +17,7 @@ from rlbuffers_train.algorithms import entries_of, find_entry
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.checkpoint import Checkpoint
+from rlbuffers_train.default_data import DEFAULT_DATA
 from rlbuffers_train.devices import COMPUTE_NAMES, pick_device, threads_for
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
 from rlbuffers_train.playing.evaluation_task import problem_of_task
@@ -44,12 +45,11 @@ from rlbuffers_train.settings import with_changes
 
 __all__ = ["train_online", "train_qrdqn"]
 
-DEFAULT_TASKS = {"discrete": "CartPole-v1", "box": "Pendulum-v1"}
 _MAY_CHANGE = ("epoch", "eval_episodes", "stop_at", *COMPUTE_NAMES)
 
 
 def train_qrdqn(
-    task: str = DEFAULT_TASKS["discrete"],
+    task: str = DEFAULT_DATA["discrete"].task,
     *,
     seed: int = 0,
     logdir: Path | None = None,
@@ -91,7 +91,7 @@ def train_online(
     reporter = reporter or SilentReporter()
     device = pick_device(request.device)
     resumed = load_resumed(request, device, online=True)
-    task = request.task or (resumed and resumed.task) or DEFAULT_TASKS[entries_of(request.algorithm)[0].actions]
+    task = request.task or (resumed and resumed.task) or DEFAULT_DATA[entries_of(request.algorithm)[0].actions].task
     refuse_other_task(request, task, None if resumed is None else resumed.task)
     problem = problem_of_task(task)
     if resumed is not None and not problem.fits(resumed.problem):

@@ -16,6 +16,7 @@ from rlbuffers.transforms import ClipRewards, ScaleRewards, Transform
 from rlbuffers_train.algorithms import entries_of, find_entry, load_algorithm
 from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint, checked_environment
+from rlbuffers_train.default_data import DEFAULT_DATA
 from rlbuffers_train.devices import COMPUTE_NAMES, pick_device, threads_for
 from rlbuffers_train.finite_data import require_finite
 from rlbuffers_train.offline_settings import OfflineSettings
@@ -44,8 +45,6 @@ from rlbuffers_train.settings import with_changes
 
 __all__ = ["train_offline"]
 
-# What `rlbuffers generate` writes where it is told nothing: policy, share of random actions and task.
-_DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, "Pendulum-v1")}
 _STATED = ("num_actions", "first_action", "action_low", "action_high")
 _MAY_CHANGE = ("epoch", "eval_episodes", "buffer", *COMPUTE_NAMES)
 
@@ -137,7 +136,7 @@ def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path |
     kind = entries_of(request.algorithm)[0].actions
     if request.task is not None:
         kind = find_entry(request.algorithm, problem_of_task(request.task).actions.kind).actions
-    policy, eps, default_task = _DEFAULT_DATA[kind]
+    policy, eps, default_task = DEFAULT_DATA[kind]
     task = request.task or default_task
     path = generated_buffer_path(task, policy, eps)
     if not path.exists():

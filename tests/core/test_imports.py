@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import json
 import pkgutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import rlbuffers
+import rlbuffers_train
 
 HEAVY = {"torch", "tensorflow", "gymnasium", "ale_py", "cv2", "numba", "h5py", "zarr", "matplotlib"}
 SHOW_MODULES = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
@@ -70,10 +72,11 @@ def test_the_public_names_are_those_of_all():
         rlbuffers.nothing  # noqa: B018
 
 
-def test_no_module_hides_a_public_function():
+@pytest.mark.parametrize("package", [rlbuffers, rlbuffers_train])
+def test_no_module_hides_a_public_function(package):
     """Importing ``rlbuffers.x`` makes it an attribute of the package, under which the function x would be lost."""
-    modules = {module.name for module in pkgutil.iter_modules(rlbuffers.__path__)}
-    assert not modules & set(rlbuffers.__all__)
+    modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    assert not modules & set(package.__all__)
 
 
 def module_names():
@@ -133,6 +136,7 @@ def circles(graph):
     return {name: needs & left.keys() for name, needs in left.items()}
 
 
+@functools.cache
 def import_graph():
     known = dict(modules_of_the_project())
     return {name: {other for other in imports_of(path, known) if other in known} for name, path in known.items()}
