@@ -24,7 +24,7 @@ from rlbuffers_train.typed import typed
 __all__ = ["ComparedRun", "RunGroup", "compare_runs", "find_runs", "read_run"]
 
 # What seeds of one experiment may differ in.
-_MAY_DIFFER = ("seed", "buffer", "epoch", "eval_episodes", "threads")
+_MAY_DIFFER = ("seed", "buffer", "epoch", "eval_episodes", "threads", "onednn")
 
 
 @dataclass(frozen=True)

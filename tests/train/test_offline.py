@@ -115,7 +115,7 @@ def test_a_run_leaves_its_files(make_signal_buffer: Callable[..., Path], tmp_pat
     assert json.loads((summary.logdir / "summary.json").read_text()) == summary.to_json()
     config = json.loads((summary.logdir / "config.json").read_text())
     others = {"buffer": str(tmp_path / "signal.hdf5"), "seed": 0, "clip_rewards": False, "norm_rewards": False}
-    others |= {"precision": "float32", "compile": False, "threads": 0}
+    others |= {"precision": "float32", "compile": False, "threads": 0, "onednn": "auto"}
     others |= dict.fromkeys(["num_actions", "first_action", "action_low", "action_high"])
     assert config["settings"] == {**others, **SETTINGS}
     assert config["hyperparameters"]["hidden_sizes"] == [16]
