@@ -58,13 +58,13 @@ def make_works(folder: Path, *, episodes: int = _EPISODES) -> list[Work]:
     rng, count = np.random.default_rng(0), episodes * _STEPS
     table = folder / "x.npz"
     ends = np.arange(count) % _STEPS == _STEPS - 1
-    observations = rng.normal(size=(count, 6)).astype(np.float32)
+    steps = rng.normal(size=(episodes, _STEPS + 1, 6)).astype(np.float32)
     np.savez(
         table,
-        observations=observations,
+        observations=steps[:, :-1].reshape(count, -1),
         actions=rng.uniform(-1, 1, (count, 2)).astype(np.float32),
         rewards=rng.normal(size=count).astype(np.float32),
-        next_observations=observations + 1,
+        next_observations=steps[:, 1:].reshape(count, -1),
         terminals=ends,
         timeouts=np.zeros(count, bool),
     )

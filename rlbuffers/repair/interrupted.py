@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written, partial_of
 from rlbuffers.errors import BufferBusyError, CorruptDataError, FormatError
+from rlbuffers.hidden_paths import PARTIAL_SUFFIX, final_of, partial_of
+from rlbuffers.leftovers import is_being_written
 from rlbuffers.local_inputs import refuse_special
 from rlbuffers.repair.damaged import DamagedBuffer
 from rlbuffers.repair.salvaged_array import ChunkPieces, SalvagedArray, Tail
