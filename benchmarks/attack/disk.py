@@ -3,8 +3,9 @@
     python benchmarks/attack/disk.py
 
 1. Each command is run with one call that fails once: open, write, read, fsync, close, mkdir, rename, unlink, truncate,
-   on any path of the output's folder; two of the first, the middle and the last call of each kind, with EIO, ENOSPC, EDQUOT,
-   EROFS and EACCES by turns. A call in C fails as well as one of Python (failing_calls.c, which needs a C compiler).
+   on any path of the output's folder; two of the first, the middle and the last call of each kind, with EIO, ENOSPC,
+   EDQUOT, EROFS and EACCES by turns. A call in C fails as well as one of Python (failing_calls.c, which needs a C
+   compiler).
 2. The same on files that may not grow beyond a limit (RLIMIT_FSIZE), as on a disk that is full from then on.
 
 Either the command succeeds and what it wrote is whole; or one line names the output's path, and nothing is left: no
