@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from attempts import FAILED, HARMLESS, NOTICED, Attack, attempt, main_of
+from attempts import FAILED, HARMLESS, NOTICED, REFUSED, Attack, attempt, main_of
 from work import Work, left_behind, make_works
 
 import rlbuffers
@@ -31,9 +31,9 @@ from rlbuffers.writing import journal
 from rlbuffers.writing.journal import num_journaled
 
 _KILLS = 2  # of each command
-_SALVAGED = 10  # of each container
+_SALVAGED = 8  # of each container
 _EPISODES = 100
-_EPISODES_SALVAGED = 4_000
+_EPISODES_SALVAGED = 600
 
 
 def is_whole(work: Work) -> bool:

@@ -228,7 +228,7 @@ def same_kind(value: Any, known: Any) -> bool:
         ("a: &a [x, x]\n" + "".join(f"b{n}: &a{n} [*a, *a]\n" for n in range(30)), "found an alias"),
         ("algorithm: " + "[" * 10_000, "nested more than 20 deep"),
         ("algorithm: bcq\nsettings: " + "{a: " * 30 + "1" + "}" * 30, "nested more than 20 deep"),
-        ("# " + "x" * (1 << 20), "at most 1,048,576 bytes"),
+        ("# " + "x" * (1 << 16), "at most 65,536 bytes"),
         ("algorithm: bcq\nsettings: {seed: 0x" + "f" * 100_000 + "}", "got a whole number of 400"),
         ("algorithm: bcq\nsettings: {seed: " + "9" * 100_000 + "}", "not YAML"),
         ("algorithm: bcq\nsettings: {seed: 2020-99-99}", "not YAML"),
