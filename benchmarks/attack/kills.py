@@ -32,7 +32,7 @@ from rlbuffers.writing.journal import num_journaled
 
 _KILLS = 2  # of each command
 _SALVAGED = 8  # of each container
-_EPISODES = 100
+_EPISODES = 60
 _EPISODES_SALVAGED = 600
 
 
