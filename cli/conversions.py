@@ -244,7 +244,7 @@ def run_conversion(sources: Sequence[Source[Any]], path: Path, options: OutputOp
 @contextmanager
 def told_of_interruptions(path: Path) -> Iterator[None]:
     """Say what an earlier writer of a path left when it was killed, and what is left if the block is interrupted."""
-    from rlbuffers.atomic import partial_of
+    from rlbuffers.hidden_paths import partial_of
     from rlbuffers.writing.journal import num_journaled
     from rlbuffers_cli.console import warn
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = ["FailingDisk", "written_hdf5"]
 
 # What is longer than metadata is not read again.
 _KEPT_BYTES = 1 << 16
+_PAGE_BYTES = 1 << 12
 
 
 class FailingDisk(io.RawIOBase):
@@ -36,7 +37,7 @@ class FailingDisk(io.RawIOBase):
     def __init__(self, path: Path, mode: str) -> None:
         self._path = path
         self._error: OSError | None = None
-        self._lost: list[tuple[int, bytes]] = []  # short writes after the first that failed
+        self._lost: dict[int, bytearray] = {}  # pages of short writes after the first that failed
         self._place = 0
         created = os.O_CREAT | os.O_TRUNC if mode == "w" else 0
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | created, 0o666)
@@ -83,12 +84,11 @@ class FailingDisk(io.RawIOBase):
     def readinto(self, target: Any) -> int:
         """Read into a buffer; see base class."""
         view = memoryview(target).cast("B")
-        found = bytearray(os.pread(self._descriptor, len(view), self._place).ljust(len(view), b"\0"))
-        for place, lost in self._lost:
-            start, stop = max(place, self._place), min(place + len(lost), self._place + len(view))
-            if start < stop:
-                found[start - self._place : stop - self._place] = lost[start - place : stop - place]
-        view[:] = found
+        view[:] = os.pread(self._descriptor, len(view), self._place).ljust(len(view), b"\0")
+        if self._lost:
+            for page, inside, part in _pages(self._place, len(view)):
+                if page in self._lost:
+                    view[part] = self._lost[page][inside]
         self._place += len(view)
         return len(view)
 
@@ -97,10 +97,20 @@ class FailingDisk(io.RawIOBase):
         view = memoryview(content).cast("B")
         self._attempt(lambda: self._write_all(view))
         if self._error is not None and len(view) <= _KEPT_BYTES:
-            self._lost.append((self._place, bytes(view)))
+            self._keep(view)
         self._place += len(view)
         self._end = max(self._end, self._place)
         return len(view)
+
+    def _keep(self, view: memoryview) -> None:
+        """Keep what could not be written, for the library may read it again."""
+        for page, inside, part in _pages(self._place, len(view)):
+            if page not in self._lost:
+                found = b""
+                with suppress(OSError):
+                    found = os.pread(self._descriptor, _PAGE_BYTES, page * _PAGE_BYTES)
+                self._lost[page] = bytearray(found.ljust(_PAGE_BYTES, b"\0"))
+            self._lost[page][inside] = view[part]
 
     def _write_all(self, view: memoryview) -> None:
         done = 0
@@ -120,6 +130,15 @@ class FailingDisk(io.RawIOBase):
                 call()
             except OSError as error:
                 self._error = error
+
+
+def _pages(place: int, size: int) -> Iterator[tuple[int, slice, slice]]:
+    """Yield the pages of a stretch of a file: the number of each, what of the page it is, and what of the stretch."""
+    end = place + size
+    for page in range(place // _PAGE_BYTES, -(-end // _PAGE_BYTES)):
+        begin = page * _PAGE_BYTES
+        start, stop = max(place, begin), min(end, begin + _PAGE_BYTES)
+        yield page, slice(start - begin, stop - begin), slice(start - place, stop - place)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from rlbuffers.writing.array_writer import ArrayWriter
 from rlbuffers.writing.checkpoints import Checkpoints
 from rlbuffers.writing.chunk_encoder import ChunkEncoder
 from rlbuffers.writing.episode_facts import EpisodeFacts
-from rlbuffers.writing.journal import JournalWriter, interrupted_of, keep_interrupted, remove_interrupted
+from rlbuffers.writing.journal import JournalWriter, interrupted_of, remove_interrupted
 from rlbuffers.writing.noticed import Noticed
 from rlbuffers.writing.storage_options import StorageOptions
 from rlbuffers.writing.summary import ColumnSummary
@@ -68,6 +68,8 @@ class BufferWriter:
         Whether an existing buffer is replaced, at the commit.
     storage : StorageOptions, optional
         Chunks and compression other than the defaults.
+    into : Path, optional
+        Where to write in place of `path`, for a caller who gives what is there its name, or removes it.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class BufferWriter:
         *,
         overwrite: bool = False,
         storage: StorageOptions | None = None,
+        into: Path | None = None,
     ) -> None:
         format_name = format_of(located(path))
         self.path = Path(path)
@@ -92,15 +95,16 @@ class BufferWriter:
         self._is_finished = False
         _render(self.path, {**self.metadata, "spec": spec.to_json()})  # not only after hours of recording
         store_class = writer_class(format_name)
-        self._target = (
-            None if is_in_memory(self.path) else AtomicPath(self.path, overwrite=overwrite, keep=keep_interrupted)
-        )
-        if self._target is None and not overwrite:
+        self._target: AtomicPath | None = None
+        if into is None and not is_in_memory(self.path):
+            self._target = AtomicPath(self.path, overwrite=overwrite)
+        elif into is None and not overwrite:
             _refuse_taken_memory(self.path)
+        self._place = into or (self._target.partial if self._target else self.path)
         self._summary = ColumnSummary(spec)
         self._noticed = Noticed(spec)
         try:
-            self._store: StoreWriter = store_class(self._target.partial if self._target else self.path)
+            self._store: StoreWriter = store_class(self._place)
             self._arrays = {
                 name: ArrayWriter(array, spec, storage or StorageOptions(), self._store, self._observer_of(name))
                 for name, array in stored_arrays(spec).items()
@@ -130,7 +134,6 @@ class BufferWriter:
         if self._target is None or format_of(self.path) == "zip":
             return None
         journal = JournalWriter(self._target.partial)
-        self._target.companions = journal.files
         return Checkpoints(journal, format_of(self.path), self.spec, self._store, self._arrays)
 
     def encoder_of(self, name: str) -> ChunkEncoder:
@@ -282,7 +285,7 @@ class BufferWriter:
             views = views_of(self.spec, self._episodes, self.num_transitions, self._override_rows)
             self._store.finish(lengths, _render(self.path, self._document()), views)
             if check is not None:
-                check(self._target.partial if self._target else self.path)
+                check(self._place)
             if self._target:
                 self._target.publish()
                 self._is_finished = True

@@ -153,12 +153,13 @@ def check_value(one: Field[Any], kind: Any, value: Any, where: str) -> Any:
     UsageError
         If it is not.
     """
+    longest = one.metadata.get("longest", MOST_NUMBERS)
+    if isinstance(value, list | tuple) and len(value) > longest:  # before each of them is looked at
+        raise UsageError(f"{where}: expected at most {longest} values, got {len(value):,}")
     try:
         found = typed(value, kind, where)
     except FormatError as error:
         raise UsageError(str(error)) from None
-    if isinstance(found, tuple) and len(found) > one.metadata.get("longest", MOST_NUMBERS):
-        raise UsageError(f"{where}: expected at most {one.metadata['longest']} values, got {len(found):,}")
     for item in found if isinstance(found, tuple) else (found,):
         _check_range(one, item, where)
     return found

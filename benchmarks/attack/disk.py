@@ -3,8 +3,9 @@
     python benchmarks/attack/disk.py
 
 1. Each command is run with one call that fails once: open, write, read, fsync, close, mkdir, rename, unlink, truncate,
-   on any path of the output's folder; the n-th call for n spread over all that there are, with EIO, ENOSPC, EDQUOT,
-   EROFS and EACCES by turns. A call in C fails as well as one of Python (failing_calls.c, which needs a C compiler).
+   on any path of the output's folder; two of the first, the middle and the last call of each kind, with EIO, ENOSPC,
+   EDQUOT, EROFS and EACCES by turns. A call in C fails as well as one of Python (failing_calls.c, which needs a C
+   compiler).
 2. The same on files that may not grow beyond a limit (RLIMIT_FSIZE), as on a disk that is full from then on.
 
 Either the command succeeds and what it wrote is whole; or one line names the output's path, and nothing is left: no
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import resource
 import shutil
 import signal
@@ -29,8 +31,8 @@ from work import Work, left_behind, make_works
 import rlbuffers
 
 _ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-_PLACES = 3  # of the calls of one kind
-_SIZES = (4_096, 20_000, 60_000)  # bytes; what commands print goes to a file, too
+_PLACES = 2  # of the first, the middle and the last call of one kind
+_SIZES = (4_096, 30_000)  # bytes; what commands print goes to a file, too
 _NOT_DURABLE = "written, and whole"
 
 
@@ -68,7 +70,7 @@ def disturb(attack: Attack, what: str, how: str, work: Work, out: Path, before: 
 def fail_calls(attack: Attack, works: list[Work], out: Path, seed: int) -> None:
     """Let single calls fail."""
     calls = FailingCalls()
-    turn = seed
+    turn, rng = seed, random.Random(seed)
     for work in works:
         seen = {}
         for kind in KINDS:
@@ -80,12 +82,8 @@ def fail_calls(attack: Attack, works: list[Work], out: Path, seed: int) -> None:
                 calls.disarm()
                 seen = {each: calls.seen(each) for each in KINDS}
                 attack.note("undisturbed", outcome(work, tried, out), tried, work.name)
-            places = (
-                {1 + place * (seen[kind] - 1) // max(_PLACES - 1, 1) for place in range(_PLACES)}
-                if seen[kind]
-                else set()
-            )
-            for number in sorted(places):
+            places = sorted({1, (seen[kind] + 1) // 2, seen[kind]}) if seen[kind] else []
+            for number in rng.sample(places, min(_PLACES, len(places))):
                 error = _ERRORS[turn % len(_ERRORS)]
                 turn += 1
                 how = f"{kind} {number} of {seen[kind]}: {errno.errorcode[error]}"

@@ -2,9 +2,11 @@
 
     python benchmarks/attack/kills.py
 
-Each command, convert to the three containers, merge, subset, repack, split, exports, card and report, is killed with
-SIGKILL at random moments of its run. Its outputs must be whole or absent; the next command that writes into the folder,
-another one, must remove what the killed one left, and the same command must succeed then.
+1. Each command, convert to the three containers, merge, subset, filter, normalize, repack, split, exports, card and
+   report, is killed with SIGKILL at random moments of its run. Its outputs must be whole or absent; the next command
+   that writes into the folder, another one, must remove what the killed one left, and the same command must succeed.
+2. Conversions that take a checkpoint at every append are killed, and another command writes into the folder. `repair`
+   must find at least as many transitions as were noted, each as it was in the source.
 """
 
 from __future__ import annotations
@@ -14,15 +16,24 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from attempts import FAILED, HARMLESS, NOTICED, Attack, attempt, main_of
+import numpy as np
+from attempts import FAILED, HARMLESS, NOTICED, REFUSED, Attack, attempt, main_of
 from work import Work, left_behind, make_works
 
 import rlbuffers
+from rlbuffers.errors import RlbuffersError
+from rlbuffers.hidden_paths import partial_of
+from rlbuffers.repair.repair import repair
+from rlbuffers.writing import journal
+from rlbuffers.writing.journal import num_journaled
 
 _KILLS = 2  # of each command
-_EPISODES = 2_000
+_SALVAGED = 8  # of each container
+_EPISODES = 60
+_EPISODES_SALVAGED = 600
 
 
 def is_whole(work: Work) -> bool:
@@ -34,10 +45,11 @@ def is_whole(work: Work) -> bool:
     return len(there) == len(work.outputs) and all(rlbuffers.validate(path).ok for path in buffers)
 
 
-def kill_after(work: Work, seconds: float) -> bool:
+def kill_after(work: Work, seconds: float, before: Callable[[], None] = lambda: None) -> bool:
     """Run a command and kill it after some time; return whether it was still at work."""
 
     def alarm() -> None:
+        before()
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         if not os.fork():  # outlives the command by nothing: it kills it, and ends
             time.sleep(seconds)
@@ -47,9 +59,8 @@ def kill_after(work: Work, seconds: float) -> bool:
     return attempt(work.words, before=alarm).exit_code == -signal.SIGKILL
 
 
-def run(attack: Attack, folder: Path, seed: int) -> None:
-    """Do all of it."""
-    rng = random.Random(seed)
+def kill_all(attack: Attack, folder: Path, rng: random.Random) -> None:
+    """Kill each command."""
     works, out = make_works(folder, episodes=_EPISODES), folder / "out"
     card = works[-2]
     for work in works:
@@ -80,6 +91,59 @@ def run(attack: Attack, folder: Path, seed: int) -> None:
                 attack.note(work.name, f"{FAILED}: the next run fails: {again.errors[-200:]}", again)
             else:
                 attack.note(work.name, NOTICED if was_left else HARMLESS, again)
+
+
+def note_always() -> None:
+    """Take a checkpoint at every append, instead of one in 30 seconds."""
+    journal.INTERVAL_SECONDS = 0.0
+
+
+def salvage(attack: Attack, folder: Path, rng: random.Random) -> None:
+    """Kill conversions that take checkpoints, and repair what they leave."""
+    works, out = make_works(folder, episodes=_EPISODES_SALVAGED), folder / "out"
+    card = works[-2]
+    for work in works[:2]:
+        out.mkdir(exist_ok=True)
+        seconds = attempt(work.words, before=note_always).seconds
+        (final,) = work.outputs
+        with rlbuffers.open(final) as buffer:
+            expected = buffer[:]
+        for _ in range(_SALVAGED):
+            shutil.rmtree(out)
+            out.mkdir()
+            kill_after(work, rng.uniform(0.0, 1.0) * seconds, note_always)
+            noted = num_journaled(partial_of(final))
+            cleaned = attempt(card.words)
+            what = f"repair of a killed {work.name}"
+            attack.note(what, outcome_of(final, noted, folder / "salvaged.hdf5", expected), cleaned, f"{noted} noted")
+
+
+def outcome_of(final: Path, noted: int, output: Path, expected: dict[str, np.ndarray]) -> str:
+    """Repair what a killed conversion left and compare it with the same rows of a whole one."""
+    if final.exists():
+        return HARMLESS if rlbuffers.validate(final).ok else f"{FAILED}: an output that is not whole"
+    try:
+        report = repair(final, output, overwrite=True)
+    except RlbuffersError as error:
+        return f"{FAILED}: {noted} noted transitions were not salvaged: {error}" if noted else REFUSED
+    if report.num_rows_kept < noted:
+        return f"{FAILED}: {report.num_rows_kept} transitions were salvaged of {noted} that had been noted"
+    with rlbuffers.open(output) as buffer:
+        found, known = buffer[:], np.ones(len(buffer), bool)
+        known[buffer.rows_without_next] = False
+    for name, values in found.items():
+        rows = known if name == "next_observations" else slice(None)
+        if not np.array_equal(values[rows], expected[name][: len(values)][rows]):
+            return f"{FAILED}: other {name} than were converted"
+    return NOTICED
+
+
+def run(attack: Attack, folder: Path, seed: int) -> None:
+    """Do all of it."""
+    rng = random.Random(seed)
+    for part in (salvage, kill_all):
+        (folder / part.__name__).mkdir()
+        part(attack, folder / part.__name__, rng)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,13 +59,13 @@ def make_works(folder: Path, *, episodes: int = _EPISODES) -> list[Work]:
     rng, count = np.random.default_rng(0), episodes * _STEPS
     table = folder / "x.npz"
     ends = np.arange(count) % _STEPS == _STEPS - 1
-    observations = rng.normal(size=(count, 6)).astype(np.float32)
+    steps = rng.normal(size=(episodes, _STEPS + 1, 6)).astype(np.float32)
     np.savez(
         table,
-        observations=observations,
+        observations=steps[:, :-1].reshape(count, -1),
         actions=rng.uniform(-1, 1, (count, 2)).astype(np.float32),
         rewards=rng.normal(size=count).astype(np.float32),
-        next_observations=observations + 1,
+        next_observations=steps[:, 1:].reshape(count, -1),
         terminals=ends,
         timeouts=np.zeros(count, bool),
     )
@@ -81,12 +82,16 @@ def make_works(folder: Path, *, episodes: int = _EPISODES) -> list[Work]:
             ["subset", buffer, "-o", out / "s.zarr", "--by", "episodes", "--size", "50%"],
             [out / "s.zarr"],
         ),
+        Work("filter", ["filter", buffer, "-o", out / "f.hdf5", "--min-length", "2"], [out / "f.hdf5"]),
+        Work("normalize", ["normalize", buffer, "-o", out / "n.zarr"], [out / "n.zarr"]),
         Work("repack", ["repack", buffer, "-o", out / "r.zarr.zip"], [out / "r.zarr.zip"]),
         Work("split", ["split", buffer, "--output-dir", out, "--parts", "2"], [out / name for name in _PARTS]),
     ]
     for name, target in _EXPORTS.items():
         made.append(Work(f"export to {name}", ["export", buffer, "--to", name, "-o", out / target], [out / target]))
+    os.environ["MINARI_DATASETS_PATH"] = str(out)
     made += [
+        Work("export to minari", ["export", buffer, "--to", "minari", "-o", "m-v0"], [out / "m-v0"]),
         Work("card", ["card", buffer, "-o", out / "README.md"], [out / "README.md"]),
         Work("report", ["report", buffer, "-o", out / "report.html"], [out / "report.html"]),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,7 @@ def convert(
     expected_fingerprint: str | None = None,
     sha256: str | Sequence[str] | None = None,
     keep_interrupted: bool = False,
+    into: Path | None = None,
 ) -> ConversionReport:
     """Write everything that a source yields into a new buffer.
 
@@ -128,6 +129,8 @@ def convert(
     keep_interrupted : bool, default False
         Whether a conversion that fails or is stopped keeps what it has for `rlbuffers.repair`, as
         one that is killed does. For sources that cannot simply be read again.
+    into : Path, optional
+        Where to write in place of `path`, for a caller who gives what is there its name, or removes it.
 
     Raises
     ------
@@ -156,7 +159,8 @@ def convert(
         source = named_source(source)
     if sha256 is not None:
         _require_hashes(source, [sha256] if isinstance(sha256, str) else sha256)
-    writer = BufferWriter(path, source.spec, facts, overwrite=overwrite, storage=storage)
+    writer = BufferWriter(path, source.spec, facts, overwrite=overwrite, storage=storage, into=into)
+    reports: list[ConversionReport] = []
     try:
         writer.early_metadata = source.early_metadata()
         encoder = writer.encoder_of(FRAMES) if source.spec.stack else None
@@ -172,39 +176,49 @@ def convert(
         writer.metadata = {**source.metadata(), **writer.metadata}
         writer.metadata["written_by"] = written_by()
         before = source.tally()
-        writer.commit(check=lambda written: _check(before, written, source.where, Path(path), expected_fingerprint))
+
+        def check(written: Path) -> None:
+            reports.append(_checked(before, written, source.where, writer.path, expected_fingerprint))
+
+        writer.commit(check)
     except BaseException:
         writer.abort(keep=keep_interrupted)
         raise
-    seconds = time.perf_counter() - started
+    (report,) = reports
+    warnings = [*report.warnings, *_told_of_interrupted(writer)]
+    return replace(report, seconds=time.perf_counter() - started, warnings=warnings)
+
+
+def _checked(before: Tally, written: Path, where: str, path: Path, fingerprint: str | None) -> ConversionReport:
+    """Read a buffer back that has no name yet: what went in must come out. Return what is reported of it."""
     try:
-        return _report(source, writer, before, seconds)
+        with Buffer(written) as buffer:
+            report = _report(buffer, before, path)
+            rewards = buffer.arrays[REWARDS].all()
     except (OSError, CorruptDataError) as error:
-        raise CorruptDataError(
-            f"{path}: written, and whole when it was compared with its source; but reading it for this report failed: "
-            f"{error}"
-        ) from error
+        raise CorruptDataError(f"{path}: cannot be read back to be compared ({error})") from error
+    if fingerprint is not None and report.fingerprint != fingerprint:
+        raise CorruptDataError(f"{where}: the content does not match the stored fingerprint; run rlbuffers validate")
+    require_equal(before, report.written, rewards, str(path))
+    return report
 
 
-def _report(source: Source[Any], writer: BufferWriter, before: Tally, seconds: float) -> ConversionReport:
-    """Read what was written, for the facts that are shown of it."""
-    path = writer.path
-    with Buffer(path) as buffer:
-        return ConversionReport(
-            path=path,
-            read=before,
-            written=tally_of(buffer),
-            whole_episodes=int(buffer.metadata["counts"].get("whole_episodes", 0)),
-            source_bytes=sum(int(file.get("bytes", 0)) for file in buffer.metadata.get("source", {}).get("files", [])),
-            buffer_bytes=buffer.store_disk_bytes,
-            fingerprint=buffer.fingerprint,
-            seconds=seconds,
-            statistics=dict(buffer.metadata["statistics"]),
-            measurements=dict(buffer.metadata.get("measurements", {})),
-            warnings=[*buffer.warnings, *_told_of_interrupted(writer)],
-            left_out=list(buffer.metadata.get("left_out", [])),
-            notes=content_notes(buffer.metadata),
-        )
+def _report(buffer: Buffer, before: Tally, path: Path) -> ConversionReport:
+    return ConversionReport(
+        path=path,
+        read=before,
+        written=tally_of(buffer),
+        whole_episodes=int(buffer.metadata["counts"].get("whole_episodes", 0)),
+        source_bytes=sum(int(file.get("bytes", 0)) for file in buffer.metadata.get("source", {}).get("files", [])),
+        buffer_bytes=buffer.store_disk_bytes,
+        fingerprint=buffer.fingerprint,
+        seconds=0.0,
+        statistics=dict(buffer.metadata["statistics"]),
+        measurements=dict(buffer.metadata.get("measurements", {})),
+        warnings=buffer.warnings,
+        left_out=list(buffer.metadata.get("left_out", [])),
+        notes=content_notes(buffer.metadata),
+    )
 
 
 def _require_hashes(source: Source[Any], hashes: Sequence[str]) -> None:
@@ -257,11 +271,3 @@ def _append(writer: BufferWriter, rows: Rows, where: str) -> None:
             writer.append_transitions(rows)
     except SpecError as error:
         raise FormatError(f"{where}: {error}") from error
-
-
-def _check(before: Tally, written: Path, where: str, path: Path, fingerprint: str | None) -> None:
-    """Read the rewards back from a buffer that has no name yet: what went in must come out."""
-    with Buffer(written) as buffer:
-        if fingerprint is not None and buffer.fingerprint != fingerprint:
-            raise CorruptDataError(f"{where}: the content has not the stored fingerprint; run rlbuffers validate")
-        require_equal(before, tally_of(buffer), buffer.arrays[REWARDS].all(), str(path))

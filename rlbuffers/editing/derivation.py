@@ -128,6 +128,7 @@ def derive(
     facts: Mapping[str, Any] | None = None,
     described_parents: Sequence[Mapping[str, Any]] | None = None,
     notes: Sequence[str] = (),
+    into: Path | None = None,
 ) -> EditReport:
     """Write what a source selects of its parents; the metadata tell the operation, its arguments and the parents.
 
@@ -141,7 +142,7 @@ def derive(
         For the metadata: what was done, so that it can be done again.
     parents : sequence of Buffer
         Open buffers.
-    overwrite, storage
+    overwrite, storage, into
         As in `rlbuffers.convert`.
     on_progress : callable, optional
         Is given (transitions so far, transitions in all).
@@ -165,6 +166,7 @@ def derive(
         on_progress=None if on_progress is None else _counting(on_progress),
         facts={**(facts or {}), "derivation": derivation},
         storage=storage,
+        into=into,
     )
     return EditReport(
         operation,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rlbuffers.atomic import AtomicPath, publish_all, remove_path
+from rlbuffers.atomic import AtomicPath, publish_all
 from rlbuffers.editing.derivation import BufferOrPath, EditReport, OnProgress, derive, opened, require_output
 from rlbuffers.errors import UnsupportedError, UsageError
 from rlbuffers.listing import listed
@@ -113,20 +112,17 @@ def _written(
             stack.callback(targets[-1].discard)
         before = 0
         for number, (source, target) in enumerate(zip(sources, targets, strict=True)):
-            # The writer tells the container by the suffix, and takes the path only when it is whole.
-            written = target.partial.with_name(target.partial.name + _suffix(target.final))
-            stack.callback(_remove, written)
             report = derive(
                 source,
-                written,
+                target.final,
                 "split",
                 {**arguments, "part": number, "name": target.final.name},
                 [parent],
-                overwrite=True,
+                overwrite=overwrite,
                 on_progress=_shifted(on_progress, before, total),
+                into=target.partial,
             )
-            written.rename(target.partial)
-            reports.append(replace(report, path=target.final))
+            reports.append(report)
             before += source.total
         publish_all(targets)
     return reports
@@ -134,11 +130,6 @@ def _written(
 
 def _shifted(on_progress: OnProgress | None, before: int, total: int) -> OnProgress | None:
     return None if on_progress is None else lambda count, _: on_progress(before + count, total)
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):  # then the next run does
-        remove_path(path)
 
 
 def _chosen(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ __all__ = ["HDF5BufferExport", "ZarrBufferExport"]
 
 
 class _BufferExport(Export):
-    """Writes beside the path under a name that tells the container, and renames."""
+    """Writes past the path's own name, which may not tell the container."""
 
     tells_all = True
 
@@ -26,21 +25,13 @@ class _BufferExport(Export):
 
     def write(self, path: Path, on_progress: Callable[[int], None]) -> None:
         """Copy row by row; memory is bounded by an episode, or by some batches."""
-        copy = path.with_name(path.name + self.suffix)
-        try:
-            convert(
-                BufferSelection(self.buffer),
-                copy,
-                overwrite=True,
-                on_progress=lambda done, total, count: on_progress(count),
-                expected_fingerprint=self.buffer.fingerprint,
-            )
-            copy.rename(path)
-        finally:
-            if copy.is_dir():
-                shutil.rmtree(copy)
-            else:
-                copy.unlink(missing_ok=True)
+        convert(
+            BufferSelection(self.buffer),
+            path.with_name(path.name + self.suffix),
+            on_progress=lambda done, total, count: on_progress(count),
+            expected_fingerprint=self.buffer.fingerprint,
+            into=path,
+        )
 
     def tally(self, path: Path) -> Tally:
         """Open the copy."""

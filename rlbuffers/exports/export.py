@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 from rlbuffers.atomic import AtomicPath
 from rlbuffers.errors import CorruptDataError, RlbuffersError
@@ -102,7 +104,7 @@ def export(
         with _named(path):
             exporter.write(target.partial, on_progress or (lambda count: None))
             exporter.keep(target.partial, kept_document(buffer, exporter.names_read_again()))
-        with _named(path, LookupError, ValueError, EOFError):
+        with _named(path, LookupError, ValueError, EOFError, BadZipFile, zlib.error):
             after = exporter.tally(target.partial)
         require_equal(exporter.expected(before), after, buffer.arrays[REWARDS].all(), str(path))
         left_out = [*exporter.left_out(), *([] if exporter.tells_all else lost_on_readers(buffer))]

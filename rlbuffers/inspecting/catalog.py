@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.hidden_paths import PARTIAL_SUFFIX, final_of
 from rlbuffers.json_documents import parsed_json
+from rlbuffers.leftovers import is_being_written
 from rlbuffers.local_inputs import refuse_special
 from rlbuffers.metadata import episode_statistics
 from rlbuffers.reader import Buffer

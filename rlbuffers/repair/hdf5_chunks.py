@@ -74,6 +74,8 @@ def read_hdf5_metadata(path: Path) -> str:
 
 def _scanned_metadata(path: Path) -> str | None:
     """Find the metadata text, which stands in the file in one piece, without the library."""
+    if not refuse_special(path).stat().st_size:
+        return None
     with refuse_special(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         place = content.find(_METADATA_BEGIN)
         while place >= 0:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from rlbuffers.atomic import PARTIAL_SUFFIX, final_of, is_being_written, partial_of
 from rlbuffers.errors import BufferBusyError, CorruptDataError, FormatError
+from rlbuffers.hidden_paths import PARTIAL_SUFFIX, final_of, partial_of
 from rlbuffers.json_documents import require_plain
+from rlbuffers.leftovers import is_being_written
 from rlbuffers.local_inputs import raise_shortage
 from rlbuffers.metadata_schema import METADATA, settled
 from rlbuffers.repair.damaged import DamagedBuffer

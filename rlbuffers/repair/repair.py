@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rlbuffers.atomic import final_of
 from rlbuffers.conversion.convert import convert
 from rlbuffers.errors import FormatError, UsageError
+from rlbuffers.hidden_paths import final_of
 from rlbuffers.reader import Buffer
 from rlbuffers.repair.damaged import DamagedBuffer, open_damaged
 from rlbuffers.repair.interrupted import find_interrupted, is_hidden, open_interrupted

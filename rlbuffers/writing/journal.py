@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from rlbuffers.atomic import JOURNAL_SUFFIX, partial_of, remove_path
 from rlbuffers.errors import CorruptDataError
+from rlbuffers.hidden_paths import JOURNAL_SUFFIX, partial_of, remove_path
 from rlbuffers.local_inputs import refuse_special
 
 __all__ = [
@@ -187,11 +187,6 @@ class JournalWriter:
         new.write_bytes(tail.encoded())
         os.replace(new, target)
         self._due = time.monotonic() + INTERVAL_SECONDS
-
-    @property
-    def files(self) -> list[Path]:
-        """What may stand beside the partial buffer."""
-        return [self._partial.with_name(self._partial.name + suffix) for suffix in _SUFFIXES]
 
 
 def keep_interrupted(final: Path) -> None:

@@ -12,7 +12,7 @@ from rlbuffers.optional import require
 __all__ = ["MOST_BYTES", "read_yaml"]
 
 # Those that runs write have some thousand bytes.
-MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 16
 _DEEPEST = 20
 
 

@@ -13,15 +13,17 @@ import threading
 import pytest
 
 import rlbuffers.atomic
+import rlbuffers.leftovers
 from rlbuffers.atomic import (
     AtomicPath,
     discard_unpublished,
-    is_being_written,
-    partial_of,
     publish_all,
     write_bytes_atomically,
 )
 from rlbuffers.errors import BufferBusyError, BufferExistsError, NotDurableError
+from rlbuffers.hidden_paths import remove_path
+from rlbuffers.leftovers import LOCK_MARK, is_being_written
+from rlbuffers.repair.repair import repair
 
 
 def names(folder):
@@ -212,15 +214,6 @@ def test_a_link_is_replaced_and_what_it_pointed_to_is_kept(tmp_path):
     assert names(tmp_path) == ["file", "link-file", "link-tree", "tree"]
 
 
-def test_what_a_killed_writer_left_can_be_kept(tmp_path):
-    write_file(tmp_path / ".x.partial", "left")
-    kept = tmp_path / "kept"
-    target = AtomicPath(tmp_path / "x", keep=lambda final: os.rename(partial_of(final), kept))
-    assert kept.read_text() == "left"
-    target.discard()
-    assert names(tmp_path) == ["kept"]
-
-
 def test_leaving_lets_others_write_and_keeps_the_partial_path(tmp_path):
     target = AtomicPath(tmp_path / "x")
     write_file(target.partial, "left")
@@ -233,11 +226,11 @@ def test_leaving_lets_others_write_and_keeps_the_partial_path(tmp_path):
 
 
 @pytest.mark.parametrize("published", [True, False])
-def test_companions_go_with_the_partial_path(tmp_path, published):
+def test_what_stands_beside_the_partial_path_goes_with_it(tmp_path, published):
     target = AtomicPath(tmp_path / "x")
-    target.companions = [tmp_path / ".x.notes", tmp_path / ".x.absent"]
     write_file(target.partial, "content")
-    write_file(tmp_path / ".x.notes", "notes")
+    write_file(tmp_path / ".x.partial.journal", "notes")
+    write_file(tmp_path / ".x.partial.tail", "notes")
     (target.publish if published else target.discard)()
     assert names(tmp_path) == (["x"] if published else [])
 
@@ -261,7 +254,7 @@ def interrupted_before(instruction, work):
     left = [instruction]
 
     def trace(frame, event, _):
-        if frame.f_code.co_filename not in {__file__, rlbuffers.atomic.__file__}:
+        if frame.f_code.co_filename not in {__file__, rlbuffers.atomic.__file__, rlbuffers.leftovers.__file__}:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
@@ -291,13 +284,13 @@ def test_ctrl_c_at_any_instruction_leaves_nothing_half_written(tmp_path, write):
     instruction, seen = 0, set()
     came = True
     while came:
-        instruction += 1
+        instruction += 1 if write is write_file else 3
         came = interrupted_before(instruction, work)
         discard_unpublished()
         seen.add(tuple(names(tmp_path)))
         if (tmp_path / "x").exists():
             assert text_of(tmp_path / "x") == "content"
-            rlbuffers.atomic.remove_path(tmp_path / "x")
+            remove_path(tmp_path / "x")
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert seen == {(), ("x",)}
     assert instruction > 100
@@ -324,15 +317,87 @@ def test_the_next_run_cleans_what_killed_ones_left_under_other_names(tmp_path, c
     living.discard()
 
 
-def test_what_can_be_salvaged_is_kept(tmp_path):
-    code = """
-        target = AtomicPath(pathlib.Path('killed'))
-        target.partial.write_text('half')
-        target.partial.with_name(target.partial.name + '.journal').write_text('of it')
+def killed_conversion(folder, name="killed.hdf5"):
+    """Write some transitions with a checkpoint, in a process that is killed."""
+    code = f"""
+        import numpy as np, rlbuffers
+        from rlbuffers.writing import journal
+        journal.INTERVAL_SECONDS = 0.0
+        NAMES = ('observations', 'actions', 'next_observations')
+        columns = [rlbuffers.ColumnSpec(name, np.float32, (2,)) for name in NAMES]
+        columns += [rlbuffers.ColumnSpec('rewards', np.float32), rlbuffers.ColumnSpec('terminals', np.bool_)]
+        spec = rlbuffers.BufferSpec('transitions', columns)
+        writer = rlbuffers.create({name!r}, spec)
+        rows = dict.fromkeys(NAMES, np.ones((7, 2), np.float32))
+        writer.append_transitions(rows | dict(rewards=np.ones(7, np.float32), terminals=np.zeros(7, bool)))
     """
-    killed_while(tmp_path, code)
+    killed_while(folder, code)
+
+
+def test_what_can_be_salvaged_is_kept(tmp_path, caplog, capfd):
+    killed_conversion(tmp_path)
+    killed_conversion(tmp_path, "again.zarr")
+    told = "killed.hdf5: a killed run left 7 transitions; rlbuffers repair makes a buffer of them"
+    assert capfd.readouterr().err.splitlines() == [told]
+    (tmp_path / ".again.zarr.partial.tail").unlink()  # as of one that was killed before its first checkpoint
     AtomicPath(tmp_path / "x").discard()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".killed.partial", ".killed.partial.journal"]
+    assert names(tmp_path) == [f".killed.hdf5.partial{suffix}" for suffix in ("", ".journal", ".tail")]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}/again.zarr: what a killed run had begun to write there was removed"
+    ]
+    assert repair(tmp_path / "killed.hdf5", tmp_path / "salvaged.hdf5").num_rows_kept == 7
+
+
+def test_what_can_be_salvaged_is_kept_by_whoever_writes_another_thing_there(tmp_path):
+    killed_conversion(tmp_path)
+    write_bytes_atomically(tmp_path / "killed.hdf5", b"not a buffer")
+    (tmp_path / "killed.hdf5").rename(tmp_path / "other")
+    assert repair(tmp_path / "killed.hdf5", tmp_path / "salvaged.hdf5").num_rows_kept == 7
+
+
+def test_what_others_lock_is_left_alone(tmp_path):
+    for name, content in (("empty", b""), ("foreign", b"12345"), ("longer", b"a lock of rlbuffer")):
+        (tmp_path / f".{name}.lock").write_bytes(content)
+        (tmp_path / f".{name}.partial").write_text("theirs")
+    (tmp_path / "target").write_bytes(LOCK_MARK)
+    (tmp_path / ".link.lock").symlink_to(tmp_path / "target")
+    (tmp_path / ".link.partial").write_text("theirs")
+    os.mkfifo(tmp_path / ".fifo.lock")
+    (tmp_path / ".folder.lock").mkdir()
+    before = names(tmp_path)
+    AtomicPath(tmp_path / "x").discard()
+    assert names(tmp_path) == before
+
+
+def test_cleaning_does_not_race_with_writers(tmp_path):
+    """Writers of the same few names, each of which cleans after the others, and some of which are killed."""
+    (tmp_path / "shared").mkdir()
+    code = """
+        import random, sys
+        from rlbuffers.errors import BufferBusyError
+        rng, kill_at = random.Random(int(sys.argv[1])), int(sys.argv[2])
+        for turn in range(150):
+            text = f'{sys.argv[1]} {turn} ' * 50
+            try:
+                target = AtomicPath(pathlib.Path('shared') / rng.choice('abc'), overwrite=True)
+            except BufferBusyError:
+                continue
+            target.partial.mkdir()
+            (target.partial / 'file').write_text(text)
+            if turn >= kill_at >= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            assert (target.partial / 'file').read_text() == text
+            target.publish()
+    """
+    script = "import os, pathlib, signal\nfrom rlbuffers.atomic import AtomicPath\n" + textwrap.dedent(code)
+    kills = [-1, -1, 20, 70]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(seed), str(kill)], cwd=tmp_path)
+        for seed, kill in enumerate(kills)
+    ]
+    assert [process.wait() for process in processes] == [0 if kill < 0 else -9 for kill in kills]
+    AtomicPath(tmp_path / "shared" / "x").discard()
+    assert set(names(tmp_path / "shared")) <= {"a", "b", "c"}
 
 
 class Failing:

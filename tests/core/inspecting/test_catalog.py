@@ -7,8 +7,10 @@ import zarr
 from reference import Recipe, make, write
 
 import rlbuffers
-from rlbuffers.atomic import AtomicPath, is_being_written, partial_of
+from rlbuffers.atomic import AtomicPath
+from rlbuffers.hidden_paths import partial_of
 from rlbuffers.inspecting.catalog import catalog
+from rlbuffers.leftovers import is_being_written
 
 
 @pytest.fixture

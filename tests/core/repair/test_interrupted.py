@@ -14,9 +14,9 @@ import pytest
 from reference import Recipe, assert_same_rows, make, taken, write
 
 import rlbuffers
-from rlbuffers.atomic import partial_of
 from rlbuffers.episode import Episode
 from rlbuffers.errors import BufferBusyError, CorruptDataError
+from rlbuffers.hidden_paths import partial_of
 from rlbuffers.repair.repair import repair
 from rlbuffers.writing import journal
 from rlbuffers.writing.journal import interrupted_of, journal_of, num_journaled, tail_of

@@ -68,9 +68,7 @@ def test_a_checkpoint_is_due_after_the_interval(tmp_path, monkeypatch):
     writer.checkpoint(Record({}, {}), Record({"transitions": 3}, {}))
     assert not writer.is_due
     assert num_journaled(tmp_path / ".x.hdf5.partial") == 3
-    assert sorted(file.name for file in writer.files if file.exists()) == sorted(
-        entry.name for entry in tmp_path.iterdir()
-    )
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".x.hdf5.partial.journal", ".x.hdf5.partial.tail"]
 
 
 def leave(folder, transitions, command):
