@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib
 import os
+import pkgutil
 import resource
 import select
 import signal
@@ -23,10 +25,25 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import rlbuffers.conversion
+import rlbuffers.decoding
+import rlbuffers.sources
+import rlbuffers.stores
 from rlbuffers_cli.console import console, rows_table
 from rlbuffers_cli.main import cli
 
-__all__ = ["FAILED", "HARMLESS", "NOTICED", "REFUSED", "Attack", "Attempt", "attempt", "judged", "main_of"]
+__all__ = [
+    "FAILED",
+    "HARMLESS",
+    "NOTICED",
+    "REFUSED",
+    "Attack",
+    "Attempt",
+    "attempt",
+    "judged",
+    "load_sources",
+    "main_of",
+]
 
 REFUSED, NOTICED, HARMLESS, FAILED = "refused", "noticed", "harmless", "FAILED"
 # The bounds of docs/formats.md: an answer within seconds, little memory beyond what the data need.
@@ -179,6 +196,13 @@ def _resident_megabytes() -> float:
 def _text(file: object) -> str:
     file.seek(0)  # type: ignore[attr-defined]
     return file.read().decode(errors="replace")  # type: ignore[attr-defined, no-any-return]
+
+
+def load_sources() -> None:
+    """Load what conversions load, so that each attempt neither takes the time nor counts the memory."""
+    for package in (rlbuffers.sources, rlbuffers.decoding, rlbuffers.stores, rlbuffers.conversion):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 def judged(tried: Attempt, unharmed: Callable[[], bool] | None = None) -> str:

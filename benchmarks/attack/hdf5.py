@@ -23,7 +23,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from attempts import FAILED, Attack, attempt, judged, main_of
+from attempts import FAILED, Attack, attempt, judged, load_sources, main_of
 
 import rlbuffers
 from rlbuffers.errors import RlbuffersError
@@ -188,6 +188,7 @@ def is_same(path: Path, fingerprint: str | None) -> bool:
 
 def run(attack: Attack, folder: Path, seed: int) -> None:
     """Try everything."""
+    load_sources()
     output = folder / "out.hdf5"
     for name, (_, words, _) in FILES.items():
         file = prepared(name, folder / name / ("data" if name == "minari" else ""))
