@@ -66,14 +66,16 @@ def _directories(file: BinaryIO, size: int) -> Iterator[tuple[int, int, int]]:
         if place < 0 or place + _END.size > len(tail) or not tail.startswith(_END_MARK, place):
             continue
         fields, end = _END.unpack_from(tail, place), start + place
-        yield end, fields[4], fields[5]
         file.seek(max(end - _LOCATOR.size, 0))
         locator = file.read(_LOCATOR.size)
+        before = end - _LOCATOR.size - _END_64.size
+        is_replaced = False
         if len(locator) == _LOCATOR.size and locator.startswith(b"PK\6\7"):
-            before = end - _LOCATOR.size - _END_64.size
             for record_place in {before, min(_LOCATOR.unpack(locator)[2], size)}:
                 file.seek(max(record_place, 0))
                 record = file.read(_END_64.size)
                 if len(record) == _END_64.size and record.startswith(b"PK\6\6"):
-                    members, directory = _END_64.unpack(record)[7:9]
-                    yield record_place, members, directory
+                    is_replaced = is_replaced or record_place == before
+                    yield record_place, *_END_64.unpack(record)[7:9]
+        if not is_replaced:  # else these are the largest numbers of 16 and 32 bits
+            yield end, fields[4], fields[5]
