@@ -81,18 +81,29 @@ class _ChunkReader:
         last = min(offset[0] - start + self._chunk[0], len(rows))
         inner = tuple(slice(begin, begin + size) for begin, size in zip(offset[1:], self._chunk[1:], strict=True))
         target = rows[(slice(first, last), *inner)]
-        if self._dataset.id.get_chunk_info_by_coord(offset).byte_offset is None:
+        stored = self._stored(offset)
+        if stored is None:
             target[...] = self._dataset.fillvalue
         elif target.shape == self._chunk and target.flags.c_contiguous:
-            self._decode(offset, target)
+            self._decode(offset, *stored, target)
         else:
             whole = np.empty(self._chunk, self._dtype)
-            self._decode(offset, whole)
+            self._decode(offset, *stored, whole)
             skipped = first + start - offset[0]
             target[...] = whole[(slice(skipped, None), *[slice(None)] * len(inner))][tuple(map(slice, target.shape))]
 
-    def _decode(self, offset: tuple[int, ...], target: Array) -> None:
-        mask, stored = self._dataset.id.read_direct_chunk(offset)
+    def _stored(self, offset: tuple[int, ...]) -> tuple[int, bytes] | None:
+        """Return the mask of filters that were left out, and the bytes of a chunk; None if it was never written."""
+        try:
+            mask, stored = self._dataset.id.read_direct_chunk(offset)
+        except (OSError, RuntimeError, ValueError):
+            # Asked only now: the library walks over all chunks to answer.
+            if self._dataset.id.get_chunk_info_by_coord(offset).byte_offset is None:
+                return None
+            raise
+        return mask, stored
+
+    def _decode(self, offset: tuple[int, ...], mask: int, stored: bytes, target: Array) -> None:
         shuffled, inflated = (
             code in self._filters and not mask >> self._filters.index(code) & 1 for code in (_SHUFFLE, _DEFLATE)
         )
