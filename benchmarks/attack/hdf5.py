@@ -30,7 +30,7 @@ from rlbuffers.errors import RlbuffersError
 
 DATA = Path(__file__).parents[2] / "tests" / "data"
 NO_CHECKSUM = "no checksum"
-TRIES = 40
+TRIES = 24
 MARKS = (b"GCOL", b"TREE", b"HEAP", b"SNOD", b"OHDR", b"OCHK", b"FRHP", b"FHDB", b"BTHD", b"BTLF", b"FAHD", b"EAHD")
 REACH = 600
 FILES = {

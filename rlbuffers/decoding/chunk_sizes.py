@@ -15,11 +15,11 @@ from typing import Any
 
 from rlbuffers.errors import CorruptDataError
 
-__all__ = ["COMPRESSORS", "require_chunk_fits"]
+__all__ = ["COMPRESSORS", "MAX_STREAMS", "require_chunk_fits"]
 
+MAX_STREAMS = 64
+"""How many streams or frames a chunk may consist of: writers make one; each further one costs a copy of the rest."""
 _PART_BYTES = 1 << 20
-# Writers make one; each further one costs a copy of what is behind it.
-_MAX_STREAMS = 64
 _BLOSC_HEADER, _LZ4_HEADER = 16, 4
 _GZIP_WINDOW = 16 + 15
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -51,7 +51,7 @@ def require_chunk_fits(data: bytes, codec: Any, room: int, where: str) -> None:
     except (struct.error, IndexError) as error:
         raise CorruptDataError(f"{where}: damaged: a chunk of {len(data):,} bytes, less than its header") from error
     except _TooManyStreamsError as error:
-        raise CorruptDataError(f"{where}: expected a chunk of one stream, found more than {_MAX_STREAMS}") from error
+        raise CorruptDataError(f"{where}: expected a chunk of one stream, found more than {MAX_STREAMS}") from error
     if size > room:
         raise CorruptDataError(
             f"{where}: the chunk becomes {size:,} bytes or more, and the array has room for {room:,}"
@@ -91,7 +91,7 @@ def _zstd_frames(data: bytes) -> list[int | None]:
     sizes: list[int | None] = []
     place = 0
     while place < len(data):
-        if len(sizes) >= _MAX_STREAMS:
+        if len(sizes) >= MAX_STREAMS:
             raise _TooManyStreamsError
         if struct.unpack_from("<I", data, place)[0] in _ZSTD_SKIPPED:
             sizes.append(0)
@@ -124,7 +124,7 @@ def _streamed_size(make: Callable[[Any], Any]) -> Callable[[bytes, int, Any], in
         total = streams = 0
         while data and total <= room:
             streams += 1
-            if streams > _MAX_STREAMS:
+            if streams > MAX_STREAMS:
                 raise _TooManyStreamsError
             try:
                 inflater = make(codec)
