@@ -36,6 +36,7 @@ __all__ = [
     "FAILED",
     "HARMLESS",
     "NOTICED",
+    "PATIENCE",
     "REFUSED",
     "Attack",
     "Attempt",
@@ -48,6 +49,8 @@ __all__ = [
 REFUSED, NOTICED, HARMLESS, FAILED = "refused", "noticed", "harmless", "FAILED"
 # The bounds of docs/formats.md: an answer within seconds, little memory beyond what the data need.
 SECONDS, MEGABYTES = 20.0, 300.0
+PATIENCE = 4 * SECONDS
+"""For attempts that work and do not wait: so long may they take on a machine that is busy."""
 _ADDRESS_SPACE = 16 << 30
 _PRINTED_EXAMPLES = 20
 _LIBC = ctypes.CDLL(None)
@@ -65,6 +68,8 @@ class Attempt:
         What it printed.
     seconds : float
         How long it took.
+    worked : float
+        Seconds of CPU time, which other programs on the machine do not lengthen.
     megabytes : float
         By how much its resident memory grew.
     stopped : bool
@@ -76,6 +81,7 @@ class Attempt:
     output: str
     errors: str
     seconds: float
+    worked: float
     megabytes: float
     stopped: bool
 
@@ -86,6 +92,8 @@ class Attempt:
             return f"traceback: {self.errors.strip().splitlines()[-1]}"
         if self.stopped:
             return f"no answer within {self.seconds:.0f} s"
+        if self.worked > SECONDS:
+            return f"worked {self.worked:.0f} s"
         if self.exit_code < 0:
             return f"ended by {signal.Signals(-self.exit_code).name}"
         if self.megabytes > MEGABYTES:
@@ -139,7 +147,9 @@ def attempt(
         took = time.monotonic() - started
         _, status, usage = os.wait4(process, 0)
         grown = max(0.0, usage.ru_maxrss / 1024 - began_with)
-        return Attempt(line, os.waitstatus_to_exitcode(status), _text(output), _text(errors), took, grown, stopped)
+        worked = usage.ru_utime + usage.ru_stime
+        code = os.waitstatus_to_exitcode(status)
+        return Attempt(line, code, _text(output), _text(errors), took, worked, grown, stopped)
 
 
 def _run(

@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import zstandard
-from attempts import Attack, attempt, judged, load_sources, main_of
+from attempts import PATIENCE, Attack, attempt, judged, load_sources, main_of
 from google_crc32c import value as crc32c
 
 import rlbuffers
@@ -298,7 +298,7 @@ for _name in ("tables", "items", "chunks"):
         written(path / f"{name}.tfrecord", zlib_of(zeros_behind(header(GIGABYTE), GIGABYTE + (64 << 20))))
         return path
 
-    @bomb("reverb: 256 records of 60 MB", "reverb", "--table", "transitions")
+    @bomb("reverb: 20 records of 60 MB", "reverb", "--table", "transitions")
     def _(folder: Path, name: str = _name) -> Path:
         path = copied(REVERB, folder)
         large = record(delimited(99, bytes(60_000_000)))
@@ -584,13 +584,13 @@ def run(attack: Attack, folder: Path, seed: int) -> None:
         place.mkdir()
         path, output = make(place), place / "out.hdf5"
         # What stands before the path: options; behind it for formats that take it first.
-        tried = attempt(["convert", *words, path, "-o", output, "--workers", "0"])
+        tried = attempt(["convert", *words, path, "-o", output, "--workers", "0"], seconds=PATIENCE)
         # Sizes that are only said, and not needed for the rows, may be passed over.
         unharmed = functools.partial(_is_as_fixture, output, words[0], folder) if words[0] in HONEST else None
         attack.note(row, judged(tried, unharmed), tried, " ".join(words))
         if tried.exit_code and output.exists():
             attack.note(row, "FAILED: something was left", tried)
-        looked = attempt(["info", path])
+        looked = attempt(["info", path], seconds=PATIENCE)
         attack.note("info of each", judged(looked), looked, row)
         shutil.rmtree(place)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from attempts import FAILED, Attack, attempt, judged, load_sources, main_of
+from attempts import FAILED, PATIENCE, Attack, attempt, judged, load_sources, main_of
 
 import rlbuffers
 from rlbuffers.errors import RlbuffersError
@@ -201,7 +201,7 @@ def run(attack: Attack, folder: Path, seed: int) -> None:
         for how, content in damages(whole, random.Random(f"{seed} {name}")):
             file.write_bytes(content)
             output.unlink(missing_ok=True)
-            tried = attempt(command)
+            tried = attempt(command, seconds=PATIENCE)
             outcome = judged(tried, partial(is_same, output, expected))
             what = f"{name}: damage"
             if outcome == f"{FAILED}: other content in silence":
@@ -215,7 +215,7 @@ def run(attack: Attack, folder: Path, seed: int) -> None:
             except (ValueError, OSError, RuntimeError) as error:
                 sys.exit(f"{name}: {how}: cannot be made: {error}")
             output.unlink(missing_ok=True)
-            tried = attempt(command)
+            tried = attempt(command, seconds=PATIENCE)
             harmless = how == "29 dimensions"
             outcome = judged(tried, (lambda: content_of(output) is not None) if harmless else None)
             attack.note(f"{name}: claimed sizes", outcome, tried, how)
