@@ -22,7 +22,7 @@ import torch
 import rlbuffers
 from rlbuffers.loading.loader import Loader
 from rlbuffers_train.algorithms.bcq_discrete import DiscreteBCQ
-from rlbuffers_train.batch import COLUMNS, TransitionBatch, TransitionBatches
+from rlbuffers_train.batch import COLUMNS, TransitionBatch, transition_batches
 from rlbuffers_train.devices import pick_device, set_threads
 from rlbuffers_train.problem_of_buffer import problem_of_buffer
 
@@ -56,7 +56,7 @@ def main() -> None:
         loaders = {
             threads: Loader(
                 buffer.sampler(config.batch_size, columns=COLUMNS),
-                TransitionBatches(config.gamma, device),
+                transition_batches(config.gamma, device),
                 prefetch=args.prefetch,
                 workers=threads,
             )

@@ -27,11 +27,11 @@ from sampling import Peer
 
 import rlbuffers
 from rlbuffers_train.algorithms import ALGORITHMS, load_algorithm
-from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.devices import ComputeSettings, set_threads
 from rlbuffers_train.problem_of_buffer import problem_of_buffer
 from rlbuffers_train.running.steppers import OfflineStepper
 from rlbuffers_train.running.stopwatch import Stopwatch
+from rlbuffers_train.transition_loader import transition_loader
 
 COLUMNS = ("actions", "rewards", "terminals", "timeouts")
 PRESET = "tianshou"
@@ -64,7 +64,7 @@ def ours(name: str, buffer: Any, settings: ComputeSettings) -> tuple[Callable[[i
     sampler = buffer.sampler(
         algorithm.config.batch_size, 0, n_step=algorithm.n_step, gamma=algorithm.gamma, columns=algorithm.columns
     )
-    loader = make_loader(sampler, algorithm.problem, algorithm.gamma, algorithm.device)
+    loader = transition_loader(sampler, algorithm.problem, algorithm.gamma, algorithm.device)
     stepper = OfflineStepper(algorithm, loader)
 
     def run(updates: int) -> float:

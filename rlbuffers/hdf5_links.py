@@ -204,7 +204,11 @@ def linked_file(folder: Path, where: object, lead: tuple[str, str, str]) -> Path
     return places[0]
 
 
-def leads_outside(file: h5py.File, on_item: Callable[[str], bool] | None = None) -> Iterator[tuple[str, str, str]]:
+def leads_outside(
+    file: h5py.File,
+    on_item: Callable[[str], bool] | None = None,
+    on_object: Callable[[str, Any], None] | None = None,
+) -> Iterator[tuple[str, str, str]]:
     """Yield (name, what it is, other file) of all that leads out of a file; nothing outside is opened.
 
     Parameters
@@ -214,6 +218,8 @@ def leads_outside(file: h5py.File, on_item: Callable[[str], bool] | None = None)
     on_item : callable, optional
         Is given the name of each link and object before it is looked at. It returns True to end the walk; it must not
         raise, of which h5py makes a SystemError.
+    on_object : callable, optional
+        Is given the name and the identifier of each object; it must not raise.
     """
     found: list[tuple[str, str, str]] = []
     tell = on_item or (lambda name: False)
@@ -226,29 +232,34 @@ def leads_outside(file: h5py.File, on_item: Callable[[str], bool] | None = None)
             found.append((shown(name), "an external link to", shown(links.get_val(name)[0])))
         return None
 
-    def look_at_item(name: str | bytes, item: Any) -> bool | None:
-        if tell(shown(name)):
+    def look_at_object(name: bytes) -> bool | None:
+        text = shown(name)
+        if tell(text):
             return True
-        if isinstance(item, h5py.Dataset):
-            found.extend((shown(name), what, other) for what, other in _stored_outside(item))
+        opened = h5py.h5o.open(file.id, name)
+        if isinstance(opened, h5py.h5d.DatasetID):
+            found.extend((text, what, other) for what, other in _stored_outside(opened))
+        if on_object is not None:
+            on_object(text, opened)
         return None
 
     links.visit(look_at_link, info=True)
     yield from found
     found.clear()
-    file.visititems(look_at_item)
+    h5py.h5o.visit(file.id, look_at_object)  # without h5py's objects, which cost as much as reading short datasets
     yield from found
 
 
-def _stored_outside(dataset: h5py.Dataset) -> Iterator[tuple[str, str]]:
-    created = dataset.id.get_create_plist()
+def _stored_outside(dataset: Any) -> Iterator[tuple[str, str]]:
+    created = dataset.get_create_plist()
     layout = created.get_layout()
     if layout == h5py.h5d.CONTIGUOUS:
         for number in range(created.get_external_count()):
             yield STORED_IN, Path(created.get_external(number)[0].decode(errors="replace")).as_posix()
     elif layout == h5py.h5d.VIRTUAL:
-        for source in dataset.virtual_sources():
-            if is_other_file(source.file_name, dataset):
+        virtual = h5py.Dataset(dataset)
+        for source in virtual.virtual_sources():
+            if is_other_file(source.file_name, virtual):
                 yield "a virtual dataset of", source.file_name
 
 

@@ -19,13 +19,14 @@ from rlbuffers.optional import require
 
 if TYPE_CHECKING:
     from rlbuffers_train.algorithms import ALGORITHMS
-    from rlbuffers_train.evaluation.checkpoint_evaluation import JudgedPolicy
-    from rlbuffers_train.evaluation.comparison import compare_runs
-    from rlbuffers_train.evaluation.playing import evaluate
+    from rlbuffers_train.comparing.checkpoint_evaluation import JudgedPolicy
+    from rlbuffers_train.comparing.comparison import compare_runs
     from rlbuffers_train.expert import train_online, train_qrdqn
+    from rlbuffers_train.generation import GeneratedBuffer, generate
     from rlbuffers_train.loaded_policy import LoadedPolicy, load_policy
     from rlbuffers_train.off_policy.judging import evaluate_off_policy
     from rlbuffers_train.offline import train_offline
+    from rlbuffers_train.playing.episodes import evaluate
     from rlbuffers_train.policy_export import export_policy
     from rlbuffers_train.running.interrupts import TrainingInterrupted
     from rlbuffers_train.running.live_table import LiveTable
@@ -38,6 +39,7 @@ __all__ = [
     "BEST",
     "LAST",
     "POLICY",
+    "GeneratedBuffer",
     "JudgedPolicy",
     "LiveTable",
     "LoadedPolicy",
@@ -48,6 +50,7 @@ __all__ = [
     "evaluate",
     "evaluate_off_policy",
     "export_policy",
+    "generate",
     "load_policy",
     "train_offline",
     "train_online",
@@ -57,7 +60,8 @@ __all__ = [
 _HOMES = {
     "ALGORITHMS": "algorithms",
     "BEST": "running.run_folder",
-    "JudgedPolicy": "evaluation.checkpoint_evaluation",
+    "GeneratedBuffer": "generation",
+    "JudgedPolicy": "comparing.checkpoint_evaluation",
     "LAST": "running.run_folder",
     "POLICY": "running.run_folder",
     "LiveTable": "running.live_table",
@@ -65,10 +69,11 @@ _HOMES = {
     "RunSummary": "running.run_summary",
     "TrainingInterrupted": "running.interrupts",
     "TrainingRequest": "running.training_request",
-    "compare_runs": "evaluation.comparison",
-    "evaluate": "evaluation.playing",
+    "compare_runs": "comparing.comparison",
+    "evaluate": "playing.episodes",
     "evaluate_off_policy": "off_policy.judging",
     "export_policy": "policy_export",
+    "generate": "generation",
     "load_policy": "loaded_policy",
     "train_offline": "offline",
     "train_online": "expert",

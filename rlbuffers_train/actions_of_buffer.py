@@ -13,7 +13,7 @@ from rlbuffers.reader import Buffer
 from rlbuffers.schema import ACTIONS, ColumnSpec
 from rlbuffers.spaces import count_outside, restricts
 from rlbuffers.stated_actions import StatedActions, is_numbered, refuse_outside
-from rlbuffers_train.evaluation.evaluation_task import actions_of_task
+from rlbuffers_train.playing.evaluation_task import actions_of_task
 from rlbuffers_train.problem import BoxActions, DiscreteActions, actions_of_space, unlearnable_actions
 
 __all__ = ["actions_of_buffer", "extreme_actions"]

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from rlbuffers.adapters.torch_batches import TorchBatches, as_tensor
 from rlbuffers.windows.transitions import NEXT_ACTION_KNOWN, NEXT_ACTIONS
 
-__all__ = ["COLUMNS", "TransitionBatch", "TransitionBatches", "make_batch", "observation_tensor"]
+__all__ = ["COLUMNS", "TransitionBatch", "make_batch", "observation_tensor", "transition_batches"]
 
 Array = np.ndarray[Any, Any]
 # The columns of a buffer that a batch is made of; samplers need read no others.
@@ -71,7 +72,7 @@ def make_batch(
         Number that the data give to the first of numbered actions; networks count from 0.
     """
     observations = observation_tensor(columns["observations"], device)
-    actions = to_tensor(_plain(columns["actions"], first_action), device)
+    actions = as_tensor(_plain(columns["actions"], first_action)).to(device)
     if "rewards" not in columns:
         none = torch.empty(0, device=device)
         return TransitionBatch(observations, actions, none, observations[:0], none)
@@ -81,9 +82,9 @@ def make_batch(
     return TransitionBatch(
         observations=observations,
         actions=actions,
-        rewards=to_tensor(columns["rewards"].astype(np.float32, copy=False), device),
+        rewards=as_tensor(columns["rewards"].astype(np.float32, copy=False)).to(device),
         next_observations=observation_tensor(columns["next_observations"], device),
-        discounts=to_tensor(discounts.astype(np.float32, copy=False), device),
+        discounts=as_tensor(discounts.astype(np.float32, copy=False)).to(device),
         **_followed(columns, device, first_action),
     )
 
@@ -96,8 +97,8 @@ def _followed(columns: Mapping[str, Array], device: torch.device, first_action: 
     if first_action:  # the zeros of those that are not known are no action
         following = np.where(known, following, 0)
     return {
-        "next_actions": to_tensor(following, device),
-        "next_action_known": to_tensor(known.astype(np.float32), device),
+        "next_actions": as_tensor(following).to(device),
+        "next_action_known": as_tensor(known.astype(np.float32)).to(device),
     }
 
 
@@ -112,40 +113,20 @@ def _plain(actions: Array, first_action: int) -> Array:
 def observation_tensor(observations: Array, device: torch.device) -> torch.Tensor:
     """Return stacks of images as uint8, which networks scale, and all else as float32."""
     is_pixels = observations.dtype == np.uint8 and observations.ndim == 4
-    return to_tensor(observations if is_pixels else observations.astype(np.float32, copy=False), device)
+    return as_tensor(observations if is_pixels else observations.astype(np.float32, copy=False)).to(device)
 
 
-def to_tensor(values: Array, device: torch.device) -> torch.Tensor:
-    """Return `values` as a tensor of the same dtype; shares memory where it can."""
-    # torch would warn that writing into a read-only array's tensor is undefined.
-    return torch.from_numpy(values if values.flags.writeable else values.copy()).to(device)
-
-
-class TransitionBatches:
-    """What a loader hands to a trainer: tensors made in the loader's thread.
+def transition_batches(gamma: float, device: torch.device, first_action: int = 0) -> TorchBatches[TransitionBatch]:
+    """Return what a loader makes its batches with: tensors made in the thread that reads.
 
     Parameters
     ----------
-    gamma : float
-        Discount of one step.
-    device : torch.device
-        Where the tensors go; for a GPU they wait in pinned memory and are copied while it computes.
-    first_action : int
+    gamma, device, first_action
         See :func:`make_batch`.
     """
-
-    def __init__(self, gamma: float, device: torch.device, first_action: int = 0) -> None:
-        self._gamma = gamma
-        self._device = device
-        self._first_action = first_action
-
-    def prepare(self, batch: Mapping[str, Array]) -> TransitionBatch:
-        """Return tensors in memory."""
-        made = make_batch(batch, self._gamma, torch.device("cpu"), self._first_action)
-        return made if self._device.type != "cuda" else made.map(torch.Tensor.pin_memory)
-
-    def hand_over(self, prepared: TransitionBatch) -> TransitionBatch:
-        """Return tensors on the device."""
-        if self._device.type == "cpu":
-            return prepared
-        return prepared.map(lambda tensor: tensor.to(self._device, non_blocking=True))
+    memory = torch.device("cpu")
+    return TorchBatches(
+        device,
+        lambda batch: make_batch(batch, gamma, memory, first_action),
+        lambda function, batch: batch.map(function),
+    )

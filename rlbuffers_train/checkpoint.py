@@ -23,11 +23,11 @@ from rlbuffers.local_inputs import refuse_special
 from rlbuffers_train.algorithms import load_algorithm
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint_file import read_content, require_tensors, stored_bytes
+from rlbuffers_train.epoch_record import EpochRecord
 from rlbuffers_train.networks.memory import weights_within
 from rlbuffers_train.offline_settings import OfflineSettings
 from rlbuffers_train.online_settings import OnlineSettings
 from rlbuffers_train.problem import ProblemSpec
-from rlbuffers_train.running.reporting import EpochRecord
 from rlbuffers_train.settings import json_values
 from rlbuffers_train.typed import shown_value, typed, typed_fields
 

@@ -34,6 +34,11 @@ class ComputeSettings(Settings):
         at_least=0,
         at_most=4096,
     )
+    onednn: str = setting(
+        "auto",
+        "Whether oneDNN multiplies large matrices where there is AVX-512; auto: except on Intel's processors.",
+        choices=("auto", "on", "off"),
+    )
 
 
 COMPUTE_NAMES = tuple(field.name for field in fields(ComputeSettings))  # may differ when a run is resumed

@@ -17,9 +17,11 @@ from rlbuffers_train.algorithms import entries_of, find_entry
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.checkpoint import Checkpoint
+from rlbuffers_train.default_data import DEFAULT_DATA
 from rlbuffers_train.devices import COMPUTE_NAMES, pick_device, threads_for
-from rlbuffers_train.evaluation.evaluation_task import problem_of_task
+from rlbuffers_train.networks.linear import onednn_as
 from rlbuffers_train.online_settings import OnlineSettings, recommended_settings
+from rlbuffers_train.playing.evaluation_task import problem_of_task
 from rlbuffers_train.problem import BoxActions, ProblemSpec
 from rlbuffers_train.replay_recorder import ReplayRecorder
 from rlbuffers_train.running.reporting import Reporter, SilentReporter
@@ -30,26 +32,23 @@ from rlbuffers_train.running.steppers import OnlineStepper
 from rlbuffers_train.running.trainer import Trainer
 from rlbuffers_train.running.training_request import (
     TrainingRequest,
-    given,
     load_resumed,
     make_algorithm,
-    refuse_changes,
     refuse_other_task,
     resume_stepper,
     resumed_path,
     run_logdir,
+    settled,
 )
 from rlbuffers_train.seeds import Stream, generator_of
-from rlbuffers_train.settings import with_changes
 
 __all__ = ["train_online", "train_qrdqn"]
 
-DEFAULT_TASKS = {"discrete": "CartPole-v1", "box": "Pendulum-v1"}
 _MAY_CHANGE = ("epoch", "eval_episodes", "stop_at", *COMPUTE_NAMES)
 
 
 def train_qrdqn(
-    task: str = DEFAULT_TASKS["discrete"],
+    task: str = DEFAULT_DATA["discrete"].task,
     *,
     seed: int = 0,
     logdir: Path | None = None,
@@ -91,15 +90,22 @@ def train_online(
     reporter = reporter or SilentReporter()
     device = pick_device(request.device)
     resumed = load_resumed(request, device, online=True)
-    task = request.task or (resumed and resumed.task) or DEFAULT_TASKS[entries_of(request.algorithm)[0].actions]
+    task = request.task or (resumed and resumed.task) or DEFAULT_DATA[entries_of(request.algorithm)[0].actions].task
     refuse_other_task(request, task, None if resumed is None else resumed.task)
     problem = problem_of_task(task)
     if resumed is not None and not problem.fits(resumed.problem):
         raise UsageError(f"{task} has {problem}, {request.resume_path} is for {resumed.problem}")
-    settings = _settle(request, problem, task, resumed)
+    settings = settled(
+        OnlineSettings,
+        request.settings,
+        resumed,
+        recommended=lambda: recommended_settings(problem, task),
+        may_change=_MAY_CHANGE,
+    )
     algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
     with ExitStack() as stack:
         stack.enter_context(threads_for(problem, algorithm.products, settings.threads))
+        stack.enter_context(onednn_as(settings.onednn))
         algorithm.compute_as(settings)
         stepper = _make_stepper(algorithm, task, settings, resumed, resumed_path(request), recorder)
         stack.callback(stepper.close)
@@ -128,16 +134,6 @@ def train_online(
             stop_at=settings.stop_at,
         )
         return trainer.train()
-
-
-def _settle(request: TrainingRequest, problem: ProblemSpec, task: str, resumed: Checkpoint | None) -> OnlineSettings:
-    """Combine what is asked with what is recommended, or with the run that is resumed."""
-    asked = given(request.settings)
-    if resumed is None:
-        return with_changes(recommended_settings(problem, task), asked)
-    refuse_changes({name: asked[name] for name in asked if name not in _MAY_CHANGE}, resumed.settings)
-    before = OnlineSettings.from_json(resumed.settings)
-    return with_changes(before, {name: asked[name] for name in _MAY_CHANGE if name in asked})
 
 
 def _make_stepper(

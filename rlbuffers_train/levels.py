@@ -13,7 +13,7 @@ __all__ = ["LEVELS", "medium_return"]
 LEVELS = ("random", "medium", "medium-replay", "expert")
 
 
-def medium_return(task: str) -> float:
+def medium_return(task: str, named: str = "stop_at") -> float:
     """Return the mean return at which the training of a medium policy stops.
 
     Raises
@@ -21,12 +21,12 @@ def medium_return(task: str) -> float:
     UsageError
         If nobody published what an expert reaches in the task.
     """
-    from rlbuffers_train.evaluation.reference_scores import d4rl_scores  # the command line asks for LEVELS only
+    from rlbuffers_train.playing.reference_scores import d4rl_scores  # the command line asks for LEVELS only
 
     scores = d4rl_scores(task)
     if scores is None:
         raise UsageError(
-            f"what an expert reaches in {task} is not known; pass --stop-at, about a third of the way from an "
+            f"what an expert reaches in {task} is not known; pass {named}, about a third of the way from an "
             "untrained policy's return to an expert's"
         )
     return scores.low + (scores.high - scores.low) / 3.0

@@ -1,4 +1,4 @@
-"""Policies to act with: that of a checkpoint, and an untrained one."""
+"""Policies to act with, of a checkpoint or untrained, and the task of a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from rlbuffers.errors import UsageError
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, file_sha256, load_checkpoint
 from rlbuffers_train.devices import pick_device, threads_for
-from rlbuffers_train.evaluation.evaluation_task import problem_of_task
+from rlbuffers_train.playing.evaluation_task import known_task, problem_of_task
 from rlbuffers_train.policy import ExploringPolicy, checked_eps
 from rlbuffers_train.running.run_folder import find_checkpoint
 from rlbuffers_train.running.training_request import TrainingRequest, make_algorithm
 
-__all__ = ["LoadedPolicy", "load_policy", "policy_of", "untrained_policy"]
+__all__ = ["LoadedPolicy", "load_policy", "policy_of", "task_of_checkpoint", "untrained_policy"]
 
 Array = np.ndarray[Any, Any]
 
@@ -118,3 +119,21 @@ def untrained_policy(
     algorithm = make_algorithm(request, problem, seed, None, pick_device(device))
     algorithm.policy.generator = generator
     return LoadedPolicy(algorithm, None, None, eps, samples=True)
+
+
+def task_of_checkpoint(path: Path, checkpoint: Checkpoint, asked: str | None) -> str:
+    """Return where the policy of a checkpoint is to act: where it is asked to, was evaluated, or its data come from.
+
+    Raises
+    ------
+    UsageError
+        If nothing names a task, there is no such task, or the policy cannot see or act in it.
+    """
+    named = asked or checkpoint.task or checkpoint.environment.get("id")
+    if named is None:
+        raise UsageError(f"{path}: neither the training nor its data name an environment; pass --task")
+    task = known_task(str(named))
+    problem = problem_of_task(task)
+    if not problem.fits(checkpoint.problem):
+        raise UsageError(f"{task} has {problem}, {path} is for {checkpoint.problem}. Name the right --task")
+    return task

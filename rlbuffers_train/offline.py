@@ -14,12 +14,13 @@ from rlbuffers.schema import STACK_INDEX
 from rlbuffers.stated_actions import StatedActions
 from rlbuffers.transforms import ClipRewards, ScaleRewards, Transform
 from rlbuffers_train.algorithms import entries_of, find_entry, load_algorithm
-from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint, checked_environment
+from rlbuffers_train.default_data import DEFAULT_DATA
 from rlbuffers_train.devices import COMPUTE_NAMES, pick_device, threads_for
-from rlbuffers_train.evaluation.evaluation_task import choose_evaluation_task, problem_of_task
 from rlbuffers_train.finite_data import require_finite
+from rlbuffers_train.networks.linear import onednn_as
 from rlbuffers_train.offline_settings import OfflineSettings
+from rlbuffers_train.playing.evaluation_task import choose_evaluation_task, problem_of_task
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer, require_fitting, reward_scale_of
 from rlbuffers_train.running.reporting import Reporter, SilentReporter
@@ -30,22 +31,19 @@ from rlbuffers_train.running.steppers import OfflineStepper
 from rlbuffers_train.running.trainer import Trainer
 from rlbuffers_train.running.training_request import (
     TrainingRequest,
-    given,
     load_resumed,
     make_algorithm,
-    refuse_changes,
     refuse_other_task,
     resume_stepper,
     resumed_path,
     run_logdir,
+    settled,
 )
 from rlbuffers_train.seeds import Stream, generator_of
-from rlbuffers_train.settings import with_changes
+from rlbuffers_train.transition_loader import transition_loader
 
 __all__ = ["train_offline"]
 
-# What `rlbuffers generate` writes where it is told nothing: policy, share of random actions and task.
-_DEFAULT_DATA = {"discrete": ("qrdqn", 0.2, "CartPole-v1"), "box": ("sac", 0.0, "Pendulum-v1")}
 _STATED = ("num_actions", "first_action", "action_low", "action_high")
 _MAY_CHANGE = ("epoch", "eval_episodes", "buffer", *COMPUTE_NAMES)
 
@@ -78,16 +76,17 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
         asked = request.task or (None if resumed is None else resumed.task)
         environment = checked_environment(buffer.metadata.get("environment") or {}, f"{buffer.path}: environment")
         problem = _problem_of(request, buffer, asked, reporter) if resumed is None else resumed.problem
-        settings = _settle(request, buffer, problem, resumed)
+        settings = _settings_of(request, buffer, problem, resumed)
         if resumed is not None:
             require_fitting(resumed_path(request), problem, buffer)
         task = None
         if settings.eval_episodes:
-            task = choose_evaluation_task(asked, buffer, problem, reporter)
+            task = choose_evaluation_task(asked, buffer, problem, reporter.note)
             refuse_other_task(request, task, None if resumed is None else resumed.task)
         require_finite(buffer, load_algorithm(request.algorithm, problem.actions.kind).columns)
         algorithm = make_algorithm(request, problem, settings.seed, resumed, device)
         stack.enter_context(threads_for(problem, algorithm.products, settings.threads))
+        stack.enter_context(onednn_as(settings.onednn))
         algorithm.compute_as(settings)
         sampler = buffer.sampler(
             algorithm.config.batch_size,
@@ -98,7 +97,7 @@ def train_offline(request: TrainingRequest, reporter: Reporter | None = None) ->
             columns=algorithm.columns,
             transforms=_reward_transforms(settings, buffer),
         )
-        loader = stack.enter_context(make_loader(sampler, problem, algorithm.gamma, device))
+        loader = stack.enter_context(transition_loader(sampler, problem, algorithm.gamma, device))
         stepper = OfflineStepper(algorithm, loader)
         if resumed is not None:
             resume_stepper(stepper, resumed, resumed_path(request))
@@ -137,7 +136,7 @@ def _find_buffer(request: TrainingRequest, resumed: Checkpoint | None) -> Path |
     kind = entries_of(request.algorithm)[0].actions
     if request.task is not None:
         kind = find_entry(request.algorithm, problem_of_task(request.task).actions.kind).actions
-    policy, eps, default_task = _DEFAULT_DATA[kind]
+    policy, eps, default_task = DEFAULT_DATA[kind]
     task = request.task or default_task
     path = generated_buffer_path(task, policy, eps)
     if not path.exists():
@@ -165,22 +164,22 @@ def _refuse_other_data(request: TrainingRequest, buffer: Buffer) -> None:
         )
 
 
-def _settle(
+def _settings_of(
     request: TrainingRequest, buffer: Buffer, problem: ProblemSpec, resumed: Checkpoint | None
 ) -> OfflineSettings:
-    """Combine what is asked with what is recommended, or with the run that is resumed."""
-    asked = {**given(request.settings), "buffer": str(buffer.path.absolute())}
-    if resumed is None:
-        recommended = load_algorithm(request.algorithm, problem.actions.kind).recommended_training(problem)
-        return with_changes(OfflineSettings(buffer=asked["buffer"], **recommended), asked)
-    if buffer.fingerprint != resumed.buffer_fingerprint:
+    if resumed is not None and buffer.fingerprint != resumed.buffer_fingerprint:
         raise UsageError(
             f"{request.resume_path} was trained on other data: their fingerprint is "
             f"{str(resumed.buffer_fingerprint)[:12]}, that of {buffer.path} is {buffer.fingerprint[:12]}"
         )
-    may_change: dict[str, Any] = {name: asked[name] for name in _MAY_CHANGE if name in asked}
-    refuse_changes({name: value for name, value in asked.items() if name not in may_change}, resumed.settings)
-    return with_changes(OfflineSettings.from_json(resumed.settings), may_change)
+    place = str(buffer.path.absolute())
+
+    def recommended() -> OfflineSettings:
+        algorithm = load_algorithm(request.algorithm, problem.actions.kind)
+        return OfflineSettings(buffer=place, **algorithm.recommended_training(problem))
+
+    asked = {**request.settings, "buffer": place}
+    return settled(OfflineSettings, asked, resumed, recommended=recommended, may_change=_MAY_CHANGE)
 
 
 def _reward_transforms(settings: OfflineSettings, buffer: Buffer) -> list[Transform]:

@@ -27,7 +27,7 @@ from rlbuffers.metadata import written_by
 from rlbuffers.optional import require
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import build_algorithm, file_sha256, load_checkpoint
-from rlbuffers_train.evaluation.checkpoint_evaluation import step_name_of
+from rlbuffers_train.comparing.checkpoint_evaluation import step_name_of
 from rlbuffers_train.running.run_folder import find_checkpoint
 
 __all__ = ["ExportedPolicy", "export_policy"]

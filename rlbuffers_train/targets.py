@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from rlbuffers_train.torch_operators import find_lerp
+
 __all__ = [
     "clip_member_gradients",
     "conservative_gap",
@@ -17,6 +19,8 @@ __all__ = [
     "soft_update",
     "td_target",
 ]
+
+_LERP = find_lerp()
 
 
 def td_target(rewards: torch.Tensor, discounts: torch.Tensor, next_values: torch.Tensor) -> torch.Tensor:
@@ -109,7 +113,12 @@ def expectile_loss(errors: torch.Tensor, expectile: float) -> torch.Tensor:
 @torch.no_grad()
 def soft_update(target: nn.Module, online: nn.Module, tau: float) -> None:
     """Move the weights of `target` towards those of `online` by a share `tau`, in place."""
-    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
+    moved, towards = list(target.parameters()), list(online.parameters())
+    if _LERP is not None:
+        _LERP(moved, towards, tau)
+        return
+    for weights, ends in zip(moved, towards, strict=True):
+        weights.lerp_(ends, tau)
 
 
 def clip_member_gradients(ensemble: nn.Module, max_norm: float) -> None:

@@ -15,7 +15,7 @@ from rlbuffers_cli.option_types import OutputPath
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rlbuffers_train.evaluation.comparison import RunGroup
+    from rlbuffers_train.comparing.comparison import RunGroup
 
 __all__ = ["compare"]
 
@@ -46,9 +46,9 @@ def compare(runs: tuple[Path, ...], outputs: tuple[Path, ...], as_json: bool, as
     from rlbuffers.errors import UsageError
     from rlbuffers_cli.console import console, print_json, warn
     from rlbuffers_cli.fitted_table import print_fitted
-    from rlbuffers_train.evaluation.comparison import compare_runs
-    from rlbuffers_train.evaluation.comparison_plot import check_curves_path, write_curves
-    from rlbuffers_train.evaluation.comparison_table import DROPPABLE, comparison_rows, render_markdown
+    from rlbuffers_train.comparing.comparison import compare_runs
+    from rlbuffers_train.comparing.comparison_plot import check_curves_path, write_curves
+    from rlbuffers_train.comparing.comparison_table import DROPPABLE, comparison_rows, render_markdown
 
     if as_json and as_csv:
         raise UsageError("--json and --csv are two forms of one output; give one of them")

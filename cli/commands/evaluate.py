@@ -12,7 +12,7 @@ from rlbuffers.optional import require
 from rlbuffers_cli.option_types import OutputPath
 
 if TYPE_CHECKING:
-    from rlbuffers_train.evaluation.checkpoint_evaluation import CheckpointEvaluation
+    from rlbuffers_train.comparing.checkpoint_evaluation import CheckpointEvaluation
 
 __all__ = ["evaluate"]
 
@@ -78,8 +78,8 @@ def evaluate(
         )
         return
     from rlbuffers_cli.console import console, facts_table, print_json, progress_bar, warn
-    from rlbuffers_train.evaluation.checkpoint_evaluation import JudgedPolicy
-    from rlbuffers_train.evaluation.video import check_video, record_video
+    from rlbuffers_train.comparing.checkpoint_evaluation import JudgedPolicy
+    from rlbuffers_train.playing.video import check_video, record_video
     from rlbuffers_train.seeds import Stream
 
     judged = JudgedPolicy(checkpoint, task=task, seed=seed, eps=eps, device=device)

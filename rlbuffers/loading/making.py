@@ -42,6 +42,6 @@ def make_loader(
     if device is None:
         return Loader(sampler, NumpyBatches(), prefetch=prefetch, workers=workers)
     require("torch", extra="train", purpose="loader(device=...)")
-    from rlbuffers.adapters.torch_batches import TorchBatches
+    from rlbuffers.adapters.torch_batches import tensor_dicts
 
-    return Loader(sampler, TorchBatches(device), prefetch=prefetch, workers=workers)
+    return Loader(sampler, tensor_dicts(device), prefetch=prefetch, workers=workers)

@@ -19,6 +19,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ _IDLE_SECONDS = 60
 _PIECE_ROWS = 256
 _EXPANSION, _UNSUSPICIOUS_BYTES = 1100, 1 << 20  # as `check_size` allows
 _PLAIN_KINDS = "biufSV"
+_PLAIN_CLASSES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT)
 # Deflate is read past the library; these three of it are simple, and written by everyone.
 _TRUSTED_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _MAX_DEPTH = 100
@@ -116,10 +118,12 @@ def _answer(path: str, steps: _Steps) -> dict[str, Any]:
         with h5py.File(path, "r", locking=False) as file:
             if _BUFFER_ATTRIBUTE in file.attrs:
                 return {"buffer": True}
-            outside = list(leads_outside(file, steps))
+            problems: list[_TooMuchError | MemoryError] = []
+            outside = list(leads_outside(file, steps, partial(_look_at, steps, problems)))
             if steps.is_deep:
                 raise _TooMuchError(f"has groups in more than {_MAX_DEPTH} groups")
-            _look_through(file, steps)
+            if problems:
+                raise problems[0]
             return {"outside": outside}
     except (_TooMuchError, MemoryError) as error:
         return {"problem": str(error) or "needs more memory than anything in it can need"}
@@ -127,16 +131,31 @@ def _answer(path: str, steps: _Steps) -> dict[str, Any]:
         return {"raised": str(error).strip("'\"").partition("\n")[0] or repr(error)}
 
 
-def _look_through(file: h5py.File, steps: _Steps) -> None:
-    def look(name: str | bytes, item: Any) -> None:
-        text = shown(name)
-        steps(text)
-        _attempt(lambda: _attributes(item, text, steps))
-        if isinstance(item, h5py.Dataset):
-            _attempt(lambda: _dataset(item, text, steps))
+def _look_at(steps: _Steps, problems: list[_TooMuchError | MemoryError], name: str, opened: Any) -> None:
+    """Look at one object; what it asks too much of is kept, as the library's walk must not be left by an exception."""
+    if problems:
+        return
+    steps(name)
+    try:
+        _attempt(lambda: _attributes(opened, name, steps))
+        if isinstance(opened, h5py.h5d.DatasetID) and not _is_simple(opened):
+            _attempt(lambda: _dataset(h5py.Dataset(opened), name, steps))
+    except (_TooMuchError, MemoryError) as problem:
+        problems.append(problem)
+    except _LIBRARY_ERRORS:
+        return
 
-    look("/", file)
-    file.visititems(look)
+
+def _item(opened: Any) -> Any:
+    kinds = {h5py.h5d.DatasetID: h5py.Dataset, h5py.h5g.GroupID: h5py.Group, h5py.h5t.TypeID: h5py.Datatype}
+    return next((item(opened) for kind, item in kinds.items() if isinstance(opened, kind)), None)
+
+
+def _is_simple(opened: Any) -> bool:
+    """Whether a dataset is numbers in one piece in the file: nothing else is looked at to read it."""
+    created = opened.get_create_plist()
+    in_one_piece = created.get_layout() in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) and not created.get_external_count()
+    return in_one_piece and opened.get_type().get_class() in _PLAIN_CLASSES
 
 
 def _attempt(call: Callable[[], None]) -> None:
@@ -144,10 +163,17 @@ def _attempt(call: Callable[[], None]) -> None:
         call()
 
 
-def _attributes(item: Any, name: str, steps: _Steps) -> None:
-    for key in item.attrs:
+def _attributes(opened: Any, name: str, steps: _Steps) -> None:
+    item = None
+    for number in range(h5py.h5a.get_num_attrs(opened)):
+        attribute = h5py.h5a.open(opened, index=number)
+        key = attribute.name
         steps(f"{name}@{shown(key)}")
-        _attempt(lambda key=key: _attribute(item, name, key))  # type: ignore[misc]
+        is_plain = attribute.get_type().get_class() in _PLAIN_CLASSES
+        if is_plain and attribute.get_storage_size() <= _UNSUSPICIOUS_BYTES:
+            continue
+        item = item or _item(opened)
+        _attempt(lambda key=key, item=item: _attribute(item, name, key))  # type: ignore[misc]
 
 
 def _attribute(item: Any, name: str, key: str | bytes) -> None:

@@ -2,8 +2,9 @@
 
 On CPUs torch multiplies float32 matrices with MKL, which keeps to 8 numbers at a time on processors that are not
 Intel's. oneDNN, which is in torch too and does its convolutions, takes 16 at a time wherever there is AVX-512, and the
-product of large matrices takes half the time (measured on an AMD EPYC). `chain` lets oneDNN multiply what is worth
-it, by the operator that compiled models use; elsewhere it is torch's own function. Results differ by rounding.
+product of large matrices takes half the time (measured on an AMD EPYC). On Intel's processors MKL takes 16 as well, and
+oneDNN is slower. `chain` lets oneDNN multiply what is worth it, by the operator that compiled models use; elsewhere it
+is torch's own function. Results differ by rounding.
 
 A chain is one node of torch's graph: its gradients are computed by one call, as a layer of 256 x 256 weights takes no
 longer than what torch does between two nodes of Python's.
@@ -12,7 +13,9 @@ longer than what torch does between two nodes of Python's.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +23,9 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-__all__ = ["Layer", "Linear", "OutputLayer", "chain", "is_worth_it"]
+from rlbuffers_train.torch_operators import find_onednn_linear, find_relu_gradient
+
+__all__ = ["Layer", "Linear", "OutputLayer", "chain", "is_worth_it", "onednn_as"]
 
 Layer = tuple[torch.Tensor, torch.Tensor]  # weight (outputs, inputs), in any order in memory; bias (outputs,)
 
@@ -29,22 +34,34 @@ _LEAST_WIDTH = 16
 _NARROW = 4
 
 
-def _find_operator() -> Any:
-    """Return oneDNN's linear layer, or None where this build of torch or this processor has no use for it."""
-    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not (there and torch.backends.cpu.get_cpu_capability().startswith("AVX512")):
-        return None
-    # It is none of torch's public functions: it must be there and do what is expected of it.
-    inputs, weight, bias = torch.eye(3, 4), torch.arange(8.0).reshape(2, 4), torch.tensor([0.0, -9.0])
+def _is_intel() -> bool:
     try:
-        operator = torch.ops.mkldnn._linear_pointwise
-        product = operator(inputs, weight, bias, "relu", [], "")
-    except (AttributeError, RuntimeError):
-        return None
-    return operator if torch.allclose(product, F.relu(F.linear(inputs, weight, bias))) else None
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return True  # elsewhere processors with AVX-512 are
 
 
-_OPERATOR = _find_operator()
+_OPERATOR = find_onednn_linear()
+_RELU_GRADIENT = find_relu_gradient()
+_pays_here = {"auto": not _is_intel(), "on": True, "off": False}
+_is_used = _pays_here["auto"]
+
+
+@contextmanager
+def onednn_as(choice: str) -> Iterator[None]:
+    """Let oneDNN multiply large matrices within this context, or not; it is the whole process's.
+
+    Parameters
+    ----------
+    choice : {"auto", "on", "off"}
+        ``auto`` uses it where MKL leaves half of AVX-512 unused. It is never used where it is missing.
+    """
+    global _is_used
+    before, _is_used = _is_used, _pays_here[choice]
+    try:
+        yield
+    finally:
+        _is_used = before
 
 
 def chain(inputs: torch.Tensor, layers: Sequence[Layer], *, rectifies: bool = False) -> torch.Tensor:
@@ -76,6 +93,7 @@ def is_worth_it(inputs: torch.Tensor, weight: torch.Tensor) -> bool:
     """Whether oneDNN would multiply a batch of as many rows by `weight`; not in what torch compiles or exports."""
     return (
         _OPERATOR is not None
+        and _is_used
         and not torch.compiler.is_compiling()
         and inputs.dim() == 2
         and _pays(inputs.shape[0], weight)
@@ -136,10 +154,12 @@ def _gradient_before(weight: torch.Tensor, gradient: torch.Tensor) -> torch.Tens
 
 def _gradient_before_relu(gradient: torch.Tensor, rectified: torch.Tensor, *, in_place: bool) -> torch.Tensor:
     found: torch.Tensor
-    if in_place:  # memory that is in the processor's cache already
-        found = torch.ops.aten.threshold_backward.grad_input(gradient, rectified, 0.0, grad_input=gradient)
+    if _RELU_GRADIENT is None:
+        found = (gradient.masked_fill_ if in_place else gradient.masked_fill)(rectified <= 0.0, 0.0)
+    elif in_place:  # memory that is in the processor's cache already
+        found = _RELU_GRADIENT.grad_input(gradient, rectified, 0.0, grad_input=gradient)
     else:
-        found = torch.ops.aten.threshold_backward(gradient, rectified, 0.0)
+        found = _RELU_GRADIENT(gradient, rectified, 0.0)
     return found
 
 

@@ -19,10 +19,9 @@ from rlbuffers.schema import NEXT_OBSERVATIONS, OBSERVATIONS
 from rlbuffers.windows.n_step import checked_gamma
 from rlbuffers_train.algorithms.base import DiscountedConfig
 from rlbuffers_train.batch import COLUMNS, make_batch, observation_tensor
-from rlbuffers_train.batch_loader import make_loader
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint
+from rlbuffers_train.comparing.checkpoint_evaluation import step_name_of
 from rlbuffers_train.devices import pick_device, threads_for
-from rlbuffers_train.evaluation.checkpoint_evaluation import step_name_of
 from rlbuffers_train.finite_data import require_finite
 from rlbuffers_train.off_policy.fitted_q import FittedQ, FittedQSettings
 from rlbuffers_train.off_policy.recorded_values import ValueScale, recorded_episodes
@@ -34,6 +33,7 @@ from rlbuffers_train.problem_of_buffer import normalization_of, observation_stat
 from rlbuffers_train.running.run_folder import find_checkpoint
 from rlbuffers_train.seeds import Stream, generator_of
 from rlbuffers_train.settings import with_changes
+from rlbuffers_train.transition_loader import transition_loader
 
 __all__ = ["evaluate_off_policy"]
 
@@ -169,7 +169,7 @@ class _Evaluation:
         total = self._settings.updates
         looks = {math.ceil(total * number / _LOOKS) for number in range(1, _LOOKS + 1)}
         history = []
-        with make_loader(self._sampler, self._policy.algorithm.problem, self._gamma, self._device) as loader:
+        with transition_loader(self._sampler, self._policy.algorithm.problem, self._gamma, self._device) as loader:
             for count in range(1, total + 1):
                 self._fitted.update(next(loader))
                 on_update(count, total)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rlbuffers.atomic import write_bytes_atomically
 from rlbuffers.optional import require
-from rlbuffers_train.running.reporting import EpochRecord
+from rlbuffers_train.epoch_record import EpochRecord
 
 __all__ = ["draw_learning_curve"]
 

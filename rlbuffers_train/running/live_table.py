@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rlbuffers_train.running.reporting import EpochRecord, Progress
+from rlbuffers_train.epoch_record import EpochRecord
+from rlbuffers_train.running.reporting import Progress
 
 __all__ = ["LiveTable"]
 

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import torch
 
 from rlbuffers.errors import RlbuffersError, UsageError
+from rlbuffers_train.epoch_record import EpochRecord
 from rlbuffers_train.running.interrupts import InterruptGuard, TrainingInterrupted
-from rlbuffers_train.running.reporting import EpochRecord, Progress
+from rlbuffers_train.running.reporting import Progress
 from rlbuffers_train.running.several_seeds import SeedOutcome, SeedsSummary, Train, finish_seeds, interrupted
 from rlbuffers_train.running.training_request import TrainingRequest
 

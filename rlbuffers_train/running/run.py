@@ -21,11 +21,12 @@ from rlbuffers.metadata import written_by
 from rlbuffers_train.algorithms import find_entry
 from rlbuffers_train.algorithms.base import Algorithm
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from rlbuffers_train.evaluation.playing import EvaluationResult, evaluate
-from rlbuffers_train.evaluation.reference_scores import find_reference_scores
+from rlbuffers_train.epoch_record import EpochRecord
+from rlbuffers_train.playing.episodes import EvaluationResult, evaluate
+from rlbuffers_train.playing.reference_scores import find_reference_scores
 from rlbuffers_train.running.code_version import commit_of_working_directory
 from rlbuffers_train.running.learning_curve import draw_learning_curve
-from rlbuffers_train.running.reporting import EpochRecord, Reporter
+from rlbuffers_train.running.reporting import Reporter
 from rlbuffers_train.running.run_folder import CONFIG, CONFIG_OF_PROGRAMS, LAST, LEARNING_CURVE, SUMMARY, render_config
 from rlbuffers_train.running.run_summary import RunSummary
 from rlbuffers_train.seeds import Stream, generator_of

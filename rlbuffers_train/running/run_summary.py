@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlbuffers_train.evaluation.playing import EvaluationResult
-from rlbuffers_train.evaluation.reference_scores import ReferenceScores
+from rlbuffers_train.playing.episodes import EvaluationResult
+from rlbuffers_train.playing.reference_scores import ReferenceScores
 
 __all__ = ["RunSummary"]
 

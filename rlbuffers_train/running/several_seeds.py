@@ -12,7 +12,7 @@ from typing import Any
 from rlbuffers.atomic import write_bytes_atomically
 from rlbuffers.errors import RlbuffersError, UsageError
 from rlbuffers.listing import listed
-from rlbuffers_train.evaluation.confidence import MeanInterval, summarize_runs
+from rlbuffers_train.playing.confidence import MeanInterval, summarize_runs
 from rlbuffers_train.running.interrupts import TrainingInterrupted
 from rlbuffers_train.running.reporting import Reporter
 from rlbuffers_train.running.run_folder import LAST

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import torch
 
 from rlbuffers.errors import RlbuffersError
-from rlbuffers_train.evaluation.playing import EvaluationResult
+from rlbuffers_train.epoch_record import EpochRecord
+from rlbuffers_train.playing.episodes import EvaluationResult
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.running.interrupts import InterruptGuard, TrainingInterrupted
-from rlbuffers_train.running.reporting import EpochRecord, Progress
+from rlbuffers_train.running.reporting import Progress
 from rlbuffers_train.running.run import TrainingRun
 from rlbuffers_train.running.run_folder import LAST
 from rlbuffers_train.running.run_summary import RunSummary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpo
 from rlbuffers_train.problem import ProblemSpec
 from rlbuffers_train.running.run_folder import LAST, new_logdir
 from rlbuffers_train.seeds import Stream, generator_of
-from rlbuffers_train.settings import nearest_of, option_name, with_changes
+from rlbuffers_train.settings import SettingsT, nearest_of, option_name, with_changes
 
 __all__ = [
     "TrainingRequest",
@@ -31,6 +31,7 @@ __all__ = [
     "resume_stepper",
     "resumed_path",
     "run_logdir",
+    "settled",
 ]
 
 
@@ -171,6 +172,43 @@ def refuse_changes(asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
                 f"{option_name(name)} is {_worded(before[name])} in the run to be resumed, not {_worded(value)}; "
                 "leave it out"
             )
+
+
+def settled(
+    kind: type[SettingsT],
+    asked: Mapping[str, Any],
+    resumed: Checkpoint | None,
+    *,
+    recommended: Callable[[], SettingsT],
+    may_change: Collection[str],
+) -> SettingsT:
+    """Combine what is asked with what is recommended, or with the settings of the run that is resumed.
+
+    Parameters
+    ----------
+    kind : type
+        Settings of the trainer.
+    asked : mapping
+        Names and values; None counts as not asked.
+    resumed : Checkpoint or None
+        Where the run goes on.
+    recommended : callable
+        Returns the settings of a new run.
+    may_change : collection of str
+        Names that may differ when a run is resumed.
+
+    Raises
+    ------
+    UsageError
+        If another setting than these differs from the run's.
+    """
+    changes = given(asked)
+    if resumed is None:
+        return with_changes(recommended(), changes)
+    refuse_changes({name: value for name, value in changes.items() if name not in may_change}, resumed.settings)
+    return with_changes(
+        kind.from_json(resumed.settings), {name: value for name, value in changes.items() if name in may_change}
+    )
 
 
 def _worded(value: Any) -> Any:

@@ -8,8 +8,8 @@ import rlbuffers
 from rlbuffers.schema import EPISODE_WHOLE
 from rlbuffers_cli.main import cli
 from rlbuffers_train import POLICY, TrainingInterrupted, TrainingRequest, train_online
-from rlbuffers_train.evaluation.evaluation_task import problem_of_task
 from rlbuffers_train.online_settings import recommended_settings
+from rlbuffers_train.playing.evaluation_task import problem_of_task
 
 TASK = "CartPole-v1"
 
@@ -143,16 +143,16 @@ def test_a_checkpoint_says_who_acts_and_where(tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "told"),
-    [([], "goes on with its training"), (["--level", "medium-replay", "--stop-at", 1], "begins anew")],
+    [([], "continue the training"), (["--level", "medium-replay", "--stop-at", 1], "begin anew")],
 )
 def test_a_stopped_training_tells_what_the_same_command_does(words, told, tmp_path, monkeypatch):
     def stop(*arguments):
         raise TrainingInterrupted("Go on with --resume-path, which is another thing here")
 
-    monkeypatch.setattr("rlbuffers_train.expert.train_online", stop)
+    monkeypatch.setattr("rlbuffers_train.generation.train_online", stop)
     result = generate("--output", tmp_path / "no.hdf5", *words)
     assert result.exit_code == 130
-    assert result.output.startswith(f"stopped; no buffer was written. The same command {told}")
+    assert result.output.startswith(f"stopped; no buffer was written. Run it again to {told}")
     assert "--resume-path" not in result.output
     assert not list(tmp_path.iterdir())
 

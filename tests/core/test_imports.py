@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import json
 import pkgutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import rlbuffers
+import rlbuffers_train
 
 HEAVY = {"torch", "tensorflow", "gymnasium", "ale_py", "cv2", "numba", "h5py", "zarr", "matplotlib"}
 SHOW_MODULES = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
@@ -70,10 +72,11 @@ def test_the_public_names_are_those_of_all():
         rlbuffers.nothing  # noqa: B018
 
 
-def test_no_module_hides_a_public_function():
+@pytest.mark.parametrize("package", [rlbuffers, rlbuffers_train])
+def test_no_module_hides_a_public_function(package):
     """Importing ``rlbuffers.x`` makes it an attribute of the package, under which the function x would be lost."""
-    modules = {module.name for module in pkgutil.iter_modules(rlbuffers.__path__)}
-    assert not modules & set(rlbuffers.__all__)
+    modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    assert not modules & set(package.__all__)
 
 
 def module_names():
@@ -124,12 +127,42 @@ def imports_of(path, known):
             yield from (module if module in known else node.module for module in below.values())
 
 
-def test_no_modules_import_each_other_in_a_circle():
-    known = dict(modules_of_the_project())
-    left = {
-        name: {other for other in imports_of(path, known) if other in known} - {name} for name, path in known.items()
-    }
+def circles(graph):
+    """Return the part of a graph of imports whose names cannot be put in an order, each with what it needs of it."""
+    left = dict(graph)
     while free := [name for name, needs in left.items() if not needs & left.keys()]:
         for name in free:
             del left[name]
-    assert not left, {name: needs & left.keys() for name, needs in left.items()}
+    return {name: needs & left.keys() for name, needs in left.items()}
+
+
+@functools.cache
+def import_graph():
+    known = dict(modules_of_the_project())
+    return {name: {other for other in imports_of(path, known) if other in known} for name, path in known.items()}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert not circles({name: needs - {name} for name, needs in import_graph().items()})
+
+
+def test_circles_are_found():
+    assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}).keys() >= {"b", "c"}
+
+
+def room_of(module):
+    """Return the folder of a module in `rlbuffers_train`, or the module itself where it stands in no folder."""
+    return ".".join(module.split(".")[:2])
+
+
+def test_no_folders_of_training_import_each_other_in_a_circle():
+    """Neither directly nor through a module that stands beside them."""
+    graph = {}
+    for name, needs in import_graph().items():
+        if name.startswith("rlbuffers_train."):
+            below = {room_of(other) for other in needs if other.startswith("rlbuffers_train.")}
+            graph[room_of(name)] = graph.get(room_of(name), set()) | below - {room_of(name)}
+    folders = {room_of(name) for name in import_graph() if name.count(".") == 2 and name.startswith("rlbuffers_train.")}
+    assert {f"rlbuffers_train.{name}" for name in ("running", "playing", "comparing", "off_policy")} <= folders
+    assert not circles(graph)

@@ -19,7 +19,7 @@ REFERENCE = (ROOT / "docs" / "api.md").read_text()
 PUBLIC = [f"{package.__name__}.{name}" for package in (rlbuffers, rlbuffers_train) for name in package.__all__]
 # What is no function or class stands in a sentence.
 MENTIONED = {"rlbuffers.__version__", *(f"rlbuffers_train.{name}" for name in ("ALGORITHMS", "BEST", "LAST", "POLICY"))}
-FUNCTIONS = [name for name in rlbuffers.__all__ if inspect.isfunction(getattr(rlbuffers, name))]
+FUNCTIONS = [getattr(rlbuffers, name) for name in rlbuffers.__all__ if inspect.isfunction(getattr(rlbuffers, name))]
 
 
 def test_every_public_name_is_in_the_reference():
@@ -61,10 +61,13 @@ def files(tmp_path, monkeypatch):
         rlbuffers.export(buffer, "runs.h5", "d4rl")
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_example_of_a_function_runs(name, files):
-    function = getattr(rlbuffers, name)
-    (test,) = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
-    assert test.examples, f"{name} has no example"
+@pytest.mark.parametrize(
+    "function",
+    [*FUNCTIONS, rlbuffers_train.generate],
+    ids=lambda function: f"{function.__module__}.{function.__name__}",
+)
+def test_the_example_of_a_function_runs(function, files):
+    (test,) = doctest.DocTestFinder(recurse=False).find(function, function.__name__, globs={})
+    assert test.examples, f"{function.__name__} has no example"
     outcome = doctest.DocTestRunner(optionflags=doctest.FAIL_FAST).run(test)
     assert outcome.failed == 0

@@ -26,11 +26,11 @@ from rlbuffers.stated_actions import StatedActions
 from rlbuffers_cli.main import cli
 from rlbuffers_train import TrainingRequest, evaluate_off_policy, train_offline, train_online
 from rlbuffers_train.batch import make_batch
-from rlbuffers_train.batch_loader import make_loader
-from rlbuffers_train.evaluation.evaluation_task import problem_of_task
+from rlbuffers_train.playing.evaluation_task import problem_of_task
 from rlbuffers_train.problem import BoxActions, DiscreteActions, ProblemSpec
 from rlbuffers_train.problem_of_buffer import problem_of_buffer
 from rlbuffers_train.running.training_request import make_algorithm
+from rlbuffers_train.transition_loader import transition_loader
 
 STEPS = 24
 CPU = torch.device("cpu")
@@ -80,7 +80,7 @@ def outcome(path: Path, task: str | None = None, **stated: Any) -> str:
         request = TrainingRequest(name, hyperparameters={"hidden_sizes": [8], "batch_size": 8, "n_step": 1})
         algorithm = make_algorithm(request, problem, 0, None, CPU)
         sampler = buffer.sampler(8, 0, next_actions=algorithm.needs_next_actions, columns=algorithm.columns)
-        with make_loader(sampler, problem, 0.9, CPU) as loader:
+        with transition_loader(sampler, problem, 0.9, CPU) as loader:
             for _ in range(3):
                 metrics = algorithm.update(next(loader))
         assert all(np.isfinite(float(value)) for value in metrics.values())

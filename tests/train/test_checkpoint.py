@@ -16,10 +16,10 @@ from rlbuffers.errors import BufferNotFoundError, FormatError, RlbuffersError
 from rlbuffers_train.algorithms.bcq_discrete import DiscreteBCQ, DiscreteBCQConfig
 from rlbuffers_train.batch import make_batch
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, file_sha256, load_checkpoint, save_checkpoint
-from rlbuffers_train.evaluation.playing import EvaluationResult
+from rlbuffers_train.epoch_record import EpochRecord
 from rlbuffers_train.offline_settings import OfflineSettings
+from rlbuffers_train.playing.episodes import EvaluationResult
 from rlbuffers_train.problem import DiscreteActions, ProblemSpec
-from rlbuffers_train.running.reporting import EpochRecord
 from rlbuffers_train.settings import json_values
 
 CPU = torch.device("cpu")

@@ -19,9 +19,9 @@ from small_runs import error_of, small_request
 from rlbuffers_cli.main import cli
 from rlbuffers_train import train_offline
 from rlbuffers_train.checkpoint import load_checkpoint, save_checkpoint
-from rlbuffers_train.evaluation.checkpoint_evaluation import JudgedPolicy
-from rlbuffers_train.evaluation.playing import play_episodes
-from rlbuffers_train.evaluation.video import record_video
+from rlbuffers_train.comparing.checkpoint_evaluation import JudgedPolicy
+from rlbuffers_train.playing.episodes import play_episodes
+from rlbuffers_train.playing.video import record_video
 
 STEPS = 5
 

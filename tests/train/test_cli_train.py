@@ -163,7 +163,7 @@ def test_help_lists_every_algorithm_with_its_paper() -> None:
 
 def test_help_of_an_algorithm_tells_what_it_declares() -> None:
     words = " ".join(run("bcq", "--help").output.split())
-    assert "Actions that targets choose from. [default: 10] [x>=1]" in words
+    assert "Actions that targets choose from. [default: 10] [1<=x<=1000000]" in words
     assert "[default: images 32; vectors 128; continuous actions 100]" in words
     assert "--hidden-sizes N,N,..." in words
     assert "--norm-obs 0|1" in words

@@ -21,8 +21,8 @@ from rlbuffers_cli import console as console_module
 from rlbuffers_cli.main import cli
 from rlbuffers_train import TrainingRequest, train_offline, train_online
 from rlbuffers_train.checkpoint import load_checkpoint, save_checkpoint
-from rlbuffers_train.evaluation.comparison import compare_runs
-from rlbuffers_train.evaluation.confidence import summarize_runs
+from rlbuffers_train.comparing.comparison import compare_runs
+from rlbuffers_train.playing.confidence import summarize_runs
 from rlbuffers_train.running.run_summary import RunSummary
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlbuffers.errors import UsageError
-from rlbuffers_train.evaluation.confidence import student_t, summarize_runs
+from rlbuffers_train.playing.confidence import student_t, summarize_runs
 
 
 def test_one_and_two_degrees_have_closed_forms() -> None:

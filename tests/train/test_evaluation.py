@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from rlbuffers_train.evaluation.playing import EvaluationResult, evaluate
+from rlbuffers_train.playing.episodes import EvaluationResult, evaluate
 
 TASK = "Lengths-v0"
 

@@ -29,7 +29,7 @@ def run(home: Path, *words: str) -> Result:
 
 def test_a_medium_return_lies_a_third_of_the_way() -> None:
     assert medium_return("HalfCheetah-v5") == pytest.approx(-280.178953 + (12135.0 + 280.178953) / 3)
-    with pytest.raises(UsageError, match="what an expert reaches in Pendulum-v1 is not known; pass --stop-at"):
+    with pytest.raises(UsageError, match="what an expert reaches in Pendulum-v1 is not known; pass stop_at"):
         medium_return("Pendulum-v1")
 
 

@@ -1,15 +1,26 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from rlbuffers_train.networks import linear
 from rlbuffers_train.networks.critics import CriticEnsemble
-from rlbuffers_train.networks.linear import OutputLayer, chain, is_worth_it
+from rlbuffers_train.networks.linear import OutputLayer, chain, is_worth_it, onednn_as
 from rlbuffers_train.networks.orthogonal import make_orthogonal
+
+
+@pytest.fixture(autouse=True, params=["on", "off", "public"])
+def multiplied(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Products by oneDNN where it is, by torch, and by oneDNN between torch's public functions."""
+    if request.param == "public":
+        monkeypatch.setattr(linear, "_RELU_GRADIENT", None)
+    with onednn_as("on" if request.param == "public" else request.param):
+        yield request.param
 
 
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), [(256, 40, 200), (32, 700, 90), (3, 5, 4), (9000, 150, 1)])
@@ -76,8 +87,12 @@ def test_gradients_of_a_chain_are_those_of_its_parts(rectifies: bool, wanted: st
             assert (mine - right).norm() < 1e-5 * right.norm()
 
 
-def test_onednn_multiplies_what_is_large_and_float32() -> None:
-    capable = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+def test_onednn_multiplies_what_is_large_and_float32(multiplied: str) -> None:
+    capable = (
+        multiplied != "off"
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    )
     large, weight = torch.zeros(256, 256), torch.zeros(256, 256)
     assert is_worth_it(large, weight) == capable
     assert not is_worth_it(large[:4], weight)

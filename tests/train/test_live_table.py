@@ -6,9 +6,10 @@ import re
 import pytest
 from rich.console import Console
 
-from rlbuffers_train.evaluation.playing import EvaluationResult
+from rlbuffers_train.epoch_record import EpochRecord
+from rlbuffers_train.playing.episodes import EvaluationResult
 from rlbuffers_train.running.live_table import LiveTable
-from rlbuffers_train.running.reporting import EpochRecord, Progress
+from rlbuffers_train.running.reporting import Progress
 
 
 def record(epoch: int) -> EpochRecord:

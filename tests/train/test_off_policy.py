@@ -129,7 +129,7 @@ def test_data_without_bounds_of_actions_need_no_environment(
     def no_environment(*arguments: Any) -> None:
         raise AssertionError("asked for an environment")
 
-    monkeypatch.setattr("rlbuffers_train.evaluation.evaluation_task.environment_facts", no_environment)
+    monkeypatch.setattr("rlbuffers_train.playing.evaluation_task.environment_facts", no_environment)
     assert evaluate_off_policy(logdir, bare, updates=3).value.count == 60
 
 

@@ -21,12 +21,13 @@ import rlbuffers
 from rlbuffers import BufferSpec, ColumnSpec
 from rlbuffers.errors import CorruptDataError, MissingDependencyError, UsageError
 from rlbuffers_train.checkpoint import Checkpoint, build_algorithm, load_checkpoint, save_checkpoint
-from rlbuffers_train.evaluation import evaluation_task
+from rlbuffers_train.epoch_record import EpochRecord
 from rlbuffers_train.loaded_policy import load_policy
 from rlbuffers_train.offline import train_offline
+from rlbuffers_train.playing import evaluation_task
 from rlbuffers_train.policy_export import export_policy
 from rlbuffers_train.running.interrupts import TrainingInterrupted
-from rlbuffers_train.running.reporting import EpochRecord, Progress, SilentReporter
+from rlbuffers_train.running.reporting import Progress, SilentReporter
 from rlbuffers_train.running.run_config import read_config
 from rlbuffers_train.running.run_summary import RunSummary
 from rlbuffers_train.running.trainer import TrainingDivergedError
@@ -114,7 +115,7 @@ def test_a_run_leaves_its_files(make_signal_buffer: Callable[..., Path], tmp_pat
     assert json.loads((summary.logdir / "summary.json").read_text()) == summary.to_json()
     config = json.loads((summary.logdir / "config.json").read_text())
     others = {"buffer": str(tmp_path / "signal.hdf5"), "seed": 0, "clip_rewards": False, "norm_rewards": False}
-    others |= {"precision": "float32", "compile": False, "threads": 0}
+    others |= {"precision": "float32", "compile": False, "threads": 0, "onednn": "auto"}
     others |= dict.fromkeys(["num_actions", "first_action", "action_low", "action_high"])
     assert config["settings"] == {**others, **SETTINGS}
     assert config["hyperparameters"]["hidden_sizes"] == [16]

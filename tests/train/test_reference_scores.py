@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from rlbuffers.environments import atari_task
-from rlbuffers_train.evaluation.atari_scores import ATARI_SCORES
-from rlbuffers_train.evaluation.reference_scores import find_reference_scores
+from rlbuffers_train.playing.atari_scores import ATARI_SCORES
+from rlbuffers_train.playing.reference_scores import find_reference_scores
 
 
 @pytest.mark.parametrize(

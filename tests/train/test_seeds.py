@@ -25,7 +25,7 @@ from rlbuffers.sources.policy_rollout import PolicyRolloutSource
 from rlbuffers_cli.main import cli
 from rlbuffers_train import train_offline
 from rlbuffers_train.checkpoint import load_checkpoint
-from rlbuffers_train.evaluation.confidence import summarize_runs
+from rlbuffers_train.playing.confidence import summarize_runs
 from rlbuffers_train.policy import ExploringPolicy
 from rlbuffers_train.problem import DiscreteActions
 from rlbuffers_train.running.interrupts import TrainingInterrupted

@@ -11,10 +11,11 @@ from rich.live import Live
 from rlbuffers.listing import listed
 from rlbuffers_cli.console import console, rows_table, warn
 from rlbuffers_cli.fitted_table import print_fitted
-from rlbuffers_train.evaluation.playing import EvaluationResult
+from rlbuffers_train.epoch_record import EpochRecord
+from rlbuffers_train.playing.episodes import EvaluationResult
 from rlbuffers_train.running.live_table import LiveTable
 from rlbuffers_train.running.parallel_seeds import train_seeds_in_parallel
-from rlbuffers_train.running.reporting import EpochRecord, Progress
+from rlbuffers_train.running.reporting import Progress
 from rlbuffers_train.running.run_folder import seeds_logdir
 from rlbuffers_train.running.several_seeds import (
     SEEDS_SUMMARY,

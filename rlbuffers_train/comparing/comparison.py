@@ -13,18 +13,18 @@ import torch
 from rlbuffers.errors import BufferNotFoundError, FormatError
 from rlbuffers.local_inputs import read_document
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
-from rlbuffers_train.evaluation.checkpoint_evaluation import step_name_of
-from rlbuffers_train.evaluation.confidence import MeanInterval, summarize_runs
-from rlbuffers_train.evaluation.playing import EvaluationResult
-from rlbuffers_train.evaluation.reference_scores import ReferenceScores, find_reference_scores
-from rlbuffers_train.running.reporting import EpochRecord
+from rlbuffers_train.comparing.checkpoint_evaluation import step_name_of
+from rlbuffers_train.epoch_record import EpochRecord
+from rlbuffers_train.playing.confidence import MeanInterval, summarize_runs
+from rlbuffers_train.playing.episodes import EvaluationResult
+from rlbuffers_train.playing.reference_scores import ReferenceScores, find_reference_scores
 from rlbuffers_train.running.run_folder import LAST, SUMMARY
 from rlbuffers_train.typed import typed
 
 __all__ = ["ComparedRun", "RunGroup", "compare_runs", "find_runs", "read_run"]
 
 # What seeds of one experiment may differ in.
-_MAY_DIFFER = ("seed", "buffer", "epoch", "eval_episodes", "threads")
+_MAY_DIFFER = ("seed", "buffer", "epoch", "eval_episodes", "threads", "onednn")
 
 
 @dataclass(frozen=True)

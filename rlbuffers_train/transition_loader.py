@@ -6,10 +6,10 @@ import torch
 
 from rlbuffers.loading.loader import Loader
 from rlbuffers.samplers.base import BatchSampler
-from rlbuffers_train.batch import TransitionBatch, TransitionBatches
+from rlbuffers_train.batch import TransitionBatch, transition_batches
 from rlbuffers_train.problem import ProblemSpec
 
-__all__ = ["make_loader"]
+__all__ = ["transition_loader"]
 
 # One thread reads a batch in less time than an update takes; more would take cores from the update.
 _WORKERS = 1
@@ -17,7 +17,7 @@ _PREFETCH = 4
 _BATCHES_AT_ONCE = 16
 
 
-def make_loader(
+def transition_loader(
     sampler: BatchSampler, problem: ProblemSpec, gamma: float, device: torch.device
 ) -> Loader[TransitionBatch]:
     """Return a loader of what updates take.
@@ -33,7 +33,7 @@ def make_loader(
     device : torch.device
         Where the tensors go.
     """
-    batches = TransitionBatches(gamma, device, problem.first_action)
+    batches = transition_batches(gamma, device, problem.first_action)
     if device.type == "cpu" and not problem.is_pixels:
         # Vectors lie in memory: they are there sooner than another thread could be asked.
         return Loader(sampler, batches, prefetch=_BATCHES_AT_ONCE, workers=0)

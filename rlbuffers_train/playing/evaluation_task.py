@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +11,6 @@ from rlbuffers.environments import atari_task, environment_facts
 from rlbuffers.errors import MissingDependencyError, UsageError
 from rlbuffers.reader import Buffer
 from rlbuffers_train.problem import BoxActions, DiscreteActions, ProblemSpec, actions_of_space
-from rlbuffers_train.running.reporting import Reporter
-
-if TYPE_CHECKING:
-    from rlbuffers_train.checkpoint import Checkpoint
 
 __all__ = [
     "actions_of_task",
@@ -23,12 +18,13 @@ __all__ = [
     "environment_warnings",
     "known_task",
     "problem_of_task",
-    "task_of_checkpoint",
 ]
 
 
-def choose_evaluation_task(asked: str | None, buffer: Buffer, problem: ProblemSpec, reporter: Reporter) -> str | None:
-    """Return the task to evaluate on, or None where there is to be none; say what is unusual."""
+def choose_evaluation_task(
+    asked: str | None, buffer: Buffer, problem: ProblemSpec, note: Callable[[str], None]
+) -> str | None:
+    """Return the task to evaluate on, or None where there is to be none; `note` gets a line on what is unusual."""
     environment = buffer.metadata.get("environment") or {}
     recorded = environment.get("id")
     if asked is None and recorded is None:
@@ -42,10 +38,10 @@ def choose_evaluation_task(asked: str | None, buffer: Buffer, problem: ProblemSp
             )
         warnings = environment_warnings(environment, task)
     except MissingDependencyError as error:
-        reporter.note(f"training without evaluation: {error}")
+        note(f"training without evaluation: {error}")
         return None
     for warning in warnings:
-        reporter.note(f"warning: {warning}")
+        note(f"warning: {warning}")
     return task
 
 
@@ -132,21 +128,3 @@ def _actions_in(facts: Mapping[str, Any], task: str) -> DiscreteActions | BoxAct
             "finite bounds"
         )
     return actions
-
-
-def task_of_checkpoint(path: Path, checkpoint: Checkpoint, asked: str | None) -> str:
-    """Return where the policy of a checkpoint is to act: where it is asked to, was evaluated, or its data come from.
-
-    Raises
-    ------
-    UsageError
-        If nothing names a task, there is no such task, or the policy cannot see or act in it.
-    """
-    named = asked or checkpoint.task or checkpoint.environment.get("id")
-    if named is None:
-        raise UsageError(f"{path}: neither the training nor its data name an environment; pass --task")
-    task = known_task(str(named))
-    problem = problem_of_task(task)
-    if not problem.fits(checkpoint.problem):
-        raise UsageError(f"{task} has {problem}, {path} is for {checkpoint.problem}. Name the right --task")
-    return task

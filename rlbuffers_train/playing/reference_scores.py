@@ -9,7 +9,7 @@ from typing import Any
 
 from rlbuffers.environments import ATARI_SUFFIX
 from rlbuffers.sources.d4rl.datasets import all_datasets
-from rlbuffers_train.evaluation.atari_scores import ATARI_SCORES
+from rlbuffers_train.playing.atari_scores import ATARI_SCORES
 
 __all__ = ["ReferenceScores", "d4rl_scores", "find_reference_scores"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rlbuffers_train.evaluation.comparison import RunGroup
+from rlbuffers_train.comparing.comparison import RunGroup
 
 __all__ = ["DROPPABLE", "comparison_rows", "render_markdown"]
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from rlbuffers_train.checkpoint import Checkpoint, load_checkpoint
 from rlbuffers_train.devices import pick_device
-from rlbuffers_train.evaluation.evaluation_task import environment_warnings, task_of_checkpoint
-from rlbuffers_train.evaluation.playing import PlayedEpisodes, play_episodes
-from rlbuffers_train.evaluation.reference_scores import ReferenceScores, find_reference_scores
-from rlbuffers_train.loaded_policy import policy_of
+from rlbuffers_train.loaded_policy import policy_of, task_of_checkpoint
+from rlbuffers_train.playing.episodes import PlayedEpisodes, play_episodes
+from rlbuffers_train.playing.evaluation_task import environment_warnings
+from rlbuffers_train.playing.reference_scores import ReferenceScores, find_reference_scores
 from rlbuffers_train.running.run_folder import find_checkpoint
 from rlbuffers_train.seeds import Stream, generator_of
 
@@ -141,7 +141,7 @@ class JudgedPolicy:
     def play(
         self, num_episodes: int, *, num_envs: int = 10, on_episode: Callable[[int], None] = lambda count: None
     ) -> CheckpointEvaluation:
-        """Play whole episodes; see `rlbuffers_train.evaluation.playing.play_episodes`."""
+        """Play whole episodes; see `rlbuffers_train.playing.episodes.play_episodes`."""
         return CheckpointEvaluation(
             path=self.path,
             algorithm=self.policy.algorithm,

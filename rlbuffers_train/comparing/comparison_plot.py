@@ -12,8 +12,8 @@ from typing import Any
 from rlbuffers.atomic import write_bytes_atomically
 from rlbuffers.errors import UsageError
 from rlbuffers.optional import require
-from rlbuffers_train.evaluation.checkpoint_evaluation import step_name_of
-from rlbuffers_train.evaluation.comparison import RunGroup
+from rlbuffers_train.comparing.checkpoint_evaluation import step_name_of
+from rlbuffers_train.comparing.comparison import RunGroup
 
 __all__ = ["check_curves_path", "write_curves"]
 

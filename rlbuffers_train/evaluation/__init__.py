@@ -1,1 +1,0 @@
-"""What policies are worth: episodes, scores, videos, and runs compared."""
