@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib
 import os
+import pkgutil
 import resource
 import select
 import signal
@@ -23,14 +25,32 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import rlbuffers.conversion
+import rlbuffers.decoding
+import rlbuffers.sources
+import rlbuffers.stores
 from rlbuffers_cli.console import console, rows_table
 from rlbuffers_cli.main import cli
 
-__all__ = ["FAILED", "HARMLESS", "NOTICED", "REFUSED", "Attack", "Attempt", "attempt", "judged", "main_of"]
+__all__ = [
+    "FAILED",
+    "HARMLESS",
+    "NOTICED",
+    "PATIENCE",
+    "REFUSED",
+    "Attack",
+    "Attempt",
+    "attempt",
+    "judged",
+    "load_sources",
+    "main_of",
+]
 
 REFUSED, NOTICED, HARMLESS, FAILED = "refused", "noticed", "harmless", "FAILED"
 # The bounds of docs/formats.md: an answer within seconds, little memory beyond what the data need.
 SECONDS, MEGABYTES = 20.0, 300.0
+PATIENCE = 4 * SECONDS
+"""For attempts that work and do not wait: so long may they take on a machine that is busy."""
 _ADDRESS_SPACE = 16 << 30
 _PRINTED_EXAMPLES = 20
 _LIBC = ctypes.CDLL(None)
@@ -48,6 +68,8 @@ class Attempt:
         What it printed.
     seconds : float
         How long it took.
+    worked : float
+        Seconds of CPU time, which other programs on the machine do not lengthen.
     megabytes : float
         By how much its resident memory grew.
     stopped : bool
@@ -59,6 +81,7 @@ class Attempt:
     output: str
     errors: str
     seconds: float
+    worked: float
     megabytes: float
     stopped: bool
 
@@ -69,6 +92,8 @@ class Attempt:
             return f"traceback: {self.errors.strip().splitlines()[-1]}"
         if self.stopped:
             return f"no answer within {self.seconds:.0f} s"
+        if self.worked > SECONDS:
+            return f"worked {self.worked:.0f} s"
         if self.exit_code < 0:
             return f"ended by {signal.Signals(-self.exit_code).name}"
         if self.megabytes > MEGABYTES:
@@ -122,7 +147,9 @@ def attempt(
         took = time.monotonic() - started
         _, status, usage = os.wait4(process, 0)
         grown = max(0.0, usage.ru_maxrss / 1024 - began_with)
-        return Attempt(line, os.waitstatus_to_exitcode(status), _text(output), _text(errors), took, grown, stopped)
+        worked = usage.ru_utime + usage.ru_stime
+        code = os.waitstatus_to_exitcode(status)
+        return Attempt(line, code, _text(output), _text(errors), took, worked, grown, stopped)
 
 
 def _run(
@@ -179,6 +206,13 @@ def _resident_megabytes() -> float:
 def _text(file: object) -> str:
     file.seek(0)  # type: ignore[attr-defined]
     return file.read().decode(errors="replace")  # type: ignore[attr-defined, no-any-return]
+
+
+def load_sources() -> None:
+    """Load what conversions load, so that each attempt neither takes the time nor counts the memory."""
+    for package in (rlbuffers.sources, rlbuffers.decoding, rlbuffers.stores, rlbuffers.conversion):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 def judged(tried: Attempt, unharmed: Callable[[], bool] | None = None) -> str:

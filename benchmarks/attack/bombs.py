@@ -8,30 +8,35 @@ Takes some minutes; with RLBUFFERS_BOMBS=minari only the rows with that word.
 
 from __future__ import annotations
 
+import bz2
 import functools
 import gzip
-import importlib
 import io
 import json
+import lzma
 import os
 import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
-from attempts import Attack, attempt, judged, main_of
+import zstandard
+from attempts import PATIENCE, Attack, attempt, judged, load_sources, main_of
 from google_crc32c import value as crc32c
+
+import rlbuffers
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
 KIND = "Claimed sizes"
 GIGABYTE = 1 << 30
+MEMBERS = 2_000_000
 PIECE = bytes(1 << 22)
 ATARI = ("rl-unplugged", "--task", "Pong", "--file")
 CONTROL = ("rl-unplugged", "--task", "cheetah_run", "--suite", "control-suite", "--file")
@@ -42,6 +47,7 @@ REVERB = next((DATA / "reverb" / "pendulum").iterdir())
 MINARI = DATA / "minari" / "fixture" / "cartpole-arrow-v0"
 LEROBOT = DATA / "lerobot" / "v2.1"
 ZARR = DATA / "diffusion_policy" / "pusht.zarr"
+HONEST = {"minari": MINARI, "diffusion-policy": ZARR}
 
 Bomb = tuple[str, tuple[str, ...], Callable[[Path], Path]]
 _BOMBS: list[Bomb] = []
@@ -100,21 +106,42 @@ def zeros_behind(first: bytes, size: int) -> Iterator[bytes]:
         yield PIECE
 
 
-def gzipped(path: Path, pieces: Iterator[bytes]) -> Path:
-    """Write a GZIP file."""
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        for piece in pieces:
-            file.write(piece)
-    return path
+@functools.cache
+def _zeros() -> bytes:
+    """Return `PIECE` deflated, so that it can stand behind anything that was flushed."""
+    deflater = zlib.compressobj(1, zlib.DEFLATED, -15)
+    return deflater.compress(PIECE) + deflater.flush(zlib.Z_FULL_FLUSH)
 
 
-def deflated(path: Path, pieces: Iterator[bytes]) -> Path:
-    """Write a ZLIB file, as Reverb does."""
-    deflater = zlib.compressobj(1)
-    with path.open("wb") as file:
-        for piece in pieces:
-            file.write(deflater.compress(piece))
-        file.write(deflater.flush())
+def _streamed(pieces: Iterable[bytes], checksum: Callable[[bytes, int], int], first: int) -> tuple[bytes, int, int]:
+    """Return the deflated pieces, their checksum and their size; zeros are deflated only once."""
+    deflater = zlib.compressobj(1, zlib.DEFLATED, -15)
+    parts, found, size, is_flushed = [], first, 0, False
+    for piece in pieces:
+        found, size = checksum(piece, found), size + len(piece)
+        if piece is not PIECE:
+            parts.append(deflater.compress(piece))
+        else:
+            parts += [b"" if is_flushed else deflater.flush(zlib.Z_FULL_FLUSH), _zeros()]
+        is_flushed = piece is PIECE
+    return b"".join([*parts, deflater.flush()]), found, size
+
+
+def gzip_of(pieces: Iterable[bytes]) -> bytes:
+    """Return a GZIP stream."""
+    data, checksum, size = _streamed(pieces, zlib.crc32, 0)
+    return b"\x1f\x8b\x08" + bytes(6) + b"\xff" + data + struct.pack("<LL", checksum, size & 0xFFFFFFFF)
+
+
+def zlib_of(pieces: Iterable[bytes]) -> bytes:
+    """Return a ZLIB stream, as of Reverb."""
+    data, checksum, _ = _streamed(pieces, zlib.adler32, 1)
+    return b"\x78\x01" + data + struct.pack(">L", checksum)
+
+
+def written(path: Path, data: bytes) -> Path:
+    """Write a file."""
+    path.write_bytes(data)
     return path
 
 
@@ -143,7 +170,7 @@ def npy(shape: str, dtype: str = "<f4") -> bytes:
 
 
 def _shard(pieces: Callable[[], Iterator[bytes]], folder: Path) -> Path:
-    return gzipped(folder / "shard.gz", pieces())
+    return written(folder / "shard.gz", gzip_of(pieces()))
 
 
 def _packed(number: int, content: bytes, times: int) -> Callable[[], Iterator[bytes]]:
@@ -235,7 +262,7 @@ bomb("images of 60,000 x 60,000 pixels", "tfds", "--dir")(functools.partial(_ima
 def _dopamine(folder: Path, **arrays: tuple[bytes, int]) -> Path:
     path = copied(DOPAMINE, folder)
     for name, (first, size) in arrays.items():
-        gzipped(path / f"$store$_{name}_ckpt.0.gz", zeros_behind(first, size))
+        written(path / f"$store$_{name}_ckpt.0.gz", gzip_of(zeros_behind(first, size)))
     return path
 
 
@@ -268,14 +295,14 @@ for _name in ("tables", "items", "chunks"):
     @bomb("reverb: a record of 1 GB", "reverb", "--table", "transitions")
     def _(folder: Path, name: str = _name) -> Path:
         path = copied(REVERB, folder)
-        deflated(path / f"{name}.tfrecord", zeros_behind(header(GIGABYTE), GIGABYTE + (64 << 20)))
+        written(path / f"{name}.tfrecord", zlib_of(zeros_behind(header(GIGABYTE), GIGABYTE + (64 << 20))))
         return path
 
-    @bomb("reverb: 256 records of 60 MB", "reverb", "--table", "transitions")
+    @bomb("reverb: 20 records of 60 MB", "reverb", "--table", "transitions")
     def _(folder: Path, name: str = _name) -> Path:
         path = copied(REVERB, folder)
         large = record(delimited(99, bytes(60_000_000)))
-        deflated(path / f"{name}.tfrecord", (large for _ in range(20)))
+        written(path / f"{name}.tfrecord", zlib_of(large for _ in range(20)))
         return path
 
 
@@ -283,7 +310,7 @@ def _npz(folder: Path, name: str, first: bytes, size: int) -> Path:
     path = folder / "x.npz"
     with zipfile.ZipFile(DATA / "stable_baselines" / "walk.npz") as source:
         members = {info.filename: source.read(info) for info in source.infolist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for member, content in members.items():
             if member != name:
                 archive.writestr(member, content)
@@ -313,20 +340,18 @@ def _(folder: Path) -> Path:
 def _members(folder: Path, *, stated: int) -> Path:
     """Write a directory of 2 million members that all stand in one place."""
     path = folder / "x.npz"
-    names = (f"{number:07}.npy".encode() for number in range(2_000_000))
     local = struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 0, 0, 0, 0, 11, 0) + b"0000000.npy"
-    with path.open("wb") as file:
-        file.write(local)
-        for name in names:
-            file.write(struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 0, 0, 0) + name)
-        size = file.tell() - len(local)
-        end = file.tell()
-        if stated > 0xFFFF:
-            file.write(struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, stated, stated, size, len(local)))
-            file.write(struct.pack("<4sLQL", b"PK\6\7", 0, end, 1))
-        count = min(stated, 0xFFFF)
-        file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, size, len(local), 0))
-    return path
+    entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 0, 0, 0) + b"0000000.npy"
+    entries = np.tile(np.frombuffer(entry, np.uint8), (MEMBERS, 1))
+    for place in range(7):
+        entries[:, -5 - place] += (np.arange(MEMBERS) // 10**place % 10).astype(np.uint8)
+    ends = b""
+    if stated > 0xFFFF:
+        ends = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, stated, stated, entries.size, len(local))
+        ends += struct.pack("<4sLQL", b"PK\6\7", 0, len(local) + entries.size, 1)
+    count = min(stated, 0xFFFF)
+    ends += struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, entries.size, len(local), 0)
+    return written(path, local + entries.tobytes() + ends)
 
 
 for _format, _stated in (("npz", 2_000_000), ("npz", 3), ("exorl", 2_000_000), ("diffusion-policy", 3)):
@@ -499,21 +524,17 @@ def _chunk(compressor: dict[str, Any], content: Callable[[], bytes], folder: Pat
     return path
 
 
-def _of_gigabyte(module: str) -> bytes:
-    import bz2
-
-    import zstandard
-
-    if module == "bz2":
-        deflater: Any = bz2.BZ2Compressor()
-    elif module == "zstd":
-        return zstandard.ZstdCompressor().compress(bytes(GIGABYTE))
-    else:
-        deflater = zlib.compressobj(6, zlib.DEFLATED, 31 if module == "gzip" else 15)
-    return b"".join([*(deflater.compress(piece) for piece in zeros_behind(b"", GIGABYTE)), deflater.flush()])
+def _of_gigabyte(codec: str) -> bytes:
+    """Return zeros as a codec stores them: in as many streams as it takes one behind the other."""
+    if codec == "gzip":
+        return gzip_of(zeros_behind(b"", GIGABYTE))
+    if codec == "zlib":
+        return zlib_of(zeros_behind(b"", GIGABYTE))
+    compress: Callable[[bytes], bytes] = {"bz2": bz2.compress, "zstd": zstandard.compress, "lzma": lzma.compress}[codec]
+    return compress(b"x") + compress(bytes(1 << 25)) * 32
 
 
-for _id in ("zlib", "gzip", "bz2", "zstd"):
+for _id in ("zlib", "gzip", "bz2", "zstd", "lzma"):
     bomb("diffusion-policy: chunks", "diffusion-policy")(
         functools.partial(_chunk, {"id": _id}, functools.partial(_of_gigabyte, _id))
     )
@@ -531,10 +552,17 @@ bomb("diffusion-policy: chunks", "diffusion-policy")(
 )
 
 
+@bomb("diffusion-policy: chunks", "diffusion-policy")
+def _(folder: Path) -> Path:
+    path = _zarray(folder, "data/action", compressor=None)
+    sparse(path / "data" / "action" / "0.0", b"", 8 * GIGABYTE)
+    return path
+
+
 @bomb("diffusion-policy: a ZIP member of 1 GB", "diffusion-policy")
 def _(folder: Path) -> Path:
     path = folder / "x.zarr.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for file in ZARR.rglob("*"):
             if file.is_file() and file.name != "0.0":
                 archive.write(file, file.relative_to(ZARR).as_posix())
@@ -547,34 +575,40 @@ def _(folder: Path) -> Path:
 def run(attack: Attack, folder: Path, seed: int) -> None:
     """Make one bomb after the other, convert it, and look at it."""
     del seed  # nothing is drawn
-    _loaded()
+    load_sources()
     chosen = os.environ.get("RLBUFFERS_BOMBS", "")
     for number, (row, words, make) in enumerate(_BOMBS):
         if chosen not in row:
             continue
         place = folder / f"{words[0]}-{number}"
         place.mkdir()
-        path = make(place)
+        path, output = make(place), place / "out.hdf5"
         # What stands before the path: options; behind it for formats that take it first.
-        line = ["convert", *words, path, "-o", place / "out.hdf5", "--workers", "0"]
-        tried = attempt(line)
-        attack.note(row, judged(tried), tried, " ".join(words))
-        if tried.exit_code and (place / "out.hdf5").exists():
+        tried = attempt(["convert", *words, path, "-o", output, "--workers", "0"], seconds=PATIENCE)
+        # Sizes that are only said, and not needed for the rows, may be passed over.
+        unharmed = functools.partial(_is_as_fixture, output, words[0], folder) if words[0] in HONEST else None
+        attack.note(row, judged(tried, unharmed), tried, " ".join(words))
+        if tried.exit_code and output.exists():
             attack.note(row, "FAILED: something was left", tried)
-        looked = attempt(["info", path])
+        looked = attempt(["info", path], seconds=PATIENCE)
         attack.note("info of each", judged(looked), looked, row)
         shutil.rmtree(place)
 
 
-def _loaded() -> None:
-    """Load what the commands load, so that its memory is not counted."""
-    for name in (
-        *("diffusion_policy", "dopamine.logs", "lerobot.dataset", "minari.dataset", "reverb.checkpoint", "npz"),
-        *("rl_unplugged.atari_transitions", "rllib.dataset", "tfds.rlds", "imitation", "ogbench", "exorl"),
-    ):
-        importlib.import_module(f"rlbuffers.sources.{name}")
-    for name in ("example_kernel", "png_kernel", "snappy"):
-        importlib.import_module(f"rlbuffers.decoding.{name}")
+def _is_as_fixture(output: Path, name: str, folder: Path) -> bool:
+    return _content(output) == _honest_content(name, folder)
+
+
+@functools.cache
+def _honest_content(name: str, folder: Path) -> str:
+    output = folder / f"{name}.hdf5"
+    attempt(["convert", name, HONEST[name], "-o", output, "--workers", "0"])
+    return _content(output)
+
+
+def _content(path: Path) -> str:
+    with rlbuffers.open(path) as buffer:
+        return buffer.fingerprint
 
 
 if __name__ == "__main__":

@@ -23,14 +23,14 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from attempts import FAILED, Attack, attempt, judged, main_of
+from attempts import FAILED, PATIENCE, Attack, attempt, judged, load_sources, main_of
 
 import rlbuffers
 from rlbuffers.errors import RlbuffersError
 
 DATA = Path(__file__).parents[2] / "tests" / "data"
 NO_CHECKSUM = "no checksum"
-TRIES = 40
+TRIES = 24
 MARKS = (b"GCOL", b"TREE", b"HEAP", b"SNOD", b"OHDR", b"OCHK", b"FRHP", b"FHDB", b"BTHD", b"BTLF", b"FAHD", b"EAHD")
 REACH = 600
 FILES = {
@@ -188,6 +188,7 @@ def is_same(path: Path, fingerprint: str | None) -> bool:
 
 def run(attack: Attack, folder: Path, seed: int) -> None:
     """Try everything."""
+    load_sources()
     output = folder / "out.hdf5"
     for name, (_, words, _) in FILES.items():
         file = prepared(name, folder / name / ("data" if name == "minari" else ""))
@@ -200,7 +201,7 @@ def run(attack: Attack, folder: Path, seed: int) -> None:
         for how, content in damages(whole, random.Random(f"{seed} {name}")):
             file.write_bytes(content)
             output.unlink(missing_ok=True)
-            tried = attempt(command)
+            tried = attempt(command, seconds=PATIENCE)
             outcome = judged(tried, partial(is_same, output, expected))
             what = f"{name}: damage"
             if outcome == f"{FAILED}: other content in silence":
@@ -214,7 +215,7 @@ def run(attack: Attack, folder: Path, seed: int) -> None:
             except (ValueError, OSError, RuntimeError) as error:
                 sys.exit(f"{name}: {how}: cannot be made: {error}")
             output.unlink(missing_ok=True)
-            tried = attempt(command)
+            tried = attempt(command, seconds=PATIENCE)
             harmless = how == "29 dimensions"
             outcome = judged(tried, (lambda: content_of(output) is not None) if harmless else None)
             attack.note(f"{name}: claimed sizes", outcome, tried, how)

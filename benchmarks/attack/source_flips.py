@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from attempts import FAILED, HARMLESS, NOTICED, REFUSED, Attack, Attempt, attempt, main_of
+from attempts import FAILED, HARMLESS, NOTICED, PATIENCE, REFUSED, Attack, Attempt, attempt, load_sources, main_of
 
 import rlbuffers
 from rlbuffers.errors import RlbuffersError
@@ -27,13 +27,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"
 from foreign_inputs import HOSTILE, INPUTS, ForeignInput, changed, documents_of, places_of
 
 KIND = "Damaged files of other formats"
-DAMAGES_OF_EACH, VALUES_OF_EACH = 25, 25
+DAMAGES_OF_EACH, VALUES_OF_EACH = 10, 10
 # GZIP, TFRecord, ZIP and RLlib's pages have checksums; these do not have them over everything that is read.
 WITHOUT_CHECKSUM = ("tfds", "minari", "rllib", "lerobot", "diffusion-policy")
 
 
 def run(attack: Attack, folder: Path, seed: int) -> None:
     """Try every fixture."""
+    load_sources()
     generator = random.Random(seed)
     silent: Counter[str] = Counter()
     for given in INPUTS:
@@ -52,7 +53,7 @@ def run(attack: Attack, folder: Path, seed: int) -> None:
             label, value = generator.choice(HOSTILE)
             document.rewrite(work, changed(document.content(work), place, value))
             # What another value means is for the value to say: it may well be other content.
-            tried = attempt(given.words(work, output))
+            tried = attempt(given.words(work, output), seconds=PATIENCE)
             outcome = f"{FAILED}: {tried.failure}" if tried.failure else REFUSED if tried.exit_code else HARMLESS
             attack.note(f"{given.format}: JSON values", outcome, tried, f"{document.file} {place} {label}")
             _restore(given, work)
@@ -70,7 +71,7 @@ def _note(
     how: str,
     silent: Counter[str],
 ) -> None:
-    tried = attempt(given.words(work, output))
+    tried = attempt(given.words(work, output), seconds=PATIENCE)
     if tried.failure is not None:
         attack.note(row, f"{FAILED}: {tried.failure}", tried, how)
     elif tried.exit_code:

@@ -7,7 +7,9 @@ archives one of 64 bits, and in these the size of the directory.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from rlbuffers.errors import CorruptDataError
 from rlbuffers.local_inputs import refuse_special
@@ -19,11 +21,12 @@ MAX_MEMBERS = 100_000
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
-_MAX_COMMENT_BYTES = (1 << 16) - 1
+_END_MARK = b"PK\5\6"
+_LONGEST_COMMENT = 1 << 16
 _ENTRY = b"PK\1\2"
 # A member's entry in the directory has 46 bytes, its name, and what a writer adds.
 _ENTRY_BYTES = 320
-_END_RECORDS_BYTES = _END_64.size + _LOCATOR.size
+_MAX_DIRECTORY_BYTES = MAX_MEMBERS * _ENTRY_BYTES
 
 
 def require_few_members(path: Path) -> Path:
@@ -38,27 +41,41 @@ def require_few_members(path: Path) -> Path:
     """
     size = refuse_special(path).stat().st_size
     with path.open("rb") as file:
-        start = max(size - _END.size - _MAX_COMMENT_BYTES, 0)
-        file.seek(start)
-        tail = file.read()
-        place = tail.rfind(b"PK\5\6")
-        if place < 0 or place + _END.size > len(tail):
-            return path
-        fields = _END.unpack_from(tail, place)
-        members, directory, end = fields[4], fields[5], start + place
+        for end, members, directory in set(_directories(file, size)):
+            if members <= MAX_MEMBERS and directory <= _MAX_DIRECTORY_BYTES:
+                file.seek(max(end - directory, 0))
+                members = file.read(min(end, directory)).count(_ENTRY)  # whatever number is stated
+            if members > MAX_MEMBERS or directory > _MAX_DIRECTORY_BYTES:
+                raise CorruptDataError(
+                    f"{path}: expected a ZIP file of at most {MAX_MEMBERS:,} members; it has {members:,}, in a "
+                    f"directory of {directory:,} bytes"
+                )
+    return path
+
+
+def _directories(file: BinaryIO, size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield where the directory of an archive may end, the number of its members and its bytes.
+
+    Readers differ in which record of the end they take, and in where they look for the one of 64 bits, so that one
+    file can show each of them another directory. All are looked at.
+    """
+    start = max(size - _END.size - _LONGEST_COMMENT, 0)
+    file.seek(start)
+    tail = file.read()
+    for place in {len(tail) - _END.size, tail.rfind(_END_MARK)}:
+        if place < 0 or place + _END.size > len(tail) or not tail.startswith(_END_MARK, place):
+            continue
+        fields, end = _END.unpack_from(tail, place), start + place
         file.seek(max(end - _LOCATOR.size, 0))
         locator = file.read(_LOCATOR.size)
+        before = end - _LOCATOR.size - _END_64.size
+        is_replaced = False
         if len(locator) == _LOCATOR.size and locator.startswith(b"PK\6\7"):
-            file.seek(min(_LOCATOR.unpack(locator)[2], size))
-            record = file.read(_END_64.size)
-            if len(record) == _END_64.size and record.startswith(b"PK\6\6"):
-                members, directory = _END_64.unpack(record)[7:9]
-        if members <= MAX_MEMBERS and directory <= MAX_MEMBERS * _ENTRY_BYTES:
-            file.seek(max(end - _END_RECORDS_BYTES - directory, 0))
-            members = file.read(min(end, directory + _END_RECORDS_BYTES)).count(_ENTRY)  # whatever number is stated
-        if members > MAX_MEMBERS or directory > MAX_MEMBERS * _ENTRY_BYTES:
-            raise CorruptDataError(
-                f"{path}: expected a ZIP file of at most {MAX_MEMBERS:,} members; it has {members:,}, in a directory "
-                f"of {directory:,} bytes"
-            )
-    return path
+            for record_place in {before, min(_LOCATOR.unpack(locator)[2], size)}:
+                file.seek(max(record_place, 0))
+                record = file.read(_END_64.size)
+                if len(record) == _END_64.size and record.startswith(b"PK\6\6"):
+                    is_replaced = is_replaced or record_place == before
+                    yield record_place, *_END_64.unpack(record)[7:9]
+        if not is_replaced:  # else these are the largest numbers of 16 and 32 bits
+            yield end, fields[4], fields[5]

@@ -25,6 +25,7 @@ import zarr.errors
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
+from rlbuffers.decoding.chunk_sizes import COMPRESSORS
 from rlbuffers.decoding.claims import (
     FREE_BYTES,
     FREE_STREAM_BYTES,
@@ -40,7 +41,7 @@ from rlbuffers.schema import ACTIONS, OBSERVATIONS, REWARDS, TERMINALS, TIMEOUTS
 from rlbuffers.sources.base import FileSource, blamed_on
 from rlbuffers.sources.files import file_facts
 from rlbuffers.sources.json_text import parse_json_object
-from rlbuffers.sources.zarr_v2_store import COMPRESSORS, FILTERS, CheckedStore
+from rlbuffers.sources.zarr_v2_store import FILTERS, CheckedStore
 from rlbuffers.stats import total_reward
 from rlbuffers.tally import Tally
 
@@ -181,14 +182,13 @@ class DiffusionPolicySource(FileSource[Episode]):
         chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
         stored = sum(self._store.chunks_of(name))
         require_room(chunk_bytes, max(FREE_BYTES, IMAGE_GROWTH * stored), f"{self.path}: a chunk of '{name}'")
-        codec_id = None if compressor is None else compressor.codec_id
-        self._store.with_room(name, codec_id, chunk_bytes, filtered=bool(filters))
+        self._store.with_room(name, compressor, chunk_bytes, filtered=bool(filters))
 
     def _check_sizes(self) -> None:
         """Compare the longest episode, and all of them, with what is stored; missing chunks are zeros, without end."""
         row_bytes = sum(math.prod(array.shape[1:]) * array.dtype.itemsize for array in self._arrays.values())
         longest = max(stop - start for start, stop in itertools.pairwise([0, *self._stops]))
-        stored = self._store.num_bytes
+        stored = sum(self._store.stored.values())
         where = f"{self.path}: an episode of {longest:,} rows"
         require_room(longest * row_bytes, max(FREE_BYTES, IMAGE_GROWTH * stored), where)
         most = max(FREE_STREAM_BYTES, STREAM_GROWTH * stored)

@@ -119,6 +119,8 @@ def _answer(path: str, steps: _Steps) -> dict[str, Any]:
             if _BUFFER_ATTRIBUTE in file.attrs:
                 return {"buffer": True}
             problems: list[_TooMuchError | MemoryError] = []
+            # The library's walk leaves out where it begins.
+            _look_at(steps, problems, "/", h5py.h5o.open(file.id, b"/"))
             outside = list(leads_outside(file, steps, partial(_look_at, steps, problems)))
             if steps.is_deep:
                 raise _TooMuchError(f"has groups in more than {_MAX_DEPTH} groups")

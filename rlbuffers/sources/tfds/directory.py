@@ -24,6 +24,7 @@ __all__ = ["INFO_FILE", "DatasetInfo", "Shard", "default_data_dir", "find_versio
 
 INFO_FILE = "dataset_info.json"
 _DEFAULT_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+_INDEX = "{SHARD_INDEX}"
 _MIN_DIGITS = 5
 MAX_SHARDS = 1 << 17
 """How many files a split may have; the largest of TFDS have some ten thousand."""
@@ -37,8 +38,14 @@ _LEVELS = 3
 class Shard:
     """One file of a split, and how many Examples it must hold."""
 
-    path: Path
+    directory: Path
+    name: str
     length: int
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.directory / self.name
 
 
 @dataclass(frozen=True)
@@ -138,25 +145,22 @@ def _shards(directory: Path, dataset: str, split: Mapping[str, Any], where: str)
     if min(lengths, default=0) < 0:
         raise FormatError(f"{where}: expected numbers of examples in 'shardLengths', found {min(lengths):,}")
     template = field(split, "filepathTemplate", "a text", where, "") or _DEFAULT_TEMPLATE
-    digits = max(_MIN_DIGITS, len(str(len(lengths))))
+    count = f"{len(lengths):0{max(_MIN_DIGITS, len(str(len(lengths))))}}"
+    values = {
+        "DATASET": dataset,
+        "SPLIT": str(split["name"]),
+        "FILEFORMAT": "tfrecord",
+        "NUM_SHARDS": count,
+        "SHARD_X_OF_Y": f"{_INDEX}-of-{count}",
+    }
+    for key, value in values.items():
+        template = template.replace(f"{{{key}}}", value)
+    if Path(template).is_absolute() or ".." in Path(template).parts:
+        raise FormatError(f"{where}: the file name {template!r:.200} leads out of the dataset")
     shards = []
     for number, length in enumerate(lengths):
-        index, count = f"{number:0{digits}}", f"{len(lengths):0{digits}}"
-        values = {
-            "DATASET": dataset,
-            "SPLIT": str(split["name"]),
-            "FILEFORMAT": "tfrecord",
-            "SHARD_INDEX": index,
-            "NUM_SHARDS": count,
-            "SHARD_X_OF_Y": f"{index}-of-{count}",
-        }
-        name = template
-        for key, value in values.items():
-            name = name.replace(f"{{{key}}}", value)
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise FormatError(f"{where}: the file name {name!r} leads out of the dataset")
         if length:
-            shards.append(Shard(directory / name, length))
+            shards.append(Shard(directory, template.replace(_INDEX, f"{number:0{len(count)}}"), length))
     return shards
 
 

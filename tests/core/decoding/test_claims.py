@@ -59,6 +59,7 @@ def test_large_honest_records_are_read_and_batches_end():
 
 
 BOUNDS = {
+    "rlbuffers.decoding.chunk_sizes": {"MAX_STREAMS": "64 streams"},
     "rlbuffers.decoding.claims": {
         "FREE_BYTES": "64 MiB",
         "FREE_STREAM_BYTES": "8 GiB",
