@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import importlib
+import json
 import os
 import pkgutil
 import resource
@@ -24,6 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import rlbuffers.conversion
 import rlbuffers.decoding
@@ -47,6 +49,7 @@ __all__ = [
 ]
 
 REFUSED, NOTICED, HARMLESS, FAILED = "refused", "noticed", "harmless", "FAILED"
+_WORDS = (REFUSED, NOTICED, HARMLESS, FAILED)
 # The bounds of docs/formats.md: an answer within seconds, little memory beyond what the data need.
 SECONDS, MEGABYTES = 20.0, 300.0
 PATIENCE = 4 * SECONDS
@@ -276,12 +279,26 @@ class Attack:
             [
                 what,
                 str(counts.total()),
-                *(str(counts[word]) for word in (REFUSED, NOTICED, HARMLESS, FAILED)),
+                *(str(counts[word]) for word in _WORDS),
                 f"{self.worst[what][0]:.1f}" if what in self.worst else "",
                 f"{self.worst[what][1]:.0f}" if what in self.worst else "",
             ]
             for what, counts in self.outcomes.items()
         ]
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """The sums over all rows, and the longest time and the most memory of them."""
+        counts = sum(self.outcomes.values(), Counter[str]())
+        seconds, megabytes = zip(*[(0.0, 0.0), *self.worst.values()], strict=True)
+        return {
+            "kind": self.kind,
+            "tries": counts.total(),
+            **{word: counts[word] for word in _WORDS},
+            "other": {word: count for word, count in counts.items() if word not in _WORDS},
+            "seconds": max(seconds),
+            "megabytes": max(megabytes),
+        }
 
     def report(self) -> int:
         """Print the table and the first failures, and return the exit code."""
@@ -306,6 +323,7 @@ def main_of(kind: str, description: str | None, run: Callable[[Attack, Path, int
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--totals", type=Path, metavar="FILE", help="write the sums as JSON")
     arguments = parser.parse_args()
     attack = Attack(kind)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -314,4 +332,6 @@ def main_of(kind: str, description: str | None, run: Callable[[Attack, Path, int
             run(attack, Path(folder), arguments.seed)
     finally:  # a script that is stopped shows what it has
         failed = attack.report()
+        if arguments.totals is not None:
+            arguments.totals.write_text(json.dumps(attack.totals))
     sys.exit(failed)
