@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rlbuffers.writer import BufferWriter, create
     from rlbuffers.writing.storage_options import StorageOptions
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Buffer",

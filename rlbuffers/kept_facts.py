@@ -110,7 +110,7 @@ class KeptFacts:
         try:
             document = parsed_json(text)
         except (TypeError, ValueError) as error:
-            raise CorruptDataError(f"{where}: {NAME}: damaged: no JSON ({error!s:.80}); remove it") from error
+            raise CorruptDataError(f"{where}: {NAME}: damaged: not JSON ({error!s:.80}); remove it") from error
         if not isinstance(document, dict):
             raise FormatError(f"{where}: {NAME}: expected a JSON object")
         return cls(document, where)

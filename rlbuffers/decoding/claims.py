@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from rlbuffers.errors import CorruptDataError
+from rlbuffers.local_inputs import require_regular
 
 __all__ = [
     "FREE_BYTES",
@@ -39,7 +40,7 @@ _BLOCK_BYTES = 512
 
 def stored_bytes(path: Path) -> int:
     """Return how many bytes a file has on disk: of a sparse file, far fewer than its size."""
-    found = os.stat(path)
+    found = os.stat(require_regular(path))
     if found.st_blocks:
         return min(found.st_size, found.st_blocks * _BLOCK_BYTES)
     # Small files may stand in the directory, and some file systems do not count: both say 0 blocks, as holes do.

@@ -18,6 +18,7 @@ _GATHERING = ("all", "dev")
 # Distributions whose module has another name.
 _MODULES = {
     "dm-reverb": "reverb",
+    "mkdocs-material": "material",
     "opencv-python-headless": "cv2",
     "pygame-ce": "pygame",
     "pyyaml": "yaml",

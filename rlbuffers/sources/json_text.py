@@ -56,11 +56,11 @@ def parse_json(text: bytes | str, where: str, *, most: int = MAX_PARSED_BYTES) -
             f"{where}: expected JSON whose values take at most {most:,} bytes in memory; they would take about {size:,}"
         )
     if b"\0" in data:  # found in sparse files, before their zeros are copied once more
-        raise CorruptDataError(f"{where}: damaged or cut short: no JSON: it holds zero bytes")
+        raise CorruptDataError(f"{where}: damaged or cut short: not JSON: it holds zero bytes")
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise CorruptDataError(f"{where}: damaged or cut short: no JSON: {error}") from error
+        raise CorruptDataError(f"{where}: damaged or cut short: not JSON: {error}") from error
     if not _is_flat(found, _MAX_DEPTH):
         raise CorruptDataError(f"{where}: expected JSON of at most {_MAX_DEPTH} levels, found more")
     return found

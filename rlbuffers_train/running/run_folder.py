@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -58,7 +59,9 @@ def seeds_logdir(task: str, algorithm: str, seeds: Sequence[int]) -> Path:
 
 def _logdir(task: str, algorithm: str, name: str) -> Path:
     moment = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return DEFAULT_LOG_DIR.expanduser() / task / algorithm / f"{name}-{moment}"
+    folder = DEFAULT_LOG_DIR.expanduser() / task / algorithm
+    names = (f"{name}-{moment}{f'-{count}' if count > 1 else ''}" for count in itertools.count(1))
+    return next(folder / one for one in names if not (folder / one).exists())  # another may begin in the same second
 
 
 def render_config(facts: Mapping[str, Any]) -> bytes:

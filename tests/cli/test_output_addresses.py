@@ -22,7 +22,7 @@ WRITTEN = {"output", "outputs", "output_dir", "buffer_dir", "logdir", "video"}
 def outputs(command, words=()):
     """Yield (words of a command, option that says where it writes) for all commands below one."""
     for parameter in command.params:
-        if parameter.name in WRITTEN and isinstance(parameter, click.Option):
+        if isinstance(parameter, click.Option) and (parameter.name in WRITTEN or "--output" in parameter.opts):
             yield words, parameter
     if isinstance(command, click.Group):
         context = click.Context(command)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden_content import CONTENTS, Golden, write
+from golden_content import CONTAINERS, CONTENTS, Golden, write
 
 import rlbuffers
 
@@ -17,6 +17,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 # A golden file that changes, and a manifest that is changed with it, fail here. A new release adds a line.
 MANIFESTS = {
     "0.1.0": "3f75fd9ab703bf811084d6d68bf8f5de3d2fc541dad7c239071207f75081b29e",
+    "0.2.0": "177ac39f23d3fd1f21bb116df49506b692172dbf146beae576f4dd3103d51745",
 }
 RELEASES = sorted(MANIFESTS)
 
@@ -34,6 +35,10 @@ def content_of(name: str) -> Golden:
 
 def test_every_release_is_listed():
     assert sorted(path.name for path in GOLDEN.iterdir() if path.is_dir() and path.name[0].isdigit()) == RELEASES
+
+
+def test_the_newest_release_has_every_content_in_every_container():
+    assert set(manifest(RELEASES[-1])) == {f"{name}{suffix}" for name in CONTENTS for suffix in CONTAINERS}
 
 
 @pytest.mark.parametrize("release", RELEASES)

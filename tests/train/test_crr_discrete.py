@@ -103,5 +103,5 @@ def test_acts_on_the_mode_or_draws_where_asked() -> None:
 
 
 def test_an_unknown_kind_of_advantage_is_refused() -> None:
-    with pytest.raises(UsageError, match="--advantage: expected one of exp, binary, got all"):
+    with pytest.raises(UsageError, match="--advantage: expected one of exp, binary, got 'all'"):
         replace(CONFIG, advantage="all")

@@ -21,6 +21,7 @@ from rlbuffers_train import policy_export
 from rlbuffers_train.algorithms import ALGORITHMS, AlgorithmEntry, load_algorithm
 from rlbuffers_train.checkpoint import Checkpoint, save_checkpoint
 from rlbuffers_train.loaded_policy import load_policy
+from rlbuffers_train.offline_settings import OfflineSettings
 from rlbuffers_train.policy_export import export_policy
 from rlbuffers_train.problem import BoxActions, DiscreteActions, ObservationStatistics, ProblemSpec
 
@@ -47,7 +48,7 @@ def write_checkpoint(path: Path, entry: AlgorithmEntry, problem: ProblemSpec | N
         task="Some-v0",
         problem=problem,
         config=config.to_json(),
-        settings={"seed": 0},
+        settings=OfflineSettings(buffer="x.hdf5").to_json(),
         buffer_fingerprint="f" * 64,
         step=12,
         history=[],

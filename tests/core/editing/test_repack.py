@@ -108,7 +108,7 @@ def test_damage_makes_no_buffer(new_path, tmp_path):
 
     document["attributes"]["rlbuffers"] = json.loads(render_metadata(facts))
     (path / "zarr.json").write_text(json.dumps(document))
-    with pytest.raises(CorruptDataError, match=f"{path}: the content has not the stored fingerprint"):
+    with pytest.raises(CorruptDataError, match=f"{path}: the content does not match the stored fingerprint"):
         rlbuffers.repack(path, tmp_path / "x.hdf5")
     with pytest.raises(BufferNotFoundError):
         rlbuffers.open(tmp_path / "x.hdf5")

@@ -270,10 +270,10 @@ def altered(tmp_path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda _: "{", "damaged: no JSON"),
-        (lambda _: 7, "damaged: no JSON"),
+        (lambda _: "{", "damaged: not JSON"),
+        (lambda _: 7, "damaged: not JSON"),
         (lambda _: '{"spaces": NaN}', "NaN is not a JSON number"),
-        (lambda _: "[" * 200_000, "damaged: no JSON"),
+        (lambda _: "[" * 200_000, "damaged: not JSON"),
         (lambda _: "[]", "expected a JSON object"),
         (lambda _: '{"metadata": []}', "'metadata' is of another kind"),
         (lambda _: '{"metadata": {"warnings": "x"}}', "'metadata/warnings' is of another kind"),
@@ -321,5 +321,5 @@ def test_a_comment_that_is_cut_is_refused(tmp_path):
     ["[" * 100_000, '{"metadata": {"notes": ' + "[" * 300 + "]" * 300 + "}}", '{"metadata": {"x": NaN}}', "{", None],
 )
 def test_a_document_that_is_not_plain_json_is_refused(text):
-    with pytest.raises(CorruptDataError, match=r"x\.npz: rlbuffers_metadata: damaged: no JSON"):
+    with pytest.raises(CorruptDataError, match=r"x\.npz: rlbuffers_metadata: damaged: not JSON"):
         KeptFacts.of_text(text, "x.npz")

@@ -101,14 +101,14 @@ def nested(depth):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("nothing", "features.json: damaged or cut short: no JSON"),
+        ("nothing", "features.json: damaged or cut short: not JSON"),
         ("[]", "expected a JSON object, found a list of 0 values"),
         ('{"pythonClassName": "x.FeaturesDict"}', "expected an object as 'features', which is missing"),
         (json.dumps(rlds.fields({"x": 3})), "feature 'x': expected an object, found 3"),
         (json.dumps(rlds.fields({"x": rlds.tensor("int8", 1 << 40)})), "is not plausible"),
         (json.dumps(rlds.tensor("int8")), "the root is no dict of features"),
         (json.dumps(nested(40)), "expected JSON of at most 64 levels"),
-        ("[" * 100_000, "no JSON"),
+        ("[" * 100_000, "not JSON"),
     ],
 )
 def test_other_files(tmp_path, content, message):

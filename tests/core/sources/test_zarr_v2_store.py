@@ -81,7 +81,7 @@ def test_numbers_that_do_not_shrink_may_be_larger_than_their_chunk(tmp_path, cod
     [
         ("[" * 100 + "]" * 100, "levels"),
         ("{" + " " * (1 << 20) + "}", "expected a document of at most 1,048,576 bytes"),
-        ("nothing", "no JSON"),
+        ("nothing", "not JSON"),
     ],
     ids=["nested", "long", "no JSON"],
 )
