@@ -123,8 +123,8 @@ class MinariExport(Export):
         """Count the groups of the file."""
         transitions, reward_sum = 0, 0.0
         with h5py.File(path / "data" / HDF5_FILE) as file:
-            for group in file.values():
-                rewards = group[REWARDS][:]
+            for name in file:  # `values` would have None for what cannot be read
+                rewards = file[name][REWARDS][:]
                 transitions += len(rewards)
                 reward_sum += total_reward(rewards)
             return Tally(len(file), transitions, reward_sum)

@@ -222,8 +222,8 @@ class RobomimicExport(Export):
         """Count the groups of the file."""
         transitions, reward_sum = 0, 0.0
         with h5py.File(path, "r") as file:
-            for demo in file[DATA].values():
-                rewards = demo[REWARDS][:]
+            for name in file[DATA]:  # `values` would have None for what cannot be read
+                rewards = file[DATA][name][REWARDS][:]
                 transitions += len(rewards)
                 reward_sum += total_reward(rewards)
             return Tally(len(file[DATA]), transitions, reward_sum)
