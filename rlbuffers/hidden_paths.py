@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -64,6 +65,18 @@ def beside(partial: Path) -> list[Path]:
 def remove_path(path: Path) -> None:
     """Remove a file, a link or a whole directory, if it is there."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        _remove_folder(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _remove_folder(path: Path) -> None:
+    """Remove a directory; where too many files are open, with one open directory at a time."""
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        for name in os.listdir(path):
+            remove_path(path / name)
+        path.rmdir()
