@@ -276,7 +276,7 @@ def test_folders_that_are_none(tmp_path, write):
     folder = write(tmp_path / "x", [frames(2)])
     text = (folder / "meta" / "info.json").read_text()
     for content, error, message in (
-        ("{", CorruptDataError, "no JSON"),
+        ("{", CorruptDataError, "not JSON"),
         ("[]", FormatError, "expected a JSON object"),
         (text.replace('"v', '"v9'), UnsupportedError, "expected codebase_version v2.0, v2.1 or v3.0"),
         (json.dumps(json.loads(text) | {"features": []}), FormatError, "expected an object 'features'"),

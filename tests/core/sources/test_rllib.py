@@ -404,9 +404,9 @@ def test_shapes_that_differ_between_lines(tmp_path):
     [
         ("", FormatError, "expected transitions, found none"),
         ("\n\n", FormatError, "expected transitions, found none"),
-        ('{"type": "SampleBatch", "obs": [1', CorruptDataError, "line 1: damaged or cut short: no JSON: "),
+        ('{"type": "SampleBatch", "obs": [1', CorruptDataError, "line 1: damaged or cut short: not JSON: "),
         ("[1, 2]", FormatError, "line 1: expected a JSON object, a step or a batch of steps; found a list of 2"),
-        ("[" * 100_000, CorruptDataError, "line 1: damaged or cut short: no JSON: "),
+        ("[" * 100_000, CorruptDataError, "line 1: damaged or cut short: not JSON: "),
         ("\x00\x01", FormatError, "expected lines of JSON objects or a Parquet file; it begins with 0001"),
         ("once upon a time", FormatError, "expected lines of JSON objects or a Parquet file; it begins with 6f6e6365"),
         ("\ufeff  [1]", FormatError, "line 1: expected a JSON object, a step or a batch of steps; found a list of 1"),
