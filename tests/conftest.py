@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,21 @@ import pytest
 from hypothesis import settings
 from reference import STORES
 
+from rlbuffers.stores import memory_store
+
 settings.register_profile("project", deadline=None, max_examples=25, derandomize=True)
 settings.register_profile("thorough", deadline=None, max_examples=500)  # pytest --hypothesis-profile=thorough
 settings.load_profile("project")
 
 _DATA = Path(__file__).parent / "data"
 SHARD_NAME = "run_1-00001-of-00100"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_memory_is_held() -> Iterator[None]:
+    """Forget the buffers in memory of a file of tests, which live as long as the process: gigabytes, over all."""
+    yield
+    memory_store._BUFFERS.clear()
 
 
 @pytest.fixture(scope="session")
