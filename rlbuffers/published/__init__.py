@@ -93,8 +93,7 @@ def named_source(name: str, downloads: Downloads | None = None) -> Source[Any]:
             f"{name!r} is not the name of a published dataset{hint}; names look like {examples}. A file is opened by "
             "its format's class in rlbuffers.sources"
         )
-    (source,) = _module(prefix).sources(rest, downloads or Downloads())
-    return source  # type: ignore[no-any-return]
+    return _module(prefix).source(rest, downloads or Downloads())  # type: ignore[no-any-return]
 
 
 def _module(prefix: str) -> Any:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rlbuffers.sources.base import Source
     from rlbuffers.sources.d4rl.datasets import D4RLDataset
 
-__all__ = ["FOLDER", "file_of", "known", "sources"]
+__all__ = ["FOLDER", "file_of", "known", "source"]
 
 FOLDER = "d4rl"
 _THEIR_CACHE = "~/.d4rl/datasets"
@@ -28,13 +28,13 @@ def known() -> Iterator[KnownDataset]:
         yield KnownDataset(dataset.id, 1, dataset.num_bytes, f"{dataset.family}, {dataset.level}")
 
 
-def sources(name: str, downloads: Downloads) -> list[Source[Any]]:
+def source(name: str, downloads: Downloads) -> Source[Any]:
     """Return what reads a dataset, as episodes."""
     from rlbuffers.sources.d4rl.datasets import find_dataset
     from rlbuffers.sources.d4rl.hdf5 import D4RLSource
 
     dataset = find_dataset(name)
-    return [D4RLSource(file_of(dataset, downloads, Path(FOLDER)), dataset)]
+    return D4RLSource(file_of(dataset, downloads, Path(FOLDER)), dataset)
 
 
 def file_of(dataset: D4RLDataset, downloads: Downloads, below: Path = Path()) -> Path:

@@ -11,7 +11,7 @@ from rlbuffers.published.known import KnownDataset
 if TYPE_CHECKING:
     from rlbuffers.sources.base import Source
 
-__all__ = ["known", "sources"]
+__all__ = ["known", "source"]
 
 
 def known() -> Iterator[KnownDataset]:
@@ -19,9 +19,9 @@ def known() -> Iterator[KnownDataset]:
     yield from ()
 
 
-def sources(name: str, downloads: Downloads) -> list[Source[Any]]:
+def source(name: str, downloads: Downloads) -> Source[Any]:
     """Return what reads a dataset; the minari package downloads it to its own folder if it is not there."""
     from rlbuffers.sources.minari.dataset import MinariSource
     from rlbuffers.sources.minari.places import dataset_folder
 
-    return [MinariSource(dataset_folder(name))]
+    return MinariSource(dataset_folder(name))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rlbuffers.sources.base import Source
     from rlbuffers.sources.rl_unplugged.tasks import KnownTask, ShardSet
 
-__all__ = ["SUITES", "Request", "Shards", "find_shards", "known", "sources"]
+__all__ = ["SUITES", "Request", "Shards", "find_shards", "known", "source"]
 
 Open = Callable[[Path, Mapping[str, Any]], "Source[Any]"]
 
@@ -264,7 +264,7 @@ _PARTS = re.compile(r"(run|shard|challenge|percent)_(\w+)")
 _LAYOUTS = ("transitions", "episodes")
 
 
-def sources(name: str, downloads: Downloads) -> list[Source[Any]]:
+def source(name: str, downloads: Downloads) -> Source[Any]:
     """Return what reads ``[SUITE/]TASK[/LAYOUT][/run_R][/challenge_C][/percent_P][/shard_S]``.
 
     Suite ``atari``, run 1, shard 0 and the suite's first layout unless said.
@@ -283,7 +283,7 @@ def sources(name: str, downloads: Downloads) -> list[Source[Any]]:
     run, shard, percent = (_number(stated.get(key), name) for key in ("run", "shard", "percent"))
     difficulty = None if percent is None else str(percent)
     request = Request("/".join(task), run, challenge=stated.get("challenge"), difficulty=difficulty)
-    return [find_shards(suite, layout, request).published(shard or 0, downloads)]
+    return find_shards(suite, layout, request).published(shard or 0, downloads)
 
 
 def _number(text: str | None, name: str) -> int | None:

@@ -11,7 +11,7 @@ from rlbuffers.published.known import KnownDataset
 if TYPE_CHECKING:
     from rlbuffers.sources.base import Source
 
-__all__ = ["known", "sources"]
+__all__ = ["known", "source"]
 
 
 def known() -> Iterator[KnownDataset]:
@@ -19,9 +19,9 @@ def known() -> Iterator[KnownDataset]:
     yield from ()
 
 
-def sources(name: str, downloads: Downloads) -> list[Source[Any]]:
+def source(name: str, downloads: Downloads) -> Source[Any]:
     """Return what reads a dataset; tensorflow-datasets prepares it in its own folder if it is not there."""
     from rlbuffers.sources.tfds.directory import default_data_dir, prepared_dir
     from rlbuffers.sources.tfds.rlds import RLDSSource
 
-    return [RLDSSource(prepared_dir(name, default_data_dir()))]
+    return RLDSSource(prepared_dir(name, default_data_dir()))

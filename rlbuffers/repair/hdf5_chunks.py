@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError
+from rlbuffers.hdf5_errors import HDF5_ERRORS, reason_of
 from rlbuffers.hdf5_links import leads_inside
 from rlbuffers.local_inputs import MAX_DOCUMENT_BYTES, refuse_special
 from rlbuffers.metadata import FORMAT_NAME
@@ -34,17 +35,6 @@ Int64 = np.ndarray[Any, np.dtype[np.int64]]
 _ATTRIBUTE = "rlbuffers"
 _METADATA_BEGIN = b'{"arrays": '  # its keys are sorted
 _MAX_CHUNK_BYTES = 1 << 30
-# Whatever h5py raises on a damaged file.
-_LIBRARY_ERRORS = (
-    OSError,
-    RuntimeError,
-    LookupError,
-    ArithmeticError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    SystemError,
-)
 
 
 def read_hdf5_metadata(path: Path) -> str:
@@ -60,11 +50,11 @@ def read_hdf5_metadata(path: Path) -> str:
     try:
         with opened_damaged(path) as file:
             found = file.attrs.get(_ATTRIBUTE)
-    except _LIBRARY_ERRORS as error:
+    except HDF5_ERRORS as error:
         found = _scanned_metadata(path)
         if found is None:
             raise CorruptDataError(
-                f"{path}: the root of the file is damaged ({_first_line(error)}), and its metadata, which say what the "
+                f"{path}: the root of the file is damaged ({reason_of(error)}), and its metadata, which say what the "
                 "bytes mean, are found nowhere in it; take a copy, or convert the source once more"
             ) from error
     if found is None:
@@ -98,13 +88,13 @@ def find_hdf5_arrays(path: Path, stated: Mapping[str, StatedArray], spec: Buffer
         datasets: dict[str, h5py.Dataset | Exception]
         try:
             file = stack.enter_context(opened_damaged(path))
-            with suppress(*_LIBRARY_ERRORS):
+            with suppress(*HDF5_ERRORS):
                 tables = find_tables(file)
             datasets = {name: _named(file, name) for name in stated}
-        except _LIBRARY_ERRORS as error:
+        except HDF5_ERRORS as error:
             datasets = dict.fromkeys(stated, error)
         if any(isinstance(found, Exception) for found in datasets.values()):
-            with suppress(*_LIBRARY_ERRORS):
+            with suppress(*HDF5_ERRORS):
                 datasets |= _in_order(stack.enter_context(opened_without_root(path)), stated)
         return {
             name: _find(datasets[name], array, content, spec, partial(_from_table, tables.get(name), opened_file))
@@ -117,7 +107,7 @@ def _named(file: h5py.File, name: str) -> h5py.Dataset | Exception:
         if not leads_inside(file, name):
             raise KeyError(f"{name!r} is missing, or a link to another place")
         return file[name]
-    except _LIBRARY_ERRORS as error:
+    except HDF5_ERRORS as error:
         return error
 
 
@@ -125,7 +115,7 @@ def _in_order(file: h5py.File, stated: Mapping[str, StatedArray]) -> dict[str, h
     """Return the datasets of a file without names, which were made in the order of the arrays; nothing if one lacks."""
     found = []
     for number in range(len(file)):
-        with suppress(*_LIBRARY_ERRORS):
+        with suppress(*HDF5_ERRORS):
             item = file[str(number)]
             if isinstance(item, h5py.Dataset) and item.chunks is not None:
                 found.append(item)
@@ -163,9 +153,9 @@ def _find(
         dataset = found
         rows, shuffled = int(dataset.chunks[0]), bool(dataset.shuffle)
         fits = dataset.dtype == dtype and dataset.shape == stated.shape and dataset.chunks[1:] == stated.shape[1:]
-    except _LIBRARY_ERRORS as error:
+    except HDF5_ERRORS as error:
         absent = StoredArray(name, dtype, stated.shape, chunk_rows(stated.spec, spec), ZlibCodec())
-        return missing_array(absent, f"the description of the array is damaged ({_first_line(error)})")
+        return missing_array(absent, f"the description of the array is damaged ({reason_of(error)})")
     array = StoredArray(name, dtype, stated.shape, rows, ZlibCodec(dtype.itemsize if shuffled else 1))
     if not fits or array.chunk_bytes > _MAX_CHUNK_BYTES:
         return missing_array(array, f"the file describes it as {dataset.dtype} {dataset.shape}, unlike the metadata")
@@ -185,18 +175,13 @@ def _with_places(
     problem = ""
     try:
         dataset.id.chunk_iter(note)
-    except _LIBRARY_ERRORS as error:
-        problem = f"the index of its chunks is damaged ({_first_line(error)})"
+    except HDF5_ERRORS as error:
+        problem = f"the index of its chunks is damaged ({reason_of(error)})"
         # Chunks in other parts of the index can still be asked for one by one.
         rest = (0,) * (len(array.shape) - 1)
         for index in np.flatnonzero(sizes == 0).tolist():
-            with suppress(*_LIBRARY_ERRORS):
+            with suppress(*HDF5_ERRORS):
                 note(dataset.id.get_chunk_info_by_coord((index * array.chunk_rows, *rest)))
         fill(offsets, sizes)
     pieces = ChunkPieces([content], np.zeros(array.num_chunks, np.int64), offsets, sizes)
     return SalvagedArray(array, pieces, problem)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip("'\"").splitlines()
-    return lines[0] if lines else repr(error)

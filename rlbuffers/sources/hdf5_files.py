@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError
+from rlbuffers.hdf5_errors import reason_of
 from rlbuffers.hdf5_links import (
     STORED_IN,
     SUPERBLOCK_BYTES,
@@ -82,9 +83,8 @@ def opened_hdf5(path: Path, *, or_buffer: bool = False) -> Iterator[h5py.File]:
         # Of a damaged type h5py says TypeError or ValueError, which in our own code would be faults of ours.
         if isinstance(error, TypeError | ValueError) and not _comes_from_h5py(error):
             raise
-        reason = str(error).strip("'\"").splitlines()[0] if str(error) else repr(error)
         raise CorruptDataError(
-            f"{path}: damaged or cut short; the HDF5 library says: {reason}. Fetch the file again"
+            f"{path}: damaged or cut short; the HDF5 library says: {reason_of(error)}. Fetch the file again"
         ) from error
 
 

@@ -25,23 +25,13 @@ from typing import Any
 
 import h5py
 
+from rlbuffers.hdf5_errors import HDF5_ERRORS
 from rlbuffers.hdf5_links import leads_outside, shown
 
 __all__ = ["serve"]
 
 _BUFFER_ATTRIBUTE = "rlbuffers"
 _MAX_ATTRIBUTE_BYTES = 64 << 20
-# Whatever h5py raises on a damaged file, or of what it does not know.
-_LIBRARY_ERRORS = (
-    OSError,
-    RuntimeError,
-    LookupError,
-    ArithmeticError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    SystemError,
-)
 _MEMORY = 2 << 30
 _IDLE_SECONDS = 60
 _PIECE_ROWS = 256
@@ -129,7 +119,7 @@ def _answer(path: str, steps: _Steps) -> dict[str, Any]:
             return {"outside": outside}
     except (_TooMuchError, MemoryError) as error:
         return {"problem": str(error) or "needs more memory than anything in it can need"}
-    except _LIBRARY_ERRORS as error:
+    except HDF5_ERRORS as error:
         return {"raised": str(error).strip("'\"").partition("\n")[0] or repr(error)}
 
 
@@ -144,7 +134,7 @@ def _look_at(steps: _Steps, problems: list[_TooMuchError | MemoryError], name: s
             _attempt(lambda: _dataset(h5py.Dataset(opened), name, steps))
     except (_TooMuchError, MemoryError) as problem:
         problems.append(problem)
-    except _LIBRARY_ERRORS:
+    except HDF5_ERRORS:
         return
 
 
@@ -161,7 +151,7 @@ def _is_simple(opened: Any) -> bool:
 
 
 def _attempt(call: Callable[[], None]) -> None:
-    with suppress(*_LIBRARY_ERRORS):
+    with suppress(*HDF5_ERRORS):
         call()
 
 

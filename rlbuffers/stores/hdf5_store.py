@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from rlbuffers.errors import CorruptDataError, FormatError, RlbuffersError, SpecError
+from rlbuffers.hdf5_errors import HDF5_ERRORS, reason_of
 from rlbuffers.hdf5_links import SUPERBLOCK_BYTES, refuse_what_is_outside, require_closed
 from rlbuffers.hdf5_writing import FailingDisk
 from rlbuffers.local_inputs import MAX_DOCUMENT_BYTES, raise_shortage
@@ -166,19 +167,9 @@ class HDF5Reader(StoreReader):
                 yield hdf5
         except RlbuffersError:
             raise
-        except (
-            OSError,
-            RuntimeError,
-            LookupError,
-            ArithmeticError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            SystemError,
-        ) as error:
+        except HDF5_ERRORS as error:
             raise_shortage(error, self._path)
-            reason = str(error).strip("'\"").splitlines()[0] if str(error) else repr(error)
-            raise CorruptDataError(f"{self._path}: damaged; the HDF5 library says: {reason}") from error
+            raise CorruptDataError(f"{self._path}: damaged; the HDF5 library says: {reason_of(error)}") from error
 
     def _open_file(self) -> h5py.File:
         """Open for reading as plain h5py does, so that a file can be open in both ways at once."""
