@@ -28,6 +28,10 @@ from attempts import FAILED, PATIENCE, Attack, attempt, judged, load_sources, ma
 import rlbuffers
 from rlbuffers.errors import RlbuffersError
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
+
+from hdf5_cases import mdp_dataset
+
 DATA = Path(__file__).parents[2] / "tests" / "data"
 NO_CHECKSUM = "no checksum"
 TRIES = 24
@@ -45,17 +49,6 @@ FILES = {
         "episode_0/rewards",
     ),
 }
-
-
-def mdp_dataset(path: Path) -> None:
-    """Write a dump of d3rlpy 1."""
-    with h5py.File(path, "w") as file:
-        file["observations"] = np.random.default_rng(0).normal(size=(30, 2)).astype("f4")
-        file["actions"] = np.arange(60, dtype="f4").reshape(30, 2)
-        file["rewards"] = np.arange(1, 31, dtype="f4")
-        file["terminals"] = file["episode_terminals"] = (np.arange(30) % 10 == 9).astype("f4")
-        file["discrete_action"] = False
-        file["version"] = "1.0"
 
 
 def prepared(name: str, folder: Path) -> Path:
